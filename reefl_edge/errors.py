@@ -1,0 +1,61 @@
+"""Which errors can a user act on, and what does the shell see of them?
+
+    ReeflEdgeError
+    |- InputError             3  a file is missing, damaged or foreign
+    |- DeviceError            4  a device is absent, offline or refuses
+    |- MissingToolchainError  5  a toolchain or an extra is not installed
+    |- ParityError            6  an artifact does not compute what the network computes
+    |- BudgetError            6  no exit meets the budget
+    `- MeasurementError       6  a measurement is not valid
+
+A wrong argument of a Python function is a ``ValueError``, not one of these.
+"""
+
+from typing import ClassVar
+
+
+class ReeflEdgeError(Exception):
+    """An expected failure, reported to the user in one line."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(ReeflEdgeError):
+    """A file is missing, damaged or not of the expected kind."""
+
+    exit_code = 3
+
+
+class DeviceError(ReeflEdgeError):
+    """A device is absent, offline or refuses what was asked."""
+
+    exit_code = 4
+
+
+class MissingToolchainError(ReeflEdgeError):
+    """A toolchain or an extra is not installed."""
+
+    exit_code = 5
+
+    @classmethod
+    def for_extra(cls, purpose: str, package: str, extra: str) -> "MissingToolchainError":
+        """Say which extra brings the package that ``purpose`` needs."""
+        return cls(f"{purpose} needs {package}; install 'reefl-edge[{extra}]'")
+
+
+class ParityError(ReeflEdgeError):
+    """An exported artifact does not compute what the network computes."""
+
+    exit_code = 6
+
+
+class BudgetError(ReeflEdgeError):
+    """No exit meets the budget."""
+
+    exit_code = 6
+
+
+class MeasurementError(ReeflEdgeError):
+    """A measurement is not valid."""
+
+    exit_code = 6

@@ -1,0 +1,17 @@
+"""What did the user mean by a name that is not known?"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the tail of a message about an unknown name: the closest known ones, or all.
+
+    >>> closest("onx", ["onnx", "executorch"])
+    '; did you mean onnx?'
+    """
+    choices = list(known)
+    matches = get_close_matches(name.lower(), choices, n=3, cutoff=0.5)
+    if matches:
+        return f"; did you mean {' or '.join(matches)}?"
+    return f"; choose one of {', '.join(choices)}"

@@ -1,0 +1,69 @@
+"""How does plain PyTorch run the segments: the reference every artifact is held to?"""
+
+from typing import Self
+
+import numpy as np
+import torch
+
+from reefl_edge.manifest import Bundle
+from reefl_edge.models.accumulator import Cache
+from reefl_edge.models.checkpoint import network_from
+from reefl_edge.models.preprocess import normalise
+from reefl_edge.models.reefl import ReeFL
+from reefl_edge.runtimes.base import Tensors, artifact_path
+from reefl_edge.submodel import Submodel
+from reefl_edge.weights import read_checkpoint
+
+# The ONNX artifact keeps its weights in a checkpoint, which the eager runtime reads.
+WEIGHTS_NAME = "weights.safetensors"
+
+
+class EagerRuntime:
+    """Segments of a network in memory."""
+
+    batch_size: int | None = None
+
+    def __init__(self, network: ReeFL, *, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._network = network.eval()
+        self._segments = network.submodel.segments()
+
+    @classmethod
+    def open(cls, bundle: Bundle, submodel: Submodel, *, threads: int) -> Self:
+        """Build the network of a bundle from the checkpoint in its ONNX artifact.
+
+        Raises:
+            InputError: The bundle has no ONNX artifact, or its weights are damaged.
+        """
+        path = artifact_path(bundle.verified_paths("onnx"), WEIGHTS_NAME)
+        checkpoint = read_checkpoint(path).cut(submodel.max_exit)
+        return cls(network_from(checkpoint.submodel, checkpoint.arrays), threads=threads)
+
+    @torch.inference_mode()
+    def run(self, exit_index: int, inputs: Tensors) -> Tensors:
+        """Run one segment; see ``Runtime.run``."""
+        tensors = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in inputs)
+        outputs = run_segment(self._network, exit_index, tensors)
+        num_outputs = len(self._segments[exit_index].outputs)
+        return tuple(tensor.numpy() for tensor in outputs[-num_outputs:])
+
+
+def run_segment(
+    network: ReeFL, exit_index: int, inputs: tuple[torch.Tensor, ...]
+) -> tuple[torch.Tensor, ...]:
+    """Run one segment of a network on deployed inputs: 8-bit images, or what the last one gave.
+
+    Returns:
+        Tokens (B, N, D), keys and values (B, blocks so far, A), logits (B, C).
+    """
+    architecture = network.submodel.architecture
+    cache = None
+    if exit_index == 0:
+        (images,) = inputs
+        tokens = network.embed(normalise(images, architecture.mean, architecture.std))
+    else:
+        tokens, keys, values = inputs
+        cache = Cache(keys, values)
+    tokens, cache, logits = network.run_segment(exit_index, tokens, cache)
+    assert cache is not None  # every segment runs a block
+    return tokens, *cache, logits

@@ -1,0 +1,196 @@
+"""What do the files that hold weights look like, and when is one not to be trusted?
+
+A *checkpoint* holds all arrays of a sub-model, an *update* the trained ones only. Both are
+safetensors files; the sub-model in their metadata says which arrays there must be, and of what
+shape. Read and written with numpy, so that an export served from the cache needs no torch.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from reefl_edge import schema
+from reefl_edge.errors import InputError
+from reefl_edge.files import replacing_file
+from reefl_edge.submodel import ArraySpec, Submodel
+
+Arrays = dict[str, NDArray[np.float32]]
+
+# Keys of the safetensors metadata, whose values are JSON.
+_SUBMODEL_KEY = "reefl_edge.submodel"
+_CLASS_NAMES_KEY = "reefl_edge.class_names"
+_PROVENANCE_KEY = "reefl_edge.update"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """All arrays of a sub-model.
+
+    Attributes:
+        submodel: What they are the arrays of.
+        arrays: Array by name, float32.
+        class_names: One name per class, if known.
+    """
+
+    submodel: Submodel
+    arrays: Arrays
+    class_names: tuple[str, ...] | None = None
+
+    def cut(self, max_exit: int) -> "Checkpoint":
+        """Return the checkpoint of the sub-model cut at a shallower exit."""
+        submodel = self.submodel.cut(max_exit)
+        arrays = {spec.name: self.arrays[spec.name] for spec in submodel.arrays()}
+        return replace(self, submodel=submodel, arrays=arrays)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What an update was trained from, and on how much.
+
+    Attributes:
+        base_sha256: ``weights_sha256`` of the sub-model before training.
+        server_round: The federated round, 1-based.
+        num_examples: Examples of the client's training set.
+    """
+
+    base_sha256: str
+    server_round: int
+    num_examples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """The trained arrays of a sub-model after local training."""
+
+    submodel: Submodel
+    arrays: Arrays
+    provenance: Provenance
+
+
+def weights_sha256(arrays: Arrays) -> str:
+    """Return the identity of a set of arrays: the hash of their names, shapes and content."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name], dtype="<f4")
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint, whole or not at all."""
+    metadata = {_SUBMODEL_KEY: schema.to_json(checkpoint.submodel)}
+    if checkpoint.class_names is not None:
+        metadata[_CLASS_NAMES_KEY] = schema.to_json(checkpoint.class_names)
+    _write(checkpoint.arrays, metadata, path)
+
+
+def write_update(update: Update, path: Path) -> None:
+    """Write an update, whole or not at all."""
+    metadata = {
+        _SUBMODEL_KEY: schema.to_json(update.submodel),
+        _PROVENANCE_KEY: schema.to_json(update.provenance),
+    }
+    _write(update.arrays, metadata, path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        InputError: The file is missing, damaged, or not a checkpoint of ours.
+    """
+    arrays, metadata = _read(path)
+    if _PROVENANCE_KEY in metadata:
+        raise InputError(
+            f"{path} is an update (trained arrays only), not a checkpoint; "
+            "give it with --update, beside the model it was trained from"
+        )
+    submodel = _submodel_in(metadata, path)
+    _check_arrays(arrays, submodel.arrays(), path)
+    names = metadata.get(_CLASS_NAMES_KEY)
+    class_names = None if names is None else schema.from_json(tuple[str, ...], names, source=str(path))
+    return Checkpoint(submodel=submodel, arrays=arrays, class_names=class_names)
+
+
+def read_update(path: Path) -> Update:
+    """Read an update.
+
+    Raises:
+        InputError: The file is missing, damaged, or not an update of ours.
+    """
+    arrays, metadata = _read(path)
+    if _PROVENANCE_KEY not in metadata:
+        raise InputError(f"{path} is not an update; make one with 'reefl-edge finetune'")
+    submodel = _submodel_in(metadata, path)
+    _check_arrays(arrays, tuple(spec for spec in submodel.arrays() if spec.is_trained), path)
+    provenance = schema.from_json(Provenance, metadata[_PROVENANCE_KEY], source=str(path))
+    return Update(submodel=submodel, arrays=arrays, provenance=provenance)
+
+
+def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
+    """Return the checkpoint with an update's arrays in the place of its own.
+
+    Raises:
+        InputError: The update was trained from other weights.
+    """
+    trained_from = update.provenance.base_sha256
+    if update.submodel.max_exit > checkpoint.submodel.max_exit:
+        raise InputError(
+            f"the update goes to exit {update.submodel.max_exit}, "
+            f"the model only to exit {checkpoint.submodel.max_exit}"
+        )
+    base = weights_sha256(checkpoint.cut(update.submodel.max_exit).arrays)
+    if base != trained_from:
+        raise InputError(
+            f"the update was trained from weights {trained_from[:12]}, "
+            f"but this model's are {base[:12]}; give the model it was trained from"
+        )
+    return replace(checkpoint, arrays={**checkpoint.arrays, **update.arrays})
+
+
+def _write(arrays: Arrays, metadata: dict[str, str], path: Path) -> None:
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with replacing_file(path) as partial:
+        try:
+            save_file(contiguous, partial, metadata=metadata)
+        except SafetensorError as error:  # its way of saying that the disk is full
+            raise OSError(f"cannot write {path}: {error}") from error
+
+
+def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a .safetensors file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _submodel_in(metadata: dict[str, str], path: Path) -> Submodel:
+    if _SUBMODEL_KEY not in metadata:
+        raise InputError(f"{path} was not written by reefl-edge: its metadata has no sub-model")
+    return schema.from_json(Submodel, metadata[_SUBMODEL_KEY], source=str(path))
+
+
+def _check_arrays(arrays: Arrays, specs: tuple[ArraySpec, ...], path: Path) -> None:
+    """Hold the arrays of a file to what its sub-model says; list every difference."""
+    expected = {spec.name: spec.shape for spec in specs}
+    problems = [f"{name} is missing" for name in expected if name not in arrays]
+    problems += [f"{name} is left over" for name in arrays if name not in expected]
+    problems += [
+        f"{name} is {array.dtype} {array.shape}, not float32 {expected[name]}"
+        for name, array in arrays.items()
+        if name in expected and (array.shape != expected[name] or array.dtype != np.float32)
+    ]
+    if problems:
+        raise InputError(f"{path} does not fit its sub-model: {'; '.join(problems)}")
