@@ -73,9 +73,7 @@ def named_submodel(
         num_classes=own.num_classes if num_classes is None else num_classes,
         image_size=own.image_size if image_size is None else image_size,
     )
-    schedule = ExitSchedule.evenly_spaced(
-        num_blocks=architecture.num_blocks, num_exits=num_exits
-    )
+    schedule = ExitSchedule.evenly_spaced(num_blocks=architecture.num_blocks, num_exits=num_exits)
     return Submodel(
         architecture=architecture,
         schedule=schedule,

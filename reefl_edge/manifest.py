@@ -7,7 +7,7 @@ with ``"batch"`` for the batch axis.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
@@ -18,7 +18,7 @@ from reefl_edge.submodel import Submodel, TensorSpec
 Target = Literal["executorch", "onnx", "coreml"]
 Precision = Literal["fp32"]
 
-TARGETS: tuple[Target, ...] = ("executorch", "onnx", "coreml")
+TARGETS: tuple[Target, ...] = get_args(Target)
 MANIFEST_NAME = "manifest.json"
 PARITY_NAME = "parity.json"
 SCHEMA_VERSION = 1

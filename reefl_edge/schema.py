@@ -6,7 +6,6 @@ names the file, the key and the reason.
 
 import json
 import tomllib
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,9 +16,14 @@ from reefl_edge.errors import InputError
 T = TypeVar("T")
 
 
-@lru_cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return the adapter of a type, built when first asked for: that takes milliseconds."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
@@ -40,9 +44,10 @@ def from_json(kind: type[T], text: str | bytes, *, source: str) -> T:
         InputError: The text is no JSON, or does not fit ``kind``.
     """
     try:
-        return _adapter(kind).validate_json(text)
+        value: T = _adapter(kind).validate_json(text)
     except ValidationError as error:
         raise InputError(f"{source}: {_first_problem(error)}") from error
+    return value
 
 
 def from_toml(kind: type[T], text: str, *, source: str) -> T:
@@ -52,11 +57,12 @@ def from_toml(kind: type[T], text: str, *, source: str) -> T:
         InputError: The text is no TOML, or does not fit ``kind``.
     """
     try:
-        return _adapter(kind).validate_python(tomllib.loads(text))
+        value: T = _adapter(kind).validate_python(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source}: not a TOML file: {error}") from error
     except ValidationError as error:
         raise InputError(f"{source}: {_first_problem(error)}") from error
+    return value
 
 
 def read_json(kind: type[T], path: Path) -> T:

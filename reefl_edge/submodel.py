@@ -11,11 +11,13 @@ Source: ReeFL, Lee et al. 2024, and its released code (royson/reefl, commit 61b1
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 Regime = Literal["full", "frozen"]
+REGIMES: tuple[Regime, ...] = get_args(Regime)
 DType = Literal["uint8", "float32"]
 Shape = tuple[int, ...]
+BatchShape = tuple[Literal["batch"] | int, ...]
 
 # The accumulator's and the classifier's arrays; every regime trains them.
 _SHARED_PREFIXES = ("accumulator.", "classifier.")
@@ -150,7 +152,7 @@ class TensorSpec:
     """A tensor that enters or leaves a segment; its first axis is the batch, B."""
 
     name: str
-    shape: tuple[Literal["batch"] | int, ...]
+    shape: BatchShape
     dtype: DType
 
 
@@ -237,19 +239,23 @@ class Submodel:
             exit_index=exit_index,
             blocks=blocks,
             inputs=(images,) if exit_index == 0 else self._carried(depth=blocks.start),
-            outputs=(logits,) if is_last else (*self._carried(depth=blocks.stop), logits),
+            outputs=(
+                (logits,) if is_last else (*self._carried("next_", depth=blocks.stop), logits)
+            ),
         )
 
-    def _carried(self, *, depth: int) -> tuple[TensorSpec, ...]:
-        """What one segment hands to the next, once ``depth`` blocks have run."""
+    def _carried(self, prefix: str = "", *, depth: int) -> tuple[TensorSpec, ...]:
+        """What one segment hands to the next, once ``depth`` blocks have run.
+
+        No format lets an output of a graph bear the name of an input, hence the prefix.
+        """
         architecture = self.architecture
-        cache = ("batch", depth, architecture.accumulator_width)
+        tokens: BatchShape = ("batch", architecture.num_tokens, architecture.width)
+        cache: BatchShape = ("batch", depth, architecture.accumulator_width)
         return (
-            TensorSpec(
-                "tokens", ("batch", architecture.num_tokens, architecture.width), "float32"
-            ),
-            TensorSpec("keys", cache, "float32"),
-            TensorSpec("values", cache, "float32"),
+            TensorSpec(f"{prefix}tokens", tokens, "float32"),
+            TensorSpec(f"{prefix}keys", cache, "float32"),
+            TensorSpec(f"{prefix}values", cache, "float32"),
         )
 
     def arrays(self) -> tuple[ArraySpec, ...]:

@@ -6,20 +6,24 @@ shape. Read and written with numpy, so that an export served from the cache need
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
-from reefl_edge.files import replacing_file
+from reefl_edge.files import write_bytes
 from reefl_edge.submodel import ArraySpec, Submodel
 
 Arrays = dict[str, NDArray[np.float32]]
+
+# The checkpoint inside a bundle's ONNX artifact, whose graphs read their weights from it.
+WEIGHTS_NAME = "weights.safetensors"
 
 # Keys of the safetensors metadata, whose values are JSON.
 _SUBMODEL_KEY = "reefl_edge.submodel"
@@ -40,6 +44,11 @@ class Checkpoint:
     submodel: Submodel
     arrays: Arrays
     class_names: tuple[str, ...] | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """Return one name per class: the known ones, or their numbers."""
+        num_classes = self.submodel.architecture.num_classes
+        return self.class_names or tuple(str(index) for index in range(num_classes))
 
     def cut(self, max_exit: int) -> "Checkpoint":
         """Return the checkpoint of the sub-model cut at a shallower exit."""
@@ -114,7 +123,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     submodel = _submodel_in(metadata, path)
     _check_arrays(arrays, submodel.arrays(), path)
     names = metadata.get(_CLASS_NAMES_KEY)
-    class_names = None if names is None else schema.from_json(tuple[str, ...], names, source=str(path))
+    class_names = (
+        None if names is None else schema.from_json(tuple[str, ...], names, source=str(path))
+    )
     return Checkpoint(submodel=submodel, arrays=arrays, class_names=class_names)
 
 
@@ -156,11 +167,7 @@ def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
 
 def _write(arrays: Arrays, metadata: dict[str, str], path: Path) -> None:
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with replacing_file(path) as partial:
-        try:
-            save_file(contiguous, partial, metadata=metadata)
-        except SafetensorError as error:  # its way of saying that the disk is full
-            raise OSError(f"cannot write {path}: {error}") from error
+    write_bytes(path, save(contiguous, metadata=metadata))
 
 
 def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
@@ -169,11 +176,14 @@ def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, metadata
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except SafetensorError as error:
         raise InputError(f"{path} is not a readable safetensors file: {error}") from error
+    except TypeError as error:  # a type that numpy lacks, such as bfloat16
+        raise InputError(f"{path} holds arrays that are not float32: {error}") from error
 
 
 def _submodel_in(metadata: dict[str, str], path: Path) -> Submodel:
@@ -194,3 +204,19 @@ def _check_arrays(arrays: Arrays, specs: tuple[ArraySpec, ...], path: Path) -> N
     ]
     if problems:
         raise InputError(f"{path} does not fit its sub-model: {'; '.join(problems)}")
+
+
+def data_ranges(path: Path) -> dict[str, tuple[int, int]]:
+    """Return where each array's bytes lie in a safetensors file: offset and length, in bytes.
+
+    The file begins with the length of its header, 8 bytes little-endian, then the header in JSON;
+    offsets in the header count from its end. Source: the safetensors format description.
+    """
+    with path.open("rb") as file:
+        header_length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(header_length))
+    start = 8 + header_length
+    ranges = {
+        name: entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"
+    }
+    return {name: (start + first, last - first) for name, (first, last) in ranges.items()}

@@ -5,7 +5,9 @@ Two arrays: ``images``, uint8, (N, H, W, 3) or (N, H, W); ``labels``, integers, 
 """
 
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,10 @@ from numpy.typing import NDArray
 from reefl_edge.data.base import ArrayDataset
 from reefl_edge.data.images import as_rgb
 from reefl_edge.errors import InputError
+
+# What numpy and zipfile let through when bytes of a file are missing or wrong; zipfile means by
+# RuntimeError an entry that claims to be encrypted or packed in an unknown way.
+_DAMAGED = (ValueError, EOFError, KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npz(path: Path, *, image_size: int, class_names: tuple[str, ...]) -> ArrayDataset:
@@ -43,17 +49,17 @@ def read_npz(path: Path, *, image_size: int, class_names: tuple[str, ...]) -> Ar
         raise InputError(f"{path}: {error}") from error
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays of an .npy (as ``images``) or .npz file, without unpickling anything.
 
     Raises:
         InputError: The file is damaged or holds Python objects.
     """
-    try:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        try:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"images": loaded}
             return {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise InputError(f"{path}: not a readable .npy or .npz file: {error}") from error
+        except _DAMAGED as error:
+            raise InputError(f"{path}: not a readable .npy or .npz file: {error}") from error

@@ -5,6 +5,7 @@ error.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ def decode(path: Path) -> NDArray[np.uint8]:
         raise InputError(f"{path}: not a readable image") from error
 
 
-def as_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def as_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Give an array of grey (N, H, W) or colour (N, H, W, 3) images three channels.
 
     Raises:
@@ -51,7 +52,7 @@ def resize(pixels: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
         return pixels
     resized = np.empty((len(pixels), image_size, image_size, 3), np.uint8)
     for index, image in enumerate(pixels):
-        resized[index] = Image.fromarray(image).resize(
-            (image_size, image_size), Image.Resampling.BILINEAR
+        resized[index] = np.asarray(
+            Image.fromarray(image).resize((image_size, image_size), Image.Resampling.BILINEAR)
         )
     return resized

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reefl_edge.models.vit import MLP
+from reefl_edge.models.vit import MLP, join_heads, split_heads
 
 # The released code scales by the inner attention width, not by the width of a head.
 ACCUMULATOR_NORM_EPS = 1e-5
@@ -63,39 +63,40 @@ class Accumulator(nn.Module):
         """Read the class token of one block.
 
         Args:
-            cls_token: Class token that block ``block_index`` gave, (B, D).
+            cls_token: Class token that block ``block_index`` gave, (B, 1, D).
             cache: Keys and values of the earlier blocks; None after the first block.
             block_index: The block just run, 0-based.
             is_exit: Whether a prediction is read here; only then is the fused feature computed.
 
         Returns:
-            The fused feature (B, D) or None, the modulated class token (B, D), the longer cache.
+            The fused feature (B, 1, D) or None, the modulated class token (B, 1, D), the longer
+            cache.
         """
         depth_row = self.depth_embedding[block_index + 1]
         meta = (self.meta_token + self.depth_embedding[0]).expand_as(cls_token)
-        rows = torch.stack([meta, cls_token + depth_row], dim=1)  # (B, 2, D)
+        rows = torch.cat([meta, cls_token + depth_row], dim=1)  # (B, 2, D)
         query, key, value = self.qkv(self.norm1(rows)).chunk(3, dim=-1)  # (B, 2, A) each
         if not is_exit:
             rows, query = rows[:, 1:], query[:, 1:]
         rows = rows + self.proj(self._attend(query, _with(cache, key, value)))
         rows = rows + self.mlp(self.norm2(rows))  # (B, R, D)
-        modulated = rows[:, -1]
-        cache = self._remember(cache, modulated + depth_row)
-        return (rows[:, 0] if is_exit else None), modulated, cache
+        fused = rows[:, :1] if is_exit else None
+        modulated = rows[:, -1:]
+        return fused, modulated, self._remember(cache, modulated + depth_row)
 
     def _attend(self, query: Tensor, seen: Cache) -> Tensor:
         """Attend from the rows asked for, (B, R, A), to every token so far."""
         query, key, value = (
-            rows.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, rows, A / heads)
-            for rows in (query, *seen)
+            split_heads(rows, self.num_heads) for rows in (query, seen.keys, seen.values)
         )
-        attended = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        return attended.transpose(1, 2).flatten(2)  # (B, R, A)
+        return join_heads(
+            functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        )
 
     def _remember(self, cache: Cache | None, row: Tensor) -> Cache:
-        """Append the key and value of a modulated class token, depth row added, (B, D)."""
-        _, key, value = self.qkv(self.norm1(row[:, None])).chunk(3, dim=-1)
-        return Cache(key, value) if cache is None else _with(cache, key, value)
+        """Append the key and value of a modulated class token, depth row added, (B, 1, D)."""
+        _, key, value = self.qkv(self.norm1(row)).chunk(3, dim=-1)
+        return _with(cache, key, value)
 
 
 def _with(cache: Cache | None, key: Tensor, value: Tensor) -> Cache:

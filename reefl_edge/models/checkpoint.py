@@ -47,7 +47,9 @@ def load_checkpoint(path: str | Path) -> ReeFL:
 def network_from(submodel: Submodel, arrays: weights.Arrays) -> ReeFL:
     """Build a network and fill it with arrays, (name to array, as ``Submodel.arrays`` lists)."""
     network = build(submodel)
-    network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+    network.load_state_dict(
+        {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    )
     return network.eval()
 
 

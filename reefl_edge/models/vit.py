@@ -51,11 +51,23 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Let every token (B, N, D) attend to all."""
-        qkv = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, heads, D / heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, N, D / heads)
-        attended = functional.scaled_dot_product_attention(query, key, value)
-        projected: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
+        query, key, value = (
+            split_heads(rows, self.num_heads) for rows in self.qkv(tokens).chunk(3, dim=-1)
+        )
+        attended = join_heads(functional.scaled_dot_product_attention(query, key, value))
+        projected: Tensor = self.proj(attended)
         return projected
+
+
+def split_heads(rows: Tensor, num_heads: int) -> Tensor:
+    """Give each head its part of every row: (B, N, D) to (B, heads, N, D / heads)."""
+    batch, num_rows, width = rows.shape
+    return rows.reshape(batch, num_rows, num_heads, width // num_heads).transpose(1, 2)
+
+
+def join_heads(rows: Tensor) -> Tensor:
+    """Put the heads' parts side by side again: (B, heads, N, D / heads) to (B, N, D)."""
+    return rows.transpose(1, 2).flatten(2)
 
 
 class Block(nn.Module):
@@ -71,4 +83,5 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Transform tokens (B, N, D)."""
         tokens = tokens + self.attn(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
+        transformed: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return transformed
