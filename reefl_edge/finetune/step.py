@@ -1,0 +1,108 @@
+"""What does one local step compute?
+
+One pure function from parameters to parameters: the trainer runs it, and an exporter can trace it.
+Neither the network nor any argument is changed; the frozen arrays are constants and cost no
+gradient.
+
+Letters: B batch, H and W image size, E exits, C classes.
+Source: royson/reefl 61b18c1: sum of the exits' losses plus self-distillation, gradients clipped by
+value, SGD without momentum.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from reefl_edge.finetune.distill import distill_loss, teacher_of, update_running_losses
+from reefl_edge.models.reefl import ReeFL
+
+Parameters = dict[str, Tensor]
+
+# Every element of every gradient is held within plus and minus this.
+GRADIENT_LIMIT = 1.0
+
+
+class StepMetrics(NamedTuple):
+    """What a step saw before it changed the parameters.
+
+    Attributes:
+        loss: What was minimised, 0-d.
+        exit_losses: Mean cross-entropy of each exit, (E,).
+        teacher_index: The exit that taught, 0-d.
+    """
+
+    loss: Tensor
+    exit_losses: Tensor
+    teacher_index: Tensor
+
+
+class StepOutput(NamedTuple):
+    """What a step gives to the next one, and to whoever watches."""
+
+    parameters: Parameters
+    running_losses: Tensor
+    metrics: StepMetrics
+
+
+def trained_parameters(network: ReeFL) -> Parameters:
+    """Return the arrays that the network's regime trains, by name, outside any graph."""
+    trained = {spec.name for spec in network.submodel.arrays() if spec.is_trained}
+    return {
+        name: parameter.detach()
+        for name, parameter in network.named_parameters()
+        if name in trained
+    }
+
+
+def local_step(
+    network: ReeFL,
+    parameters: Parameters,
+    running_losses: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    learning_rate: Tensor,
+    distill_weight: Tensor,
+) -> StepOutput:
+    """Take one step of SGD on one batch.
+
+    Args:
+        network: Gives the computation and the frozen arrays; its trained ones are not read.
+        parameters: The trained arrays, by name.
+        running_losses: Running loss of each exit, (E,); zeros at the start.
+        images: Normalised pixels, float32, (B, 3, H, W).
+        labels: Class of every image, (B,).
+        learning_rate: Size of the step, 0-d.
+        distill_weight: What distillation counts beside the exits' own losses, 0-d.
+
+    Returns:
+        The parameters after the step, the running losses with this batch, and the metrics.
+    """
+    leaves = {name: array.detach().requires_grad_() for name, array in parameters.items()}
+    logits = functional_call(network, leaves, (images,))  # (E, B, C)
+    exit_losses = cross_entropies(logits, labels)
+    # This batch counts before the teacher is picked.
+    running_losses = update_running_losses(running_losses, exit_losses.detach())
+    teacher_index = teacher_of(running_losses)
+    loss = exit_losses.sum()
+    if len(logits) > 1:
+        loss = loss + distill_weight * distill_loss(logits, teacher_index)
+    gradients = torch.autograd.grad(loss, list(leaves.values()))
+    updated = {
+        name: array.detach() - learning_rate * gradient.clamp(-GRADIENT_LIMIT, GRADIENT_LIMIT)
+        for (name, array), gradient in zip(leaves.items(), gradients, strict=True)
+    }
+    metrics = StepMetrics(loss.detach(), exit_losses.detach(), teacher_index)
+    return StepOutput(updated, running_losses, metrics)
+
+
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of each exit, (E,), from logits (E, B, C), labels (B,).
+
+    The label is picked by comparison: gathering by index has a backward pass that scatters, which
+    the runtimes do not take.
+    """
+    classes = torch.arange(logits.shape[-1], device=logits.device)
+    is_label = labels[:, None] == classes  # (B, C)
+    return -torch.where(is_label, logits.log_softmax(-1), 0.0).sum(-1).mean(-1)

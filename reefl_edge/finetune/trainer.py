@@ -1,0 +1,152 @@
+"""How does a client fine-tune its sub-model on its own data?
+
+Step after step of ``local_step`` over shuffled batches; what comes out is an *update*, the trained
+arrays alone. Nothing is kept from one round to the next: weights come from the server, running
+losses start at zero.
+
+Source: royson/reefl 61b18c1.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from reefl_edge import weights
+from reefl_edge.data.base import Dataset, num_examples
+from reefl_edge.finetune import schedule
+from reefl_edge.finetune.batches import (
+    Indices,
+    check_counts,
+    check_dataset,
+    labels_at,
+    network_input,
+    num_steps,
+    shuffled_batches,
+)
+from reefl_edge.finetune.distill import distill_weight
+from reefl_edge.finetune.step import (
+    Parameters,
+    StepMetrics,
+    StepOutput,
+    local_step,
+    trained_parameters,
+)
+from reefl_edge.models.checkpoint import arrays_of
+from reefl_edge.models.reefl import ReeFL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneResult:
+    """What local training gave.
+
+    Attributes:
+        update: The trained arrays, and what they were trained from.
+        losses: The loss of every step, before the step.
+        teacher_counts: On how many batches each exit taught.
+    """
+
+    update: weights.Update
+    losses: tuple[float, ...]
+    teacher_counts: tuple[int, ...]
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps were taken."""
+        return len(self.losses)
+
+
+def finetune(
+    network: ReeFL,
+    dataset: Dataset,
+    *,
+    epochs: int = 1,
+    batch_size: int = 32,
+    learning_rate: float | None = None,
+    server_round: int = 300,
+    seed: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+) -> FinetuneResult:
+    """Train what the network's regime trains; the network itself stays as it is.
+
+    Args:
+        network: Where training starts.
+        dataset: The client's examples; images of the network's size.
+        epochs: How often every example is seen.
+        batch_size: Examples per step; an epoch's last batch may be smaller.
+        learning_rate: Size of a step; None for the schedule's at ``server_round``.
+        server_round: The federated round, 1-based: sets the schedules.
+        seed: Of the order of the examples.
+        on_step: Called after every step with the steps done and those to do.
+
+    Raises:
+        ValueError: The dataset is empty or does not fit the network, a number is out of range, or
+            training diverged.
+    """
+    check_counts(epochs=epochs, batch_size=batch_size)
+    check_dataset(dataset, network.submodel.architecture)
+    rate = schedule.learning_rate(server_round) if learning_rate is None else learning_rate
+    if not rate > 0:
+        raise ValueError(f"the learning rate must be positive, got {rate}")
+    count = num_examples(dataset)
+    batches = shuffled_batches(
+        count, epochs=epochs, batch_size=batch_size, generator=np.random.default_rng(seed)
+    )
+    total = num_steps(count, epochs=epochs, batch_size=batch_size)
+    history: list[StepMetrics] = []
+    for output in _steps(network, dataset, batches, rate, distill_weight(server_round)):
+        history.append(output.metrics)
+        if on_step is not None:
+            on_step(len(history), total)
+    provenance = weights.Provenance(
+        base_sha256=weights.weights_sha256(arrays_of(network)),
+        server_round=server_round,
+        num_examples=count,
+    )
+    arrays = _checked_arrays(output.parameters)
+    return FinetuneResult(
+        update=weights.Update(submodel=network.submodel, arrays=arrays, provenance=provenance),
+        losses=tuple(float(metrics.loss) for metrics in history),
+        teacher_counts=_count_teachers(history, num_exits=network.submodel.num_exits),
+    )
+
+
+def _steps(
+    network: ReeFL,
+    dataset: Dataset,
+    batches: Iterable[Indices],
+    learning_rate: float,
+    distill_weight: float,
+) -> Iterator[StepOutput]:
+    """Take one step per batch, each from where the last one ended."""
+    architecture = network.submodel.architecture
+    parameters = trained_parameters(network)
+    running_losses = torch.zeros(network.submodel.num_exits)
+    for indices in batches:
+        output = local_step(
+            network,
+            parameters,
+            running_losses,
+            network_input(dataset.images(indices), architecture),
+            labels_at(dataset, indices),
+            torch.tensor(learning_rate),
+            torch.tensor(distill_weight),
+        )
+        parameters, running_losses = output.parameters, output.running_losses
+        yield output
+
+
+def _checked_arrays(parameters: Parameters) -> weights.Arrays:
+    """Return the arrays of an update, unless they would poison whatever they are merged into."""
+    arrays = {name: parameter.numpy() for name, parameter in parameters.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"training diverged, {name} is not finite; lower the learning rate")
+    return arrays
+
+
+def _count_teachers(history: list[StepMetrics], *, num_exits: int) -> tuple[int, ...]:
+    """Count the batches on which each exit taught."""
+    teachers = [int(metrics.teacher_index) for metrics in history]
+    return tuple(teachers.count(exit_index) for exit_index in range(num_exits))
