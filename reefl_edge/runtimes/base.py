@@ -6,7 +6,7 @@ follow ``Segment.inputs`` and ``Segment.outputs``; the logits always come last.
 
 import os
 from pathlib import Path
-from typing import Any, Literal, Protocol, assert_never
+from typing import Any, Literal, Protocol, assert_never, get_args
 
 from numpy.typing import NDArray
 
@@ -14,7 +14,7 @@ from reefl_edge.manifest import Bundle
 from reefl_edge.names import closest
 
 RuntimeName = Literal["onnx", "executorch", "eager"]
-RUNTIMES: tuple[RuntimeName, ...] = ("onnx", "executorch", "eager")
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 
 Tensors = tuple[NDArray[Any], ...]
 

@@ -12,10 +12,7 @@ from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.base import Tensors, artifact_path
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import read_checkpoint
-
-# The ONNX artifact keeps its weights in a checkpoint, which the eager runtime reads.
-WEIGHTS_NAME = "weights.safetensors"
+from reefl_edge.weights import WEIGHTS_NAME, read_checkpoint
 
 
 class EagerRuntime:

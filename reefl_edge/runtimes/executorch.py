@@ -1,11 +1,11 @@
 """How does ExecuTorch run a bundle: one method per segment?
 
-ExecuTorch's Python runtime exchanges torch tensors, and prints while it is imported; what it prints
-goes to stderr.
+ExecuTorch's Python runtime exchanges torch tensors.
 """
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -38,7 +38,7 @@ class ExecuTorchRuntime:
             MissingToolchainError: ExecuTorch is not installed.
         """
         path = artifact_path(bundle.verified_paths("executorch"), PROGRAM_NAME)
-        with _stdout_to_stderr():
+        with _quiet():
             try:
                 from executorch.extension.pybindings import portable_lib
                 from executorch.runtime import Runtime as Engine
@@ -62,13 +62,24 @@ class ExecuTorchRuntime:
 
 
 @contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Send what native code prints to stderr, so that a document on stdout stays one."""
+def _quiet() -> Iterator[None]:
+    """Drop what ExecuTorch prints and warns of while it loads; errors are raised.
+
+    It speaks of processor files it did not find, the size of its thread pool, and that its Python
+    interface is experimental.
+    """
     sys.stdout.flush()
-    saved = os.dup(1)
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]  # native code prints past Python's streams
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(2, 1)
-        yield
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        os.dup2(saved, 1)
-        os.close(saved)
+        for descriptor, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        os.close(nowhere)

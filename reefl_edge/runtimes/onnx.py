@@ -50,7 +50,9 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     options.use_per_session_threads = False
     options.log_severity_level = 3  # errors; they are raised as well
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
     except Exception as error:  # onnxruntime's errors share no base class but this one
         if type(error).__module__.startswith("onnxruntime"):
             raise InputError(f"onnxruntime {onnxruntime.__version__}: {error}") from error

@@ -1,0 +1,180 @@
+"""When does an example stop, and how is a bundle run so that stopping skips what follows?
+
+The stop rule: stop at the first exit whose largest softmax probability reaches the threshold. It is
+written once, in ``ConfidencePolicy.stops``.
+
+Letters: B batch, H and W image size, C classes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reefl_edge.manifest import Bundle
+from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors, open_runtime
+from reefl_edge.submodel import Submodel
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidencePolicy:
+    """Stop at the first exit that is confident enough.
+
+    Attributes:
+        thresholds: One confidence in (0, 1] for all exits, or one per exit but the last; 1 means
+            never to stop there.
+    """
+
+    thresholds: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        for threshold in self.thresholds:
+            if not 0 < threshold <= 1:
+                raise ValueError(f"a threshold must be above 0 and at most 1, got {threshold:g}")
+
+    def check(self, num_exits: int) -> None:
+        """Hold the number of thresholds to the number of exits.
+
+        Raises:
+            ValueError: There is neither one threshold nor one per exit but the last.
+        """
+        if len(self.thresholds) not in (1, num_exits - 1):
+            raise ValueError(
+                f"{len(self.thresholds)} thresholds for {num_exits} exits: give one, or "
+                f"{num_exits - 1}, one per exit but the last"
+            )
+
+    def stops(self, logits: NDArray[np.float32], exit_index: int) -> NDArray[np.bool_]:
+        """Tell which examples of a batch stop at an exit, from its logits (B, C)."""
+        threshold = self.thresholds[exit_index if len(self.thresholds) > 1 else 0]
+        if threshold == 1:
+            return np.zeros(len(logits), bool)
+        stopped: NDArray[np.bool_] = softmax(logits).max(axis=-1) >= threshold
+        return stopped
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probabilities of logits (..., C)."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a session says of a batch.
+
+    Attributes:
+        logits: At the exit where each example stopped, (B, C).
+        exit_indices: That exit, (B,).
+    """
+
+    logits: NDArray[np.float32]
+    exit_indices: NDArray[np.int64]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The most likely class of each example, (B,)."""
+        labels: NDArray[np.int64] = self.logits.argmax(axis=-1)
+        return labels
+
+    @property
+    def confidences(self) -> NDArray[np.float32]:
+        """The probability of that class, (B,)."""
+        confidences: NDArray[np.float32] = softmax(self.logits).max(axis=-1)
+        return confidences
+
+
+class AdaptiveSession:
+    """Runs a bundle's segments until each example is confident enough.
+
+    Example:
+        >>> session = AdaptiveSession.open("digits", policy=ConfidencePolicy((0.9,)))
+        ... # doctest: +SKIP
+        >>> session.predict(images).labels  # doctest: +SKIP
+    """
+
+    def __init__(self, runtime: Runtime, submodel: Submodel, policy: ConfidencePolicy) -> None:
+        policy.check(submodel.num_exits)
+        self.policy = policy
+        self.submodel = submodel
+        self._runtime = runtime
+
+    @classmethod
+    def open(
+        cls,
+        bundle: Bundle | str | Path,
+        *,
+        runtime: RuntimeName = "onnx",
+        policy: ConfidencePolicy | None = None,
+        threads: int | None = None,
+    ) -> Self:
+        """Load a bundle.
+
+        Args:
+            bundle: The bundle or its folder.
+            runtime: What runs the segments.
+            policy: When to stop; None for the bundle's own threshold, or never early without one.
+            threads: Threads to compute with; None for one per core this process may use.
+
+        Raises:
+            InputError: The folder is no bundle, or lacks what the runtime needs.
+            MissingToolchainError: The runtime is not installed.
+            ValueError: The policy does not fit the number of exits.
+        """
+        if not isinstance(bundle, Bundle):
+            bundle = Bundle.open(Path(bundle))
+        policy = policy or ConfidencePolicy((bundle.manifest.threshold or 1.0,))
+        policy.check(bundle.manifest.submodel.num_exits)
+        return cls(open_runtime(runtime, bundle, threads=threads), bundle.manifest.submodel, policy)
+
+    def with_policy(self, policy: ConfidencePolicy) -> "AdaptiveSession":
+        """Return a session that shares this one's runtime and stops by another policy."""
+        return AdaptiveSession(self._runtime, self.submodel, policy)
+
+    def predict(self, images: NDArray[np.uint8]) -> Prediction:
+        """Classify 8-bit RGB images of the model's size.
+
+        Args:
+            images: uint8, (B, H, W, 3).
+
+        Raises:
+            ValueError: The array has another shape or dtype.
+        """
+        edge = self.submodel.architecture.image_size
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (edge, edge, 3):
+            raise ValueError(
+                f"images must be uint8 (B, {edge}, {edge}, 3), got {images.dtype} {images.shape}"
+            )
+        step = self._runtime.batch_size or max(len(images), 1)
+        parts = [
+            self._predict_batch(images[start : start + step])
+            for start in range(0, len(images), step)
+        ]
+        num_classes = self.submodel.architecture.num_classes
+        return Prediction(
+            np.concatenate([np.empty((0, num_classes), np.float32), *(p.logits for p in parts)]),
+            np.concatenate([np.empty(0, np.int64), *(p.exit_indices for p in parts)]),
+        )
+
+    def _predict_batch(self, images: NDArray[np.uint8]) -> Prediction:
+        """Run segment after segment, each on the examples that have not stopped yet."""
+        final_logits = np.empty((len(images), self.submodel.architecture.num_classes), np.float32)
+        exit_indices = np.full(len(images), self.submodel.max_exit)
+        running = np.arange(len(images))
+        carried: Tensors = (images,)
+        for exit_index in range(self.submodel.num_exits):
+            *rest, logits = self._runtime.run(exit_index, carried)
+            if exit_index == self.submodel.max_exit:
+                final_logits[running] = logits
+                break
+            stopped = self.policy.stops(logits, exit_index)
+            final_logits[running[stopped]] = logits[stopped]
+            exit_indices[running[stopped]] = exit_index
+            running = running[~stopped]
+            if not len(running):
+                break
+            carried = tuple(rest) if not stopped.any() else tuple(part[~stopped] for part in rest)
+        return Prediction(final_logits, exit_indices)

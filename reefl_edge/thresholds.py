@@ -1,0 +1,97 @@
+"""Which confidence threshold should a bundle stop at, and what does it cost in accuracy?
+
+A threshold is chosen on validation examples: the lowest one that keeps the accuracy of always
+running to the deepest exit, up to a drop the user allows.
+
+Letters: E exits, N examples, C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reefl_edge.adaptive import ConfidencePolicy
+
+CANDIDATES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a policy makes of a set of examples.
+
+    Attributes:
+        exit_indices: Where each example stopped, (N,).
+        correct: Whether it was classified correctly there, (N,).
+    """
+
+    exit_indices: NDArray[np.int64]
+    correct: NDArray[np.bool_]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct examples."""
+        return float(self.correct.mean())
+
+    def exit_shares(self, num_exits: int) -> tuple[float, ...]:
+        """Share of examples that stop at each exit."""
+        counts = np.bincount(self.exit_indices, minlength=num_exits)
+        return tuple(float(count) / len(self.exit_indices) for count in counts)
+
+
+def replay(
+    policy: ConfidencePolicy, logits: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Outcome:
+    """Tell where a policy stops each example, from the logits of all exits (E, N, C)."""
+    num_exits, num_examples, _ = logits.shape
+    exit_indices = np.full(num_examples, num_exits - 1)
+    for exit_index in reversed(range(num_exits - 1)):
+        exit_indices[policy.stops(logits[exit_index], exit_index)] = exit_index
+    final = logits[exit_indices, np.arange(num_examples)]
+    return Outcome(exit_indices, final.argmax(axis=-1) == labels)
+
+
+def choose_threshold(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    max_accuracy_drop: float = 0.0,
+    candidates: Sequence[float] = CANDIDATES,
+) -> float:
+    """Return the lowest threshold that costs no more accuracy than allowed.
+
+    Args:
+        logits: Logits of all exits on validation examples, (E, N, C).
+        labels: Their classes, (N,).
+        max_accuracy_drop: What the threshold may cost against the deepest exit, as a share.
+        candidates: The thresholds to choose from; 1 (never early) always holds.
+
+    Raises:
+        ValueError: There are no examples.
+    """
+    if not len(labels):
+        raise ValueError("a threshold cannot be chosen without validation examples")
+    floor = replay(ConfidencePolicy((1.0,)), logits, labels).accuracy - max_accuracy_drop
+    for threshold in sorted(candidates):
+        if replay(ConfidencePolicy((threshold,)), logits, labels).accuracy >= floor:
+            return threshold
+    return 1.0
+
+
+def paired_difference_interval(
+    correct: NDArray[np.bool_], baseline: NDArray[np.bool_], *, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of an accuracy difference on the same examples.
+
+    Args:
+        correct: Whether each example was classified correctly, (N,).
+        baseline: The same for what it is compared with, (N,).
+        seed: Of the resampling.
+    """
+    difference = correct.astype(float) - baseline.astype(float)
+    generator = np.random.default_rng(seed)
+    samples = generator.integers(0, len(difference), (_RESAMPLES, len(difference)))
+    low, high = np.quantile(difference[samples].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)

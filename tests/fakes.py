@@ -1,0 +1,78 @@
+"""Stand-ins for what the tests do not want to run."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reefl_edge.runtimes.base import Tensors
+from reefl_edge.submodel import Architecture, ExitSchedule, Submodel
+
+TINY_ARCHITECTURE = Architecture(
+    width=16,
+    num_heads=2,
+    num_blocks=4,
+    patch_size=8,
+    image_size=16,
+    num_classes=3,
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.25, 0.3),
+)
+
+
+def tiny_submodel(
+    *, num_blocks: int = 4, num_exits: int = 2, max_exit: int | None = None
+) -> Submodel:
+    """Return a sub-model that computes in no time."""
+    return Submodel(
+        architecture=replace(TINY_ARCHITECTURE, num_blocks=num_blocks),
+        schedule=ExitSchedule.evenly_spaced(num_blocks=num_blocks, num_exits=num_exits),
+        max_exit=num_exits - 1 if max_exit is None else max_exit,
+    )
+
+
+def random_images(count: int, *, edge: int = 16, seed: int = 0) -> NDArray[np.uint8]:
+    """Return 8-bit images of noise, (count, edge, edge, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (count, edge, edge, 3), dtype=np.uint8)
+
+
+class FakeRuntime:
+    """Answers with prepared logits; an image's first pixel says which example it is.
+
+    Args:
+        logits: Logits of every exit and example, (E, N, C).
+        batch_size: The one batch size it takes; None for any.
+    """
+
+    def __init__(self, logits: NDArray[np.float32], *, batch_size: int | None = None) -> None:
+        self.batch_size = batch_size
+        self.batches: list[tuple[int, list[int]]] = []
+        self._logits = logits
+
+    def run(self, exit_index: int, inputs: Tensors) -> Tensors:
+        """Note which examples came, and answer with their logits."""
+        examples = inputs[0][:, 0, 0, 0] if exit_index == 0 else inputs[0][:, 0, 0]
+        numbers = examples.astype(int)
+        self.batches.append((exit_index, numbers.tolist()))
+        tokens = numbers.astype(np.float32)[:, None, None]
+        logits = self._logits[exit_index, numbers]
+        if exit_index == len(self._logits) - 1:
+            return (logits,)
+        return tokens, tokens, tokens, logits
+
+
+def numbered_images(numbers: Sequence[int], *, edge: int = 16) -> NDArray[np.uint8]:
+    """Return black images whose first pixel holds a number, for ``FakeRuntime``."""
+    images = np.zeros((len(numbers), edge, edge, 3), np.uint8)
+    images[:, 0, 0, 0] = numbers
+    return images
+
+
+def confident_logits(confidences: Any) -> NDArray[np.float32]:
+    """Return logits of three classes whose class 0 has the given probabilities, (..., 3)."""
+    first = np.asarray(confidences, np.float64)
+    rest = (1 - first) / 2
+    logits: NDArray[np.float32] = np.log(np.stack([first, rest, rest], -1)).astype(np.float32)
+    return logits

@@ -1,0 +1,118 @@
+"""Stopping at the first confident exit."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
+from tests.fakes import FakeRuntime, confident_logits, numbered_images, tiny_submodel
+
+# Probability of the likeliest class, by exit and example.
+CONFIDENCES = [
+    [0.95, 0.50, 0.60],  # exit 0
+    [0.99, 0.92, 0.70],  # exit 1
+    [0.99, 0.99, 0.80],  # exit 2
+    [0.99, 0.99, 0.85],  # exit 3
+]
+
+
+def session(
+    policy: ConfidencePolicy, *, batch_size: int | None = None
+) -> tuple[AdaptiveSession, FakeRuntime]:
+    runtime = FakeRuntime(confident_logits(CONFIDENCES), batch_size=batch_size)
+    return AdaptiveSession(runtime, tiny_submodel(num_exits=4), policy), runtime
+
+
+def test_each_example_stops_at_its_first_confident_exit() -> None:
+    adaptive, _ = session(ConfidencePolicy((0.9,)))
+
+    prediction = adaptive.predict(numbered_images([0, 1, 2]))
+
+    assert prediction.exit_indices.tolist() == [0, 1, 3]
+    np.testing.assert_allclose(prediction.confidences, [0.95, 0.92, 0.85], atol=1e-6)
+    assert prediction.labels.tolist() == [0, 0, 0]
+
+
+def test_what_follows_the_stop_is_not_run() -> None:
+    adaptive, runtime = session(ConfidencePolicy((0.9,)))
+
+    adaptive.predict(numbered_images([0, 1, 2]))
+
+    assert runtime.batches == [(0, [0, 1, 2]), (1, [1, 2]), (2, [2]), (3, [2])]
+
+
+def test_no_segment_runs_once_all_have_stopped() -> None:
+    adaptive, runtime = session(ConfidencePolicy((0.9,)))
+
+    adaptive.predict(numbered_images([0, 1]))
+
+    assert runtime.batches == [(0, [0, 1]), (1, [1])]
+
+
+def test_a_threshold_of_one_never_stops_early_however_confident() -> None:
+    certain = np.zeros((2, 1, 3), np.float32)
+    certain[..., 0] = 1000  # softmax is 1 to the last bit
+    runtime = FakeRuntime(certain)
+    adaptive = AdaptiveSession(runtime, tiny_submodel(), ConfidencePolicy((1.0,)))
+
+    assert adaptive.predict(numbered_images([0])).exit_indices.tolist() == [1]
+
+
+def test_a_confidence_equal_to_the_threshold_stops() -> None:
+    half = np.zeros((2, 1, 2), np.float32)  # two equal classes: exactly one half
+
+    assert ConfidencePolicy((0.5,)).stops(half[0], 0).tolist() == [True]
+
+
+def test_thresholds_may_differ_by_exit() -> None:
+    adaptive, _ = session(ConfidencePolicy((0.97, 0.9, 0.75)))
+
+    assert adaptive.predict(numbered_images([0, 1, 2])).exit_indices.tolist() == [1, 1, 2]
+
+
+def test_a_runtime_of_fixed_batch_size_gives_the_same_one_by_one() -> None:
+    whole, _ = session(ConfidencePolicy((0.9,)))
+    single, runtime = session(ConfidencePolicy((0.9,)), batch_size=1)
+
+    expected = whole.predict(numbered_images([0, 1, 2]))
+    prediction = single.predict(numbered_images([0, 1, 2]))
+
+    np.testing.assert_array_equal(prediction.logits, expected.logits)
+    np.testing.assert_array_equal(prediction.exit_indices, expected.exit_indices)
+    assert {len(numbers) for _, numbers in runtime.batches} == {1}
+
+
+def test_an_empty_batch_gives_an_empty_prediction() -> None:
+    adaptive, _ = session(ConfidencePolicy((0.9,)))
+
+    prediction = adaptive.predict(numbered_images([]))
+
+    assert prediction.logits.shape == (0, 3)
+    assert prediction.labels.shape == (0,)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.1, 1.1, float("nan")])
+def test_a_threshold_outside_the_range_is_refused(threshold: float) -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        ConfidencePolicy((threshold,))
+
+
+def test_a_wrong_number_of_thresholds_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 thresholds for 4 exits: give one, or 3"):
+        session(ConfidencePolicy((0.9, 0.9)))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((1, 16, 16, 3), np.float32),
+        np.zeros((1, 8, 8, 3), np.uint8),
+        np.zeros((16, 16, 3), np.uint8),
+        np.zeros((1, 16, 16, 1), np.uint8),
+    ],
+)
+def test_images_of_another_shape_or_dtype_are_refused(images: NDArray[np.uint8]) -> None:
+    adaptive, _ = session(ConfidencePolicy((0.9,)))
+
+    with pytest.raises(ValueError, match=r"images must be uint8 \(B, 16, 16, 3\)"):
+        adaptive.predict(images)
