@@ -1,4 +1,4 @@
-"""Compile a ReeFL sub-model to ExecuTorch, ONNX and Core ML, and prove that it computes the same."""
+"""Compile a ReeFL sub-model to ExecuTorch, ONNX and Core ML, and prove that it is the same."""
 
 from typing import Any
 

@@ -1,16 +1,24 @@
 """How does a trained network become programs that a converter can take, one per segment?
 
-A *segment view* wraps the network; what the converters cannot take whole is rewritten here, in the
-traced program, and the training network stays as it is.
+A *segment view* wraps the network; what the converters cannot take whole is replaced while
+tracing, and the training network stays as it is.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
+from reefl_edge.manifest import Target
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.eager import run_segment
 from reefl_edge.submodel import Segment, TensorSpec
+
+Forms = dict[Any, Callable[..., Any]]
 
 _DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
@@ -30,36 +38,32 @@ class SegmentView(nn.Module):
 
 
 def trace_segments(
-    network: ReeFL, *, batch_size: int | None
+    network: ReeFL, *, batch_size: int | None, forms: Forms
 ) -> dict[str, ExportedProgram]:
     """Trace every segment of a network, by its name.
 
     Args:
         network: The network, in evaluation mode.
         batch_size: The one batch size of the programs; None for any.
-
-    Returns:
-        Programs whose attention is written as matrix products over (B * heads, N, d), the form
-        that every converter takes whole.
+        forms: What stands for some operations while tracing.
     """
     return {
-        segment.name: _trace(SegmentView(network, segment), segment, batch_size)
+        segment.name: _trace(SegmentView(network, segment), segment, batch_size, forms)
         for segment in network.submodel.segments()
     }
 
 
-def _trace(view: SegmentView, segment: Segment, batch_size: int | None) -> ExportedProgram:
+def _trace(
+    view: SegmentView, segment: Segment, batch_size: int | None, forms: Forms
+) -> ExportedProgram:
     # Tracing with a batch of one would fix it at one.
     inputs = tuple(example_input(spec, batch_size or 2) for spec in segment.inputs)
     dynamic_shapes = None
     if batch_size is None:
         batch = Dim("batch", min=1)
         dynamic_shapes = (tuple({0: batch} for _ in inputs),)
-    with torch.no_grad():
-        program = torch.export.export(view, inputs, dynamic_shapes=dynamic_shapes)
-        table = torch.export.default_decompositions()
-        table[torch.ops.aten.scaled_dot_product_attention.default] = _batched_attention
-        return program.run_decompositions(table)
+    with torch.no_grad(), _Forms(forms):
+        return torch.export.export(view, inputs, dynamic_shapes=dynamic_shapes)
 
 
 def example_input(spec: TensorSpec, batch_size: int) -> Tensor:
@@ -68,26 +72,91 @@ def example_input(spec: TensorSpec, batch_size: int) -> Tensor:
     return torch.zeros(shape, dtype=_DTYPES[spec.dtype])
 
 
-def _batched_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+class _Forms(TorchFunctionMode):
+    """Traces some operations in forms that a converter takes whole."""
+
+    def __init__(self, forms: Forms) -> None:
+        super().__init__()
+        self._forms = forms
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run ``func``, or the form that stands for it."""
+        return self._forms.get(func, func)(*args, **(kwargs or {}))
+
+
+def _attention_as_products(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None
 ) -> Tensor:
-    """Scaled dot-product attention as two batched products around a softmax.
+    """Attend from query to key and value, (B, heads, N, d) each, without a mask.
 
     PyTorch's own decomposition guards against rows that are masked out entirely, with operators
     that XNNPACK does not take; nothing is masked here. Products over (B * heads, N, d) need no
     ``expand``, which it does not take either.
     """
-    assert attn_mask is None and dropout_p == 0.0 and not is_causal and not enable_gqa
-    batch, heads, _, head_width = query.shape
+    _, heads, num_queries, head_width = query.shape
     query, key, value = (rows.flatten(0, 1) for rows in (query, key, value))
     factor = head_width**-0.5 if scale is None else scale
     weights = torch.bmm(query * factor, key.transpose(1, 2)).softmax(dim=-1)
-    return torch.bmm(weights, value).unflatten(0, (batch, heads))
+    return torch.bmm(weights, value).reshape(-1, heads, num_queries, head_width)
+
+
+def _linear_on_rows(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Apply a linear layer to rows (..., D) as one product over (rows, D).
+
+    In two dimensions it becomes one ONNX ``Gemm`` that reads the weight as it lies in the
+    checkpoint and adds the bias as it goes; in three, a transposed copy of the weight, a product
+    and an addition.
+    """
+    if rows.dim() == 2:
+        return functional.linear(rows, weight, bias)
+    flat = functional.linear(rows.reshape(-1, rows.shape[-1]), weight, bias)
+    return flat.reshape(-1, *rows.shape[1:-1], weight.shape[0])
+
+
+def _norm_as_products(
+    rows: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+) -> Tensor:
+    """Normalise rows (..., D) without the operator that XNNPACK lacks.
+
+    Left whole, every norm ends one delegated subgraph and begins another. XNNPACK has no mean over
+    rows either, so means are products with a vector of 1 / D.
+    """
+    (width,) = normalized_shape
+    averaging = torch.full((1, width), 1 / width)
+    flat = rows.reshape(-1, width)
+    centred = flat - functional.linear(flat, averaging)
+    variance = functional.linear(centred * centred, averaging)
+    return (centred * torch.rsqrt(variance + eps) * weight + bias).reshape(rows.shape)
+
+
+def _chunk_as_slices(rows: Tensor, chunks: int, dim: int) -> tuple[Tensor, ...]:
+    """Split rows (..., D) into equal parts of D; XNNPACK takes slices, not splits."""
+    assert dim == -1
+    width = rows.shape[-1] // chunks
+    return tuple(rows[..., part * width : (part + 1) * width] for part in range(chunks))
+
+
+_PRODUCTS: Forms = {
+    functional.scaled_dot_product_attention: _attention_as_products,
+    functional.linear: _linear_on_rows,
+}
+# What each target is traced with; Core ML has all these operations itself.
+FORMS: dict[Target, Forms] = {
+    "onnx": _PRODUCTS,
+    "executorch": {
+        **_PRODUCTS,
+        functional.layer_norm: _norm_as_products,
+        Tensor.chunk: _chunk_as_slices,
+    },
+    "coreml": {},
+}
