@@ -1,0 +1,154 @@
+"""What exactly runs in a measuring process?
+
+A *workload* is prepared in two steps, because memory is counted between them: first the imports,
+then the load, which gives the function whose runs are timed.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reefl_edge.data.images import resize
+from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.manifest import Bundle
+from reefl_edge.profiling.job import BundleFolder, CheckpointFile, Job, RandomWeights
+from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors, open_runtime
+from reefl_edge.weights import read_checkpoint
+
+if TYPE_CHECKING:
+    from reefl_edge.models.reefl import ReeFL
+
+Run = Callable[[], object]
+Load = Callable[[], Run]
+
+# What each runtime imports when it is first used: to be paid for before memory is counted.
+_RUNTIME_MODULES: dict[RuntimeName, tuple[str, ...]] = {
+    "onnx": ("reefl_edge.runtimes.onnx",),
+    "executorch": (
+        "reefl_edge.runtimes.executorch",
+        "executorch.extension.pybindings.portable_lib",
+        "executorch.runtime",
+    ),
+    "eager": ("reefl_edge.runtimes.eager",),
+}
+
+
+def import_workload(job: Job) -> Load:
+    """Import what a job needs.
+
+    Returns:
+        What loads the model, and gives the function to time.
+
+    Raises:
+        MissingToolchainError: The runtime is not installed.
+    """
+    match job.kind:
+        case "inference":
+            return _inference(job)
+        case "step":
+            return _step(job)
+        case _:
+            assert_never(job.kind)
+
+
+def _inference(job: Job) -> Load:
+    if job.runtime != "onnx":
+        _require_torch()
+    with suppress(ImportError):  # opening the runtime says which extra is missing
+        for module in _RUNTIME_MODULES[job.runtime]:
+            import_module(module)
+
+    def load() -> Run:
+        runtime = _open(job)
+        images = random_images(job.batch_size, job.submodel.architecture.image_size)
+        return lambda: run_exits(runtime, job.submodel.num_exits, images)
+
+    return load
+
+
+def _open(job: Job) -> Runtime:
+    if isinstance(job.source, BundleFolder):
+        bundle = Bundle.open(job.source.bundle)
+        runtime = open_runtime(
+            job.runtime, bundle, threads=job.threads, max_exit=job.submodel.max_exit
+        )
+        if runtime.batch_size not in (None, job.batch_size):
+            raise InputError(
+                f"{job.source.bundle} takes batches of {runtime.batch_size} on {job.runtime}, "
+                f"latency is measured on {job.batch_size}; export it again"
+            )
+        return runtime
+    from reefl_edge.runtimes.eager import EagerRuntime
+
+    return EagerRuntime(_network(job), threads=job.threads)
+
+
+def run_exits(runtime: Runtime, num_exits: int, images: NDArray[np.uint8]) -> Tensors:
+    """Run every segment on images (B, H, W, 3); return what the last one gives."""
+    outputs: Tensors = (images, images)  # the first segment takes all but the last, as the others
+    for exit_index in range(num_exits):
+        outputs = runtime.run(exit_index, outputs[:-1])
+    return outputs
+
+
+def _step(job: Job) -> Load:
+    _require_torch()
+    import torch
+
+    from reefl_edge.finetune.batches import network_input
+    from reefl_edge.finetune.distill import distill_weight
+    from reefl_edge.finetune.schedule import NUM_ROUNDS, learning_rate
+    from reefl_edge.finetune.step import local_step, trained_parameters
+
+    def load() -> Run:
+        torch.set_num_threads(job.threads)
+        network = _network(job)
+        architecture = job.submodel.architecture
+        images = network_input(random_images(job.batch_size, architecture.image_size), architecture)
+        labels = torch.arange(job.batch_size) % architecture.num_classes
+        # The smallest step there is: the batch stays the same, and must not be learnt by heart.
+        rate, weight = torch.tensor(learning_rate(NUM_ROUNDS)), torch.tensor(distill_weight(1))
+        parameters = trained_parameters(network)
+        running_losses = torch.zeros(job.submodel.num_exits)
+
+        def run() -> None:
+            nonlocal parameters, running_losses
+            parameters, running_losses, _ = local_step(
+                network, parameters, running_losses, images, labels, rate, weight
+            )
+
+        return run
+
+    return load
+
+
+def _network(job: Job) -> "ReeFL":
+    from reefl_edge.models.checkpoint import network_from, random_network
+
+    match job.source:
+        case CheckpointFile():
+            checkpoint = read_checkpoint(job.source.checkpoint).cut(job.submodel.max_exit)
+            return network_from(job.submodel, checkpoint.arrays)
+        case RandomWeights():
+            return random_network(job.submodel, seed=job.source.seed)
+        case BundleFolder():
+            raise ValueError("a bundle is opened by its runtime")
+        case _:
+            assert_never(job.source)
+
+
+def random_images(batch_size: int, image_size: int) -> NDArray[np.uint8]:
+    """Return smooth random images, as photographs are, (B, image_size, image_size, 3)."""
+    coarse = np.random.default_rng(0).integers(0, 256, (batch_size, 8, 8, 3), dtype=np.uint8)
+    return resize(coarse, image_size)
+
+
+def _require_torch() -> None:
+    try:
+        import_module("torch")
+    except ModuleNotFoundError as error:
+        raise MissingToolchainError.for_extra("this measurement", "torch", "train") from error

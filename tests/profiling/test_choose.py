@@ -1,0 +1,144 @@
+"""Which exit a budget allows, and why."""
+
+from math import inf, nan
+
+import pytest
+
+from reefl_edge.errors import BudgetError
+from reefl_edge.profiling.choose import Budget, choose_exit
+from reefl_edge.profiling.report import Report
+from tests.profiling.fakes import report, row
+
+MEASURED = report(
+    row(0, 4.1, memory_mib=20),
+    row(1, 8.0, memory_mib=30),
+    row(2, 12.5, memory_mib=40),
+    row(0, 140, kind="step", memory_mib=80.25),
+    row(1, 250, kind="step", memory_mib=120),
+    row(2, 1234.5, kind="step", memory_mib=160),
+)
+
+
+def test_without_a_limit_the_deepest_exit_is_chosen() -> None:
+    choice = choose_exit(MEASURED, Budget())
+
+    assert choice.exit_index == 2
+    assert choice.reasons[2] == "exit 2 fits: nothing is limited"
+
+
+@pytest.mark.parametrize(
+    ("budget", "exit_index", "why_not"),
+    [
+        (Budget(inference_ms=8), 1, "exit 2 does not fit: inference p90 12.5 ms exceeds 8 ms"),
+        (Budget(step_ms=300), 1, "exit 2 does not fit: step p90 1234 ms exceeds 300 ms"),
+        (Budget(memory_mib=100), 0, "exit 1 does not fit: memory 120 MiB exceeds 100 MiB"),
+        (
+            Budget(inference_ms=5, step_ms=200),
+            0,
+            "exit 1 does not fit: inference p90 8 ms exceeds 5 ms, step p90 250 ms exceeds 200 ms",
+        ),
+        (Budget(inference_ms=100, step_ms=2000, memory_mib=512), 2, None),
+    ],
+)
+def test_the_deepest_exit_within_every_limit_is_chosen(
+    budget: Budget, exit_index: int, why_not: str | None
+) -> None:
+    choice = choose_exit(MEASURED, budget)
+
+    assert choice.exit_index == exit_index
+    assert len(choice.reasons) == 3
+    if why_not is not None:
+        assert choice.reasons[exit_index + 1] == why_not
+
+
+def test_the_reason_says_what_an_exit_takes_of_every_limit() -> None:
+    choice = choose_exit(MEASURED, Budget(inference_ms=10, step_ms=200, memory_mib=100))
+
+    assert choice.reasons[0] == (
+        "exit 0 fits: inference p90 4.1 ms of 10 ms, step p90 140 ms of 200 ms, "
+        "memory 80.25 MiB of 100 MiB"
+    )
+
+
+def test_the_p90_counts_not_the_median() -> None:
+    samples = [1.0] * 8 + [9.0] * 2
+
+    with pytest.raises(BudgetError, match="no exit runs within 2 ms; exit 0 needs 9 ms"):
+        choose_exit(report(row(0, samples)), Budget(inference_ms=2))
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        (Budget(inference_ms=3), "no exit runs within 3 ms; exit 0 needs 4.1 ms"),
+        (Budget(step_ms=100), "no exit takes a step within 100 ms; exit 0 needs 140 ms"),
+        (Budget(memory_mib=64), "no exit fits in 64 MiB; exit 0 needs 80.25 MiB"),
+        (
+            Budget(inference_ms=3, step_ms=200, memory_mib=64),
+            "no exit runs within 3 ms and fits in 64 MiB; exit 0 needs 4.1 ms and 80.25 MiB",
+        ),
+    ],
+)
+def test_a_budget_no_exit_meets_says_what_the_shallowest_needs(
+    budget: Budget, message: str
+) -> None:
+    with pytest.raises(BudgetError) as caught:
+        choose_exit(MEASURED, budget)
+    assert str(caught.value) == message
+
+
+def test_a_deeper_exit_that_fits_where_a_shallower_does_not_is_not_taken() -> None:
+    odd = report(row(0, 4.0), row(1, 9.0), row(2, 7.0))
+
+    choice = choose_exit(odd, Budget(inference_ms=8))
+
+    assert choice.exit_index == 0
+    assert choice.reasons[2] == (
+        "exit 2 fits by its own figures, but does all that exit 1 does, which does not fit: "
+        "measure again"
+    )
+
+
+def test_memory_is_limited_without_steps_too() -> None:
+    assert choose_exit(report(row(0, 4.0, memory_mib=20)), Budget(memory_mib=20)).exit_index == 0
+
+
+@pytest.mark.parametrize(
+    ("measured", "budget", "message"),
+    [
+        (report(row(0, 4.0)), Budget(step_ms=9), "measures no fine-tuning step of exit 0"),
+        (report(row(0, 4.0, kind="step")), Budget(inference_ms=9), "no inference up to exit 0"),
+        (report(), Budget(), "measures no exit"),
+        (
+            report(row(0, 4.0), row(0, 3.0, threads=2)),
+            Budget(inference_ms=9),
+            "inference of exit 0 on more than one runtime or number of threads",
+        ),
+    ],
+)
+def test_a_report_that_does_not_answer_is_refused(
+    measured: Report, budget: Budget, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        choose_exit(measured, budget)
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, inf, nan])
+@pytest.mark.parametrize("name", ["inference_ms", "step_ms", "memory_mib"])
+def test_a_limit_must_be_positive(name: str, limit: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be positive"):
+        Budget(**{name: limit})
+
+
+def test_a_relative_budget_is_a_fraction_of_the_deepest_exit_s_inference() -> None:
+    budget = Budget.relative(MEASURED, 0.8)
+
+    assert budget == Budget(inference_ms=10.0)
+    assert choose_exit(MEASURED, budget).exit_index == 1
+
+
+def test_a_relative_budget_needs_a_positive_fraction_of_something() -> None:
+    with pytest.raises(ValueError, match="fraction must be positive, got 0"):
+        Budget.relative(MEASURED, 0)
+    with pytest.raises(ValueError, match="measures no inference"):
+        Budget.relative(report(row(0, 4.0, kind="step")), 0.8)

@@ -1,0 +1,71 @@
+"""From a sub-model to jobs, and from jobs to a report."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reefl_edge.profiling.job import BundleFolder, Plan, RandomWeights
+from reefl_edge.profiling.measure import inference_jobs, measure_report, step_jobs
+from reefl_edge.profiling.report import RANDOM_WEIGHTS, Row
+from tests.fakes import tiny_submodel
+from tests.profiling.fakes import HOST, FakeDeviceLink
+
+FROZEN = replace(tiny_submodel(num_exits=4, max_exit=2), regime="frozen")
+
+
+def test_every_exit_is_a_job_of_its_own() -> None:
+    jobs = inference_jobs(FROZEN, BundleFolder(bundle=Path("b")), runtime="onnx", threads=2)
+
+    assert [job.submodel.max_exit for job in jobs] == [0, 1, 2]
+    assert {(job.kind, job.runtime, job.threads, job.batch_size) for job in jobs} == {
+        ("inference", "onnx", 2, 1)
+    }
+
+
+def test_steps_keep_the_regime_and_the_batch() -> None:
+    jobs = step_jobs(FROZEN, RandomWeights(), threads=1, batch_size=8)
+
+    assert [job.submodel.max_exit for job in jobs] == [0, 1, 2]
+    assert {(job.kind, job.runtime, job.batch_size, job.submodel.regime) for job in jobs} == {
+        ("step", "eager", 8, "frozen")
+    }
+
+
+def test_a_report_has_a_row_for_every_job_and_the_circumstances() -> None:
+    link, seen = FakeDeviceLink(), list[Row]()
+    jobs = [
+        *inference_jobs(FROZEN, RandomWeights(), runtime="eager", threads=1),
+        *step_jobs(FROZEN, RandomWeights(), threads=1),
+    ]
+
+    report = measure_report(link, jobs, model="tiny", weights=RANDOM_WEIGHTS, on_row=seen.append)
+
+    assert link.jobs == jobs
+    assert report.rows == tuple(seen)
+    assert [(row.kind, row.exit_index) for row in seen] == [
+        *(("inference", 0), ("inference", 1), ("inference", 2)),
+        *(("step", 0), ("step", 1), ("step", 2)),
+    ]
+    assert [row.summary.p50_ms for row in report.rows_of("inference")] == [1, 2, 3]
+    assert {row.device for row in seen} == {"fake"}
+    assert report.context.host == HOST
+    assert report.context.submodel == FROZEN
+    assert not report.context.is_real_hardware
+    assert report.context.measured_at.endswith("+00:00")
+
+
+def test_a_runtime_is_not_given_what_it_cannot_run() -> None:
+    with pytest.raises(ValueError, match="onnx runs a bundle, got RandomWeights"):
+        inference_jobs(FROZEN, RandomWeights(), runtime="onnx", threads=1)
+    with pytest.raises(ValueError, match=r"step runs on eager, .* got eager and BundleFolder"):
+        step_jobs(FROZEN, BundleFolder(bundle=Path("b")), threads=1)
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 thread and a batch of 1, got 0 and 32"):
+        step_jobs(FROZEN, RandomWeights(), threads=0)
+    with pytest.raises(ValueError, match="1 or more samples, got 0 and 0"):
+        Plan(warmup_runs=0, min_samples=0, min_seconds=0, max_seconds=1)
+    with pytest.raises(ValueError, match="at least 2 s and at most 1 s"):
+        Plan(warmup_runs=0, min_samples=1, min_seconds=2, max_seconds=1)

@@ -1,0 +1,90 @@
+"""Reports: written, read again, refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reefl_edge.errors import InputError
+from reefl_edge.profiling.host import describe_host
+from reefl_edge.profiling.report import read_report, report_json, write_report
+from tests.profiling.fakes import report, row
+
+
+def test_a_report_read_again_is_the_same(tmp_path: Path) -> None:
+    written = report(row(0, [1.5, 1.25, 1.0]), row(0, 40, kind="step", memory_mib=32.125))
+    write_report(written, tmp_path / "report.json")
+
+    assert read_report(tmp_path / "report.json") == written
+
+
+def test_the_file_says_the_figures_with_their_units_beside_the_samples() -> None:
+    text = report_json(report(row(0, [3.0, 1.0, 2.0], memory_mib=12)))
+
+    (fields,) = json.loads(text)["rows"]
+    assert '"latency_ms_samples": [ 3.0, 1.0, 2.0 ]' in text
+    assert fields["summary"]["p50_ms"] == 2.0
+    assert fields["summary"]["peak_above_baseline_mib"] == 12
+    assert fields["summary"]["reason"] == "too few samples: 3, need 5"
+
+
+def test_figures_that_somebody_changed_are_derived_again(tmp_path: Path) -> None:
+    document = json.loads(report_json(report(row(0, 4.0))))
+    document["rows"][0]["summary"]["p90_ms"] = 1.0
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+
+    assert read_report(path).rows[0].summary.p90_ms == 4.0
+
+
+def test_rows_of_one_kind_come_shallowest_first() -> None:
+    rows = report(row(1, 2.0), row(0, 9.0, kind="step"), row(0, 1.0)).rows_of("inference")
+
+    assert [row.exit_index for row in rows] == [0, 1]
+
+
+def test_two_rows_of_the_same_thing_are_refused() -> None:
+    with pytest.raises(ValueError, match="more than one row for local eager fp32 1 0 inference"):
+        report(row(0, 1.0), row(0, 2.0))
+
+
+def test_a_report_from_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text('{"schema_version": 99}')
+
+    with pytest.raises(InputError, match=r"schema version 99, newer than 1, .*; upgrade"):
+        read_report(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "not a JSON file"),
+        ("[]", "should be"),
+        ('{"schema_version": 1, "rows": []}', "context"),
+        ('{"schema_version": 1, "context": {}, "rows": [{"threads": "many"}]}', "more"),
+    ],
+)
+def test_a_file_that_is_no_report_is_an_input_error(
+    tmp_path: Path, content: str, reason: str
+) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(content)
+
+    with pytest.raises(InputError, match=reason) as caught:
+        read_report(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_report_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_report(tmp_path / "report.json")
+
+
+def test_this_machine_describes_itself() -> None:
+    host = describe_host()
+
+    assert host.cpu_name
+    assert 1 <= host.num_usable_cores <= host.num_cores
+    assert host.memory_total_mib > 0
+    assert host.packages["reefl-edge"] == "0.1.0"
