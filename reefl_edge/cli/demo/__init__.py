@@ -1,0 +1,38 @@
+"""``reefl-edge demo``: the main job, end to end, on real handwriting."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reefl_edge.cli import options, render
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where everything is saved.")
+    ] = Path("demo-out"),
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Pretrain, profile, fine-tune, export and run a network with early exits, in minutes.
+
+    Example:  reefl-edge demo --output demo-out
+    """
+    from reefl_edge.cli.demo.run import run_demo
+    from reefl_edge.cli.demo.summary import save_report, show_summary
+    from reefl_edge.runtimes.base import default_threads
+
+    result = run_demo(output, threads=threads or default_threads(), seed=seed)
+    document = save_report(result, output)
+    if json:
+        render.print_json(document)
+    else:
+        show_summary(result, output)
+    render.next_command(f"reefl-edge infer {output}/bundle {output}/test_digits.npz")
+    render.next_command(
+        f"reefl-edge profile --device local --model {output}/model.safetensors "
+        "--budget-ms 1 -o report.json"
+    )
+    render.next_command("reefl-edge devices")

@@ -1,0 +1,297 @@
+"""Which stages does the demo run, and what does each hand to the next?
+
+Every stage calls what the command of the same name calls; what it found is explained in a line.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reefl_edge.adaptive import ConfidencePolicy
+from reefl_edge.cli import render
+from reefl_edge.cli.demo.measure import Curve, measure_curve
+from reefl_edge.cli.demo.picture import draw
+from reefl_edge.cli.models import Model
+from reefl_edge.cli.profiling import ProfileRequest, profile_model
+from reefl_edge.data.base import ArrayDataset
+from reefl_edge.data.digits import DigitsSplit, load_digits, split_digits
+from reefl_edge.data.partition import dirichlet_partition
+from reefl_edge.finetune.evaluate import accuracy, exit_logits
+from reefl_edge.finetune.pretrain import pretrain
+from reefl_edge.finetune.trainer import FinetuneResult, finetune
+from reefl_edge.manifest import Bundle
+from reefl_edge.models import build_model
+from reefl_edge.models.checkpoint import arrays_of, network_from, save_checkpoint
+from reefl_edge.models.reefl import ReeFL
+from reefl_edge.profiling.choose import Budget, choose_exit
+from reefl_edge.profiling.links.local import LocalLink
+from reefl_edge.profiling.report import Choice, Report, write_report
+from reefl_edge.submodel import Submodel
+from reefl_edge.thresholds import choose_threshold, replay
+from reefl_edge.weights import Checkpoint, apply_update, write_update
+from reefl_export.bundle import Origin, export_checkpoint
+
+NUM_CLIENTS = 8
+LABEL_SKEW_ALPHA = 0.5
+CLIENT_INDEX = 0
+CLIENT_EPOCHS = 5
+CLIENT_LEARNING_RATE = 0.005
+BUDGET_FRACTION = 0.8
+MAX_ACCURACY_DROP = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Personalisation:
+    """What the client's fine-tuning changed, per exit of its sub-model, on the test digits.
+
+    Attributes:
+        result: The update, the losses, and which exit taught how often.
+        own_classes: The classes the client holds.
+        own_before: Accuracy on those classes before, (E,).
+        own_after: The same after.
+        all_before: Accuracy on everybody's classes before, (E,).
+        all_after: The same after.
+    """
+
+    result: FinetuneResult
+    own_classes: tuple[int, ...]
+    own_before: tuple[float, ...]
+    own_after: tuple[float, ...]
+    all_before: tuple[float, ...]
+    all_after: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResult:
+    """What the demo found.
+
+    Attributes:
+        pretrained_accuracy: On the test digits after pretraining, per exit.
+        report: Costs of every exit depth on this machine.
+        choice: The exit chosen, and why.
+        personalisation: What fine-tuning changed.
+        bundle: What was exported.
+        threshold: Chosen on the validation digits.
+        curves: Accuracy against latency, a curve per runtime.
+    """
+
+    pretrained_accuracy: tuple[float, ...]
+    report: Report
+    choice: Choice
+    personalisation: Personalisation
+    bundle: Bundle
+    threshold: float
+    curves: tuple[Curve, ...]
+
+
+def run_demo(output: Path, *, threads: int, seed: int) -> DemoResult:
+    """Run every stage and save what each makes in ``output``."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    output.mkdir(parents=True, exist_ok=True)
+    network = build_model("digits", num_classes=10)
+    digits, client = _data(network.submodel, output, seed=seed)
+    pretrained_accuracy = _pretrain(network, digits, output, seed=seed)
+    report, choice = _profile(network, output, threads=threads, seed=seed)
+    checkpoint, personalisation = _finetune(network, choice, client, digits.test, output, seed=seed)
+    threshold = _threshold(checkpoint, digits.validation)
+    bundle = _export(checkpoint, threshold, output)
+    curves = _adapt(bundle, threshold, digits.test, output, threads=threads)
+    return DemoResult(
+        pretrained_accuracy=pretrained_accuracy,
+        report=report,
+        choice=choice,
+        personalisation=personalisation,
+        bundle=bundle,
+        threshold=threshold,
+        curves=curves,
+    )
+
+
+@contextmanager
+def _stage(number: int, title: str, total: int | None = None) -> Iterator[render.Bar]:
+    with render.progress_bar(f"{number}/6 {title}", total) as bar:
+        yield bar
+
+
+def _explain(text: str) -> None:
+    render.err().print(f"    {text}", soft_wrap=True)
+
+
+def _data(submodel: Submodel, output: Path, *, seed: int) -> tuple[DigitsSplit, ArrayDataset]:
+    """Split the digits, and the private part among clients; return one client's part."""
+    with _stage(1, "data"):
+        digits = load_digits(image_size=submodel.architecture.image_size)
+        split = split_digits(digits, seed=seed)
+        parts = dirichlet_partition(
+            split.private.labels, num_clients=NUM_CLIENTS, alpha=LABEL_SKEW_ALPHA, seed=seed
+        )
+        client = split.private.subset(parts[CLIENT_INDEX])
+        _save_test_digits(split.test, output)
+    counts = np.bincount(client.labels, minlength=10)
+    _explain(
+        f"{len(digits.labels)} scanned digits: {len(split.public.labels)} public, "
+        f"{len(split.private.labels)} private on {NUM_CLIENTS} clients, "
+        f"{len(split.validation.labels)} for validation, {len(split.test.labels)} for the test"
+    )
+    _explain(f"client {CLIENT_INDEX} holds {_histogram(counts)}")
+    return split, client
+
+
+def _histogram(counts: NDArray[np.int64]) -> str:
+    held = [f"{count} x {digit}" for digit, count in enumerate(counts) if count]
+    return ", ".join(held)
+
+
+def _save_test_digits(test: ArrayDataset, output: Path) -> None:
+    """Save the test digits for ``reefl-edge infer``."""
+    from reefl_edge.files import replacing_file
+
+    with replacing_file(output / "test_digits.npz") as partial, partial.open("wb") as file:
+        np.savez_compressed(file, images=test.pixels, labels=test.labels)
+
+
+def _pretrain(network: ReeFL, digits: DigitsSplit, output: Path, *, seed: int) -> tuple[float, ...]:
+    with _stage(2, "pretrain the backbone") as bar:
+        pretrain(network, digits.public, seed=seed, on_step=bar.step)
+        network.eval()
+        class_names = digits.public.class_names
+        save_checkpoint(network, output / "model.safetensors", class_names=class_names)
+    per_exit = _accuracies(network, digits.test)
+    _explain(f"accuracy on the test digits by exit: {_percents(per_exit)}")
+    return per_exit
+
+
+def _profile(network: ReeFL, output: Path, *, threads: int, seed: int) -> tuple[Report, Choice]:
+    """Measure every depth in fresh processes, and choose the deepest inside a relative budget."""
+    model = Model(
+        name="digits",
+        checkpoint=Checkpoint(submodel=network.submodel, arrays=arrays_of(network)),
+        checkpoint_path=output / "model.safetensors",
+        seed=seed,
+    )
+    request = ProfileRequest(model=model, runtime="onnx", threads=threads, regime="frozen")
+    with _stage(3, "profile this machine") as bar:
+        report = profile_model(
+            request,
+            LocalLink(),
+            on_stage=lambda text: bar.say(f"3/6 profile · {text}"),
+            on_row=bar.step,
+        )
+        choice = choose_exit(report, Budget.relative(report, BUDGET_FRACTION))
+        report = replace(report, choice=choice)
+        write_report(report, output / "report.json")
+    for reason in choice.reasons:
+        _explain(reason)
+    return report, choice
+
+
+def _finetune(
+    network: ReeFL,
+    choice: Choice,
+    client: ArrayDataset,
+    test: ArrayDataset,
+    output: Path,
+    *,
+    seed: int,
+) -> tuple[Checkpoint, Personalisation]:
+    """Train one client's sub-model; return it with the update applied."""
+    cut = Checkpoint(
+        submodel=replace(network.submodel, regime="frozen"),
+        arrays=arrays_of(network),
+        class_names=test.class_names,
+    ).cut(choice.exit_index)
+    before = network_from(cut.submodel, cut.arrays)
+    with _stage(4, "fine-tune on one client") as bar:
+        result = finetune(
+            before,
+            client,
+            epochs=CLIENT_EPOCHS,
+            batch_size=16,
+            learning_rate=CLIENT_LEARNING_RATE,
+            seed=seed,
+            on_step=bar.step,
+        )
+        write_update(result.update, output / "update.safetensors")
+    tuned = apply_update(cut, result.update)
+    after = network_from(tuned.submodel, tuned.arrays)
+    own = test.subset(np.flatnonzero(np.isin(test.labels, client.labels)))
+    personalisation = Personalisation(
+        result=result,
+        own_classes=tuple(int(label) for label in np.unique(client.labels)),
+        own_before=_accuracies(before, own),
+        own_after=_accuracies(after, own),
+        all_before=_accuracies(before, test),
+        all_after=_accuracies(after, test),
+    )
+    _explain(
+        f"deepest exit on the client's classes {_percent(personalisation.own_before[-1])} to "
+        f"{_percent(personalisation.own_after[-1])}, on all "
+        f"{_percent(personalisation.all_before[-1])} to {_percent(personalisation.all_after[-1])}; "
+        f"batches taught by each exit: {', '.join(map(str, result.teacher_counts))}"
+    )
+    return tuned, personalisation
+
+
+def _threshold(checkpoint: Checkpoint, validation: ArrayDataset) -> float:
+    """Choose the confidence to stop at on the validation digits."""
+    logits = exit_logits(network_from(checkpoint.submodel, checkpoint.arrays), validation)
+    threshold = choose_threshold(logits, validation.labels, max_accuracy_drop=MAX_ACCURACY_DROP)
+    shares = replay(ConfidencePolicy((threshold,)), logits, validation.labels).exit_shares(
+        checkpoint.submodel.num_exits
+    )
+    _explain(
+        f"threshold {threshold:g} keeps the validation accuracy; "
+        f"shares stopping at each exit there: {_percents(shares)}"
+    )
+    return threshold
+
+
+def _export(checkpoint: Checkpoint, threshold: float, output: Path) -> Bundle:
+    with _stage(5, "export") as bar:
+        bundle = export_checkpoint(
+            checkpoint,
+            output / "bundle",
+            ("executorch", "onnx", "coreml"),
+            Origin(name="digits", threshold=threshold),
+            on_stage=lambda text: bar.say(f"5/6 export · {text}"),
+        )
+    sizes = ", ".join(
+        f"{artifact.target} {render.size(artifact.size_bytes)}"
+        for artifact in bundle.manifest.artifacts
+    )
+    _explain(f"{sizes}; ExecuTorch and ONNX agree with the network at every exit (parity.json)")
+    return bundle
+
+
+def _adapt(
+    bundle: Bundle, threshold: float, test: ArrayDataset, output: Path, *, threads: int
+) -> tuple[Curve, ...]:
+    with _stage(6, "adaptive inference") as bar:
+        curves = measure_curve(bundle, threshold, test, threads=threads, on_step=bar.step)
+        draw(curves, output / "accuracy_latency.png")
+    for curve in curves:
+        chosen, deepest = curve.at(threshold), curve.deepest
+        _explain(
+            f"{curve.runtime}: {chosen.mean_latency_ms:.2f} ms at threshold {threshold:g}, "
+            f"{deepest.mean_latency_ms:.2f} ms always to the deepest exit; accuracy "
+            f"{_percent(chosen.accuracy)} and {_percent(deepest.accuracy)}"
+        )
+    return curves
+
+
+def _accuracies(network: ReeFL, dataset: ArrayDataset) -> tuple[float, ...]:
+    return tuple(float(a) for a in accuracy(exit_logits(network, dataset), dataset.labels))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def _percents(shares: tuple[float, ...]) -> str:
+    return ", ".join(_percent(share) for share in shares)

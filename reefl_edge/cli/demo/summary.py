@@ -1,0 +1,71 @@
+"""What does the demo say at its end, as a table and as one document?"""
+
+from pathlib import Path
+from typing import Any
+
+from reefl_edge import schema
+from reefl_edge.cli import render
+from reefl_edge.cli.demo.run import DemoResult
+from reefl_edge.files import write_text
+
+REPORT_NAME = "demo.json"
+
+
+def save_report(result: DemoResult, output: Path) -> dict[str, Any]:
+    """Write everything the demo found to one JSON file, and return it."""
+    tuned = result.personalisation
+    document = {
+        "schema_version": 1,
+        "pretrained_accuracy": list(result.pretrained_accuracy),
+        "profile": schema.to_dict(result.report),
+        "finetune": {
+            "own_classes": list(tuned.own_classes),
+            "losses": list(tuned.result.losses),
+            "teacher_counts": list(tuned.result.teacher_counts),
+            "own_classes_accuracy": {"before": tuned.own_before, "after": tuned.own_after},
+            "all_classes_accuracy": {"before": tuned.all_before, "after": tuned.all_after},
+        },
+        "bundle": {"path": str(result.bundle.directory), **schema.to_dict(result.bundle.manifest)},
+        "threshold": result.threshold,
+        "adaptive": [schema.to_dict(curve) for curve in result.curves],
+    }
+    import json
+
+    write_text(output / REPORT_NAME, json.dumps(document, indent=2))
+    return document
+
+
+def show_summary(result: DemoResult, output: Path) -> None:
+    """Print what was found and where everything lies."""
+    columns = ("what", "always deepest", f"threshold {result.threshold:g}", "change")
+    rows = [row for curve in result.curves for row in _rows(curve, result.threshold)]
+    render.out().print(render.table("Stopping early on the test digits", columns, rows))
+    for name, what in (
+        ("model.safetensors", "the pretrained network"),
+        ("report.json", "what each exit costs on this machine"),
+        ("update.safetensors", "what the client sends back"),
+        ("bundle", "ExecuTorch, ONNX and Core ML"),
+        ("accuracy_latency.png", "the picture"),
+        (REPORT_NAME, "everything above as one document"),
+    ):
+        render.out().print(f"saved {output / name}: {what}")
+
+
+def _rows(curve: Any, threshold: float) -> list[tuple[str, str, str, str]]:
+    chosen, deepest = curve.at(threshold), curve.deepest
+    low, high = (100 * bound for bound in chosen.accuracy_change_interval)
+    ratio = chosen.mean_latency_ms / deepest.mean_latency_ms
+    return [
+        (
+            f"{curve.runtime}: mean latency, ms",
+            f"{deepest.mean_latency_ms:.3f}",
+            f"{chosen.mean_latency_ms:.3f}",
+            f"x {ratio:.2f}",
+        ),
+        (
+            f"{curve.runtime}: accuracy, %",
+            f"{100 * deepest.accuracy:.1f}",
+            f"{100 * chosen.accuracy:.1f}",
+            f"{100 * chosen.accuracy_change:+.1f} [{low:+.1f}, {high:+.1f}]",
+        ),
+    ]

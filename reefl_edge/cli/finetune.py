@@ -1,0 +1,158 @@
+"""``reefl-edge finetune``: one client's local training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reefl_edge.cli import options, render
+
+if TYPE_CHECKING:
+    from reefl_edge.cli.models import Model
+    from reefl_edge.submodel import Regime
+
+
+def finetune(
+    model: options.ModelArgument,
+    data: options.Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The update, .safetensors.")],
+    regime: Annotated[
+        str, typer.Option("--regime", help="Which arrays are trained: full or frozen.")
+    ] = "frozen",
+    max_exit: options.MaxExit = None,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples per step.")] = 32,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", min=0, help="Learning rate.  [default: ReeFL's, for the round]"),
+    ] = None,
+    server_round: Annotated[
+        int,
+        typer.Option(
+            "--server-round",
+            min=1,
+            help="The federated round: sets the learning rate and the weight of distillation.",
+        ),
+    ] = 300,
+    eval_data: Annotated[
+        Path | None,
+        typer.Option("--eval-data", help="Held-out data to measure before and after."),
+    ] = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Train one client's sub-model on its own data, the best exit teaching the others.
+
+    Example:  reefl-edge finetune model.safetensors --data mine.npz -o update.safetensors
+    """
+    from reefl_edge.cli.models import read_model
+
+    parsed_regime = parse_regime(regime)
+    source = read_model(model).cut(max_exit)
+    if source.has_random_weights:
+        raise typer.BadParameter(
+            f"{model} has random weights; give a checkpoint to fine-tune", param_hint="'MODEL'"
+        )
+    document = _train(
+        source,
+        parsed_regime,
+        data=data,
+        eval_data=eval_data,
+        output=output,
+        settings={
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": lr,
+            "server_round": server_round,
+            "seed": seed,
+        },
+    )
+    if json:
+        render.print_json(document)
+    else:
+        _show(document)
+    render.next_command(f"reefl-edge export {model} --update {output} -o bundle")
+
+
+def parse_regime(text: str) -> "Regime":
+    """Return the regime called ``text``."""
+    from reefl_edge.names import closest
+    from reefl_edge.submodel import REGIMES
+
+    for regime in REGIMES:
+        if regime == text:
+            return regime
+    raise typer.BadParameter(
+        f"no regime is called {text!r}{closest(text, REGIMES)}", param_hint="'--regime'"
+    )
+
+
+def _train(
+    source: "Model",
+    regime: "Regime",
+    *,
+    data: Path,
+    eval_data: Path | None,
+    output: Path,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Train, write the update, and return what there is to say of it."""
+    from dataclasses import replace
+    from functools import partial
+
+    from reefl_edge.data.sources import read_dataset
+    from reefl_edge.errors import MissingToolchainError
+    from reefl_edge.weights import apply_update, write_update
+
+    checkpoint = replace(
+        source.checkpoint, submodel=replace(source.checkpoint.submodel, regime=regime)
+    )
+    try:
+        from reefl_edge.finetune.trainer import finetune as train
+        from reefl_edge.models.checkpoint import network_from
+    except ImportError as error:
+        raise MissingToolchainError.for_extra("fine-tuning", "torch", "train") from error
+    read = partial(
+        read_dataset,
+        image_size=checkpoint.submodel.architecture.image_size,
+        class_names=checkpoint.names(),
+    )
+    dataset = read(data)
+    held_out = None if eval_data is None else read(eval_data)
+    network = network_from(checkpoint.submodel, checkpoint.arrays)
+    with render.progress_bar("fine-tune") as bar:
+        result = train(network, dataset, on_step=bar.step, **settings)
+    write_update(result.update, output)
+    document: dict[str, Any] = {
+        "update": str(output),
+        "size_bytes": output.stat().st_size,
+        "num_steps": result.num_steps,
+        "num_examples": len(dataset.labels),
+        "losses": list(result.losses),
+        "teacher_counts": list(result.teacher_counts),
+    }
+    if held_out is not None:
+        from reefl_edge.finetune.evaluate import accuracy, exit_logits
+
+        trained = apply_update(checkpoint, result.update)
+        after = network_from(trained.submodel, trained.arrays)
+        for key, evaluated in (("accuracy_before", network), ("accuracy_after", after)):
+            document[key] = accuracy(exit_logits(evaluated, held_out), held_out.labels).tolist()
+    return document
+
+
+def _show(document: dict[str, Any]) -> None:
+    columns = ["exit", "taught"]
+    rows = [[str(index), str(count)] for index, count in enumerate(document["teacher_counts"])]
+    for key, title in (("accuracy_before", "before %"), ("accuracy_after", "after %")):
+        if key in document:
+            columns.append(title)
+            for row, share in zip(rows, document[key], strict=True):
+                row.append(f"{100 * share:.1f}")
+    first, last = document["losses"][0], document["losses"][-1]
+    title = (
+        f"{document['num_steps']} steps on {document['num_examples']} examples, "
+        f"loss {first:.3f} to {last:.3f}"
+    )
+    render.out().print(render.table(title, columns, rows))
+    render.out().print(f"saved {document['update']} ({render.size(document['size_bytes'])})")

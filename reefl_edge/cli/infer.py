@@ -1,0 +1,153 @@
+"""``reefl-edge infer``: classify images with a bundle, stopping at the first confident exit."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reefl_edge.cli import options, render
+from reefl_edge.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
+    from reefl_edge.manifest import Bundle
+
+
+def infer(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Image files, folders of them, .npy or .npz."),
+    ],
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            "--threshold",
+            help="Stop at the first exit this confident: one number in (0, 1], or one per exit "
+            "but the last, separated by commas.  [default: the bundle's own, else 1, never early]",
+        ),
+    ] = None,
+    runtime: Annotated[str, typer.Option("--runtime", help="onnx, executorch or eager.")] = "onnx",
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Classify images, stopping at the first exit that is confident enough.
+
+    Example:  reefl-edge infer bundle photo.png folder/ digits.npz --threshold 0.8
+    """
+    from reefl_edge.adaptive import AdaptiveSession
+    from reefl_edge.manifest import Bundle
+    from reefl_edge.runtimes.base import parse_runtime
+
+    with options.usage_errors("--runtime"):
+        runtime_name = parse_runtime(runtime)
+    policy = _policy(threshold)
+    opened = Bundle.open(bundle)
+    with options.usage_errors("--threshold"):
+        if policy is not None:
+            policy.check(opened.manifest.submodel.num_exits)
+    session = AdaptiveSession.open(opened, runtime=runtime_name, policy=policy, threads=threads)
+    if opened.manifest.has_random_weights:
+        render.warn("the bundle's weights are random: its answers mean nothing")
+    rows, failures = _classify(session, opened, inputs)
+    _show(rows, failures, session.policy, json=json)
+    if failures:
+        raise InputError(f"{len(failures)} of {len(failures) + len(rows)} inputs could not be read")
+
+
+def _policy(threshold: str | None) -> "ConfidencePolicy | None":
+    from reefl_edge.adaptive import ConfidencePolicy
+
+    if threshold is None:
+        return None
+    with options.usage_errors("--threshold"):
+        return ConfidencePolicy(tuple(float(part) for part in threshold.split(",")))
+
+
+def _classify(
+    session: "AdaptiveSession", bundle: "Bundle", inputs: list[Path]
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Classify every image; an unreadable one is noted, and the rest go on."""
+    edge = session.submodel.architecture.image_size
+    rows: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    for path in _expand(inputs):
+        try:
+            for name, image in _read(path, edge):
+                rows.append({"input": name, **_predict(session, bundle, image)})
+        except InputError as error:
+            failures.append({"input": str(path), "error": str(error)})
+    return rows, failures
+
+
+def _expand(inputs: list[Path]) -> Iterator[Path]:
+    from reefl_edge.data.folder import images_in
+
+    for path in inputs:
+        if path.is_dir():
+            yield from images_in(path)
+        else:
+            yield path
+
+
+def _read(path: Path, edge: int) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
+    """Give the images of a file, each (1, edge, edge, 3), with a name for it."""
+    from reefl_edge.data.arrays import read_images
+    from reefl_edge.data.images import decode, resize
+
+    if path.suffix in (".npy", ".npz"):
+        for index, image in enumerate(read_images(path)):
+            yield f"{path}[{index}]", resize(image[None], edge)
+    else:
+        yield str(path), resize(decode(path)[None], edge)
+
+
+def _predict(
+    session: "AdaptiveSession", bundle: "Bundle", image: "NDArray[np.uint8]"
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    prediction = session.predict(image)
+    latency_ms = (time.perf_counter() - start) * 1e3
+    return {
+        "label": bundle.manifest.class_names[prediction.labels[0]],
+        "confidence": float(prediction.confidences[0]),
+        "exit_index": int(prediction.exit_indices[0]),
+        "latency_ms": latency_ms,
+    }
+
+
+def _show(
+    rows: list[dict[str, Any]],
+    failures: list[dict[str, str]],
+    policy: "ConfidencePolicy",
+    *,
+    json: bool,
+) -> None:
+    for failure in failures:
+        render.warn(failure["error"])
+    if json:
+        document = {
+            "thresholds": list(policy.thresholds),
+            "predictions": rows,
+            "failures": failures,
+        }
+        render.print_json(document)
+        return
+    cells = [
+        (
+            row["input"],
+            row["label"],
+            f"{row['confidence']:.3f}",
+            str(row["exit_index"]),
+            f"{row['latency_ms']:.2f}",
+        )
+        for row in rows
+    ]
+    title = f"threshold {', '.join(f'{threshold:g}' for threshold in policy.thresholds)}"
+    columns = ("input", "label", "confidence", "exit", "latency ms")
+    render.out().print(render.table(title, columns, cells))

@@ -1,0 +1,150 @@
+"""``reefl-edge profile``: what does each exit cost on a device, and how deep may it go?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reefl_edge.cli import options, render
+
+if TYPE_CHECKING:
+    from reefl_edge.profiling.choose import Budget
+    from reefl_edge.profiling.report import Report
+
+
+def profile(
+    device: Annotated[
+        str, typer.Option("--device", help="local, or the name of a device profile.")
+    ] = "local",
+    model: Annotated[
+        str,
+        typer.Option("--model", help="A checkpoint, a bundle, or a named architecture."),
+    ] = "deit_small",
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="What runs inference: onnx, executorch or eager.")
+    ] = "onnx",
+    budget_ms: Annotated[
+        float | None, typer.Option("--budget-ms", help="For one image, at the p90.")
+    ] = None,
+    budget_step_ms: Annotated[
+        float | None, typer.Option("--budget-step-ms", help="For one training step, at the p90.")
+    ] = None,
+    budget_mib: Annotated[
+        float | None, typer.Option("--budget-mib", help="For the larger of the two peaks.")
+    ] = None,
+    regime: Annotated[
+        str, typer.Option("--regime", help="What the training step trains; none to skip it.")
+    ] = "frozen",
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Images of a training step.")
+    ] = 32,
+    max_exit: options.MaxExit = None,
+    num_classes: options.NumClasses = None,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the report goes, as JSON.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Measure every exit, and pick the deepest one inside a budget.
+
+    Example:  reefl-edge profile --device local --model deit_tiny --budget-ms 20 -o report.json
+    """
+    from dataclasses import replace
+
+    from reefl_edge.cli.finetune import parse_regime
+    from reefl_edge.cli.models import read_model
+    from reefl_edge.cli.profiling import ProfileRequest, profile_model
+    from reefl_edge.profiling.choose import choose_exit
+    from reefl_edge.profiling.links.base import link_for
+    from reefl_edge.profiling.report import report_json, write_report
+    from reefl_edge.runtimes.base import default_threads, parse_runtime
+
+    with options.usage_errors("--runtime"):
+        runtime_name = parse_runtime(runtime)
+    budget = _budget(budget_ms, budget_step_ms, budget_mib)
+    with options.usage_errors("--device"):
+        link = link_for(device)
+    request = ProfileRequest(
+        model=read_model(model, num_classes=num_classes, seed=seed).cut(max_exit),
+        runtime=runtime_name,
+        threads=threads or default_threads(),
+        regime=None if regime == "none" else parse_regime(regime),
+        batch_size=batch_size,
+    )
+    with render.progress_bar("profile") as bar:
+        report = profile_model(request, link, on_stage=bar.say, on_row=bar.step)
+    if output is not None:  # also when no exit meets the budget: the samples are worth keeping
+        write_report(report, output)
+    if budget is not None:
+        report = replace(report, choice=choose_exit(report, budget))
+        if output is not None:
+            write_report(report, output)
+    if json:
+        typer.echo(report_json(report), nl=False)
+    else:
+        _show(report, output)
+    _suggest(model, report, output)
+
+
+def _budget(
+    inference_ms: float | None, step_ms: float | None, memory_mib: float | None
+) -> "Budget | None":
+    from reefl_edge.profiling.choose import Budget
+
+    if inference_ms is None and step_ms is None and memory_mib is None:
+        return None
+    with options.usage_errors("--budget-..."):
+        return Budget(inference_ms=inference_ms, step_ms=step_ms, memory_mib=memory_mib)
+
+
+def _show(report: "Report", output: Path | None) -> None:
+    columns = (
+        "exit",
+        "what",
+        "p50 ms",
+        "p90 ms",
+        "p95 ms",
+        "p99 ms",
+        "load ms",
+        "memory MiB",
+        "verdict",
+    )
+    rows = []
+    for row in report.rows:
+        summary = row.summary
+        rows.append(
+            (
+                str(row.exit_index),
+                f"{row.kind} ({row.runtime})",
+                f"{summary.p50_ms:.2f}",
+                f"{summary.p90_ms:.2f}",
+                f"{summary.p95_ms:.2f}",
+                f"{summary.p99_ms:.2f}",
+                f"{row.measurement.load_ms:.0f}",
+                f"{summary.peak_above_baseline_mib:.0f}",
+                summary.validity,
+            )
+        )
+    context = report.context
+    title = f"{context.model} on {context.device} ({context.host.cpu_name})"
+    render.out().print(render.table(title, columns, rows))
+    for row in report.rows:
+        if row.summary.reason:
+            render.warn(f"exit {row.exit_index}, {row.kind}: {row.summary.reason}")
+    if report.choice is not None:
+        for reason in report.choice.reasons:
+            render.out().print(reason)
+    if output is not None:
+        render.out().print(f"saved {output} ({render.size(output.stat().st_size)})")
+
+
+def _suggest(model: str, report: "Report", output: Path | None) -> None:
+    if report.choice is not None and output is not None:
+        render.next_command(f"reefl-edge export {model} --report {output} -o bundle")
+    else:
+        p90 = report.rows_of("inference")[-1].summary.p90_ms
+        render.next_command(
+            f"reefl-edge profile --model {model} --budget-ms {0.8 * p90:.3g} -o report.json"
+        )

@@ -1,0 +1,122 @@
+"""How is a model measured at every exit, exporting it first where the runtime needs that?
+
+The one place where profiling and exporting meet.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reefl_edge.cli.models import Model
+from reefl_edge.manifest import Target
+from reefl_edge.profiling.job import (
+    BundleFolder,
+    CheckpointFile,
+    Job,
+    ModelSource,
+    RandomWeights,
+)
+from reefl_edge.profiling.links.base import DeviceLink
+from reefl_edge.profiling.measure import inference_jobs, measure_report, step_jobs
+from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
+from reefl_edge.runtimes.base import RuntimeName
+from reefl_edge.submodel import Regime
+from reefl_edge.weights import weights_sha256
+
+OnStage = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRequest:
+    """What to measure.
+
+    Attributes:
+        model: The model, cut at the deepest exit to measure.
+        runtime: What runs inference; a fine-tuning step always runs on eager.
+        threads: Threads to compute with.
+        regime: Which arrays the step trains; None to measure no step.
+        batch_size: Images of a step.
+    """
+
+    model: Model
+    runtime: RuntimeName
+    threads: int
+    regime: Regime | None
+    batch_size: int = 32
+
+
+def profile_model(
+    request: ProfileRequest,
+    link: DeviceLink,
+    *,
+    on_stage: OnStage,
+    on_row: Callable[[int, int], None],
+) -> Report:
+    """Measure every exit of a model.
+
+    Args:
+        request: What to measure.
+        link: The way to the device.
+        on_stage: Called with a description of each stage as it begins.
+        on_row: Called after every measurement with those done and those to do.
+    """
+    model = request.model
+    with _inference_source(request, on_stage) as source:
+        jobs = _jobs(request, source)
+        on_row(0, len(jobs))
+        done = iter(range(1, len(jobs) + 1))
+        on_stage(f"measure {len(jobs)} fresh processes")
+        return measure_report(
+            link,
+            jobs,
+            model=model.name,
+            weights=(
+                RANDOM_WEIGHTS
+                if model.has_random_weights
+                else weights_sha256(model.checkpoint.arrays)
+            ),
+            on_row=lambda _: on_row(next(done), len(jobs)),
+        )
+
+
+def _jobs(request: ProfileRequest, source: ModelSource) -> tuple[Job, ...]:
+    submodel = request.model.checkpoint.submodel
+    jobs = inference_jobs(submodel, source, runtime=request.runtime, threads=request.threads)
+    if request.regime is None:
+        return jobs
+    return jobs + step_jobs(
+        replace(submodel, regime=request.regime),
+        _weights_source(request.model),
+        threads=request.threads,
+        batch_size=request.batch_size,
+    )
+
+
+def _weights_source(model: Model) -> ModelSource:
+    if model.checkpoint_path is None:
+        return RandomWeights(seed=model.seed)
+    return CheckpointFile(checkpoint=model.checkpoint_path)
+
+
+@contextmanager
+def _inference_source(request: ProfileRequest, on_stage: OnStage) -> Iterator[ModelSource]:
+    """Give what the runtime loads: eager the weights, the others a bundle, exported if need be."""
+    model, runtime = request.model, request.runtime
+    if runtime == "eager":
+        yield _weights_source(model)
+    elif model.bundle_path is not None:
+        yield BundleFolder(bundle=model.bundle_path)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield BundleFolder(bundle=_export(model, runtime, Path(folder, "bundle"), on_stage))
+
+
+def _export(model: Model, target: Target, folder: Path, on_stage: OnStage) -> Path:
+    from reefl_export.bundle import Origin, export_checkpoint
+
+    origin = Origin(name=model.name, has_random_weights=model.has_random_weights)
+    return export_checkpoint(
+        model.checkpoint, folder, (target,), origin, on_stage=on_stage
+    ).directory
