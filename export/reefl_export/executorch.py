@@ -1,8 +1,8 @@
 """How do traced segments become one ExecuTorch program: a method per segment, on XNNPACK?
 
 Traced in the forms of ``segments.FORMS``, a segment is one delegated subgraph but for the cast of
-the 8-bit images. That matters twice: each subgraph is lowered by some fifty passes of its own, and hands its
-outputs over in memory at run time.
+the 8-bit images. That matters twice: each subgraph is lowered by some fifty passes of its own, and
+hands its outputs over in memory at run time.
 """
 
 from pathlib import Path
