@@ -90,11 +90,25 @@ def dirichlet_partition(
     return skewed_partition(ranks.astype(np.int64), preferences, seed=seed)
 
 
-def natural_partition(groups: Groups) -> list[Indices]:
-    """Give every group (N,) to a client of its own, in the order of their numbers or names."""
+def natural_partition(groups: Groups, *, num_clients: int | None = None) -> list[Indices]:
+    """Give every group to a client of its own, in the order of their numbers or names.
+
+    Args:
+        groups: Who made every example, (N,).
+        num_clients: Keep only so many groups, those with the most examples; None for all.
+
+    Raises:
+        ValueError: There are fewer groups than clients.
+    """
     _, ranks, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    kept = len(counts) if num_clients is None else num_clients
+    if not 0 <= kept <= len(counts):
+        raise ValueError(f"there are {len(counts)} writers or speakers, not {kept}")
+    # A stable sort by size keeps the order of the names among equals.
+    largest = np.sort(np.argsort(-counts, kind="stable")[:kept])
     by_group = np.argsort(ranks, kind="stable").astype(np.int64)
-    return np.split(by_group, np.cumsum(counts)[:-1]) if len(counts) else []
+    starts = np.cumsum(counts) - counts
+    return [by_group[starts[rank] : starts[rank] + counts[rank]] for rank in largest]
 
 
 def split_by_class(

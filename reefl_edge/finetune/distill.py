@@ -11,18 +11,11 @@ Source: ReeFL, Lee et al. 2024; royson/reefl 61b18c1, whose modes are called ``d
 """
 
 import math
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from reefl_edge.finetune.schedule import check_round
-
-# none: no exit teaches; forward: the deepest all others; all: every exit every other; dynamic: the
-# exit with the lowest loss on a held-out batch all others; dynamic-ma: the one with the lowest
-# running loss.
-DistillMode = Literal["none", "forward", "all", "dynamic", "dynamic-ma"]
-DISTILL_MODES: tuple[DistillMode, ...] = get_args(DistillMode)
 
 # How much of the running loss stays at each step.
 RUNNING_DECAY = 0.8

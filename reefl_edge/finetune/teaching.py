@@ -18,12 +18,12 @@ from torch.func import functional_call
 from reefl_edge.data.base import Dataset, Subset, num_examples
 from reefl_edge.finetune.batches import labels_at, network_input, shuffled_batches
 from reefl_edge.finetune.distill import (
-    DistillMode,
     all_teach,
     deepest_teaches,
     nobody_teaches,
     one_teaches,
 )
+from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.step import Parameters, cross_entropies
 from reefl_edge.models.reefl import ReeFL
 

@@ -26,7 +26,8 @@ from reefl_edge.finetune.batches import (
     num_steps,
     shuffled_batches,
 )
-from reefl_edge.finetune.distill import DistillMode, distill_weight
+from reefl_edge.finetune.distill import distill_weight
+from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.step import (
     Parameters,
     StepMetrics,
