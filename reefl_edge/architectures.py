@@ -37,8 +37,8 @@ ARCHITECTURES = {
         patch_size=8,
         image_size=32,
         num_classes=10,
-        mean=(0.305, 0.305, 0.305),
-        std=(0.376, 0.376, 0.376),
+        mean=(0.306, 0.306, 0.306),
+        std=(0.324, 0.324, 0.324),
     ),
 }
 

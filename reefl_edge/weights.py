@@ -25,10 +25,9 @@ Arrays = dict[str, NDArray[np.float32]]
 # The checkpoint inside a bundle's ONNX artifact, whose graphs read their weights from it.
 WEIGHTS_NAME = "weights.safetensors"
 
-# Keys of the safetensors metadata, whose values are JSON.
-_SUBMODEL_KEY = "reefl_edge.submodel"
-_CLASS_NAMES_KEY = "reefl_edge.class_names"
-_PROVENANCE_KEY = "reefl_edge.update"
+# The one key of the safetensors metadata: with several, the library writes them in random order,
+# and equal files would have different hashes.
+_METADATA_KEY = "reefl_edge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +91,14 @@ def weights_sha256(arrays: Arrays) -> str:
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint, whole or not at all."""
-    metadata = {_SUBMODEL_KEY: schema.to_json(checkpoint.submodel)}
-    if checkpoint.class_names is not None:
-        metadata[_CLASS_NAMES_KEY] = schema.to_json(checkpoint.class_names)
+    """Write a checkpoint, whole or not at all; equal ones become equal files."""
+    metadata = _Metadata(submodel=checkpoint.submodel, class_names=checkpoint.class_names)
     _write(checkpoint.arrays, metadata, path)
 
 
 def write_update(update: Update, path: Path) -> None:
     """Write an update, whole or not at all."""
-    metadata = {
-        _SUBMODEL_KEY: schema.to_json(update.submodel),
-        _PROVENANCE_KEY: schema.to_json(update.provenance),
-    }
+    metadata = _Metadata(submodel=update.submodel, update=update.provenance)
     _write(update.arrays, metadata, path)
 
 
@@ -115,18 +109,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: The file is missing, damaged, or not a checkpoint of ours.
     """
     arrays, metadata = _read(path)
-    if _PROVENANCE_KEY in metadata:
+    if metadata.update is not None:
         raise InputError(
             f"{path} is an update (trained arrays only), not a checkpoint; "
             "give it with --update, beside the model it was trained from"
         )
-    submodel = _submodel_in(metadata, path)
-    _check_arrays(arrays, submodel.arrays(), path)
-    names = metadata.get(_CLASS_NAMES_KEY)
-    class_names = (
-        None if names is None else schema.from_json(tuple[str, ...], names, source=str(path))
-    )
-    return Checkpoint(submodel=submodel, arrays=arrays, class_names=class_names)
+    _check_arrays(arrays, metadata.submodel.arrays(), path)
+    return Checkpoint(submodel=metadata.submodel, arrays=arrays, class_names=metadata.class_names)
 
 
 def read_update(path: Path) -> Update:
@@ -136,12 +125,11 @@ def read_update(path: Path) -> Update:
         InputError: The file is missing, damaged, or not an update of ours.
     """
     arrays, metadata = _read(path)
-    if _PROVENANCE_KEY not in metadata:
+    if metadata.update is None:
         raise InputError(f"{path} is not an update; make one with 'reefl-edge finetune'")
-    submodel = _submodel_in(metadata, path)
-    _check_arrays(arrays, tuple(spec for spec in submodel.arrays() if spec.is_trained), path)
-    provenance = schema.from_json(Provenance, metadata[_PROVENANCE_KEY], source=str(path))
-    return Update(submodel=submodel, arrays=arrays, provenance=provenance)
+    trained = tuple(spec for spec in metadata.submodel.arrays() if spec.is_trained)
+    _check_arrays(arrays, trained, path)
+    return Update(submodel=metadata.submodel, arrays=arrays, provenance=metadata.update)
 
 
 def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
@@ -165,19 +153,28 @@ def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
     return replace(checkpoint, arrays={**checkpoint.arrays, **update.arrays})
 
 
-def _write(arrays: Arrays, metadata: dict[str, str], path: Path) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Metadata:
+    """What a file says of its arrays."""
+
+    submodel: Submodel
+    class_names: tuple[str, ...] | None = None
+    update: Provenance | None = None
+
+
+def _write(arrays: Arrays, metadata: _Metadata, path: Path) -> None:
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_bytes(path, save(contiguous, metadata=metadata))
+    write_bytes(path, save(contiguous, metadata={_METADATA_KEY: schema.to_json(metadata)}))
 
 
-def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
+def _read(path: Path) -> tuple[Arrays, _Metadata]:
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a .safetensors file")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, metadata
+            return {name: file.get_tensor(name) for name in names}, _parse(metadata, path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except SafetensorError as error:
@@ -186,10 +183,10 @@ def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
         raise InputError(f"{path} holds arrays that are not float32: {error}") from error
 
 
-def _submodel_in(metadata: dict[str, str], path: Path) -> Submodel:
-    if _SUBMODEL_KEY not in metadata:
+def _parse(metadata: dict[str, str], path: Path) -> _Metadata:
+    if _METADATA_KEY not in metadata:
         raise InputError(f"{path} was not written by reefl-edge: its metadata has no sub-model")
-    return schema.from_json(Submodel, metadata[_SUBMODEL_KEY], source=str(path))
+    return schema.from_json(_Metadata, metadata[_METADATA_KEY], source=str(path))
 
 
 def _check_arrays(arrays: Arrays, specs: tuple[ArraySpec, ...], path: Path) -> None:

@@ -106,3 +106,23 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {name: loaded[name] for name in loaded.files}
         except _DAMAGED as error:
             raise InputError(f"{path}: not a readable .npy or .npz file: {error}") from error
+
+
+def read_images(path: Path) -> NDArray[np.uint8]:
+    """Read the images of an .npy or .npz file, labelled or not, as RGB (N, H, W, 3).
+
+    A lone colour image (H, W, 3) counts as one of a batch.
+
+    Raises:
+        InputError: The file is missing or damaged, or holds no 8-bit images.
+    """
+    arrays = read_arrays(path)
+    if "images" not in arrays:
+        raise InputError(f"{path} has no array 'images', only {', '.join(sorted(arrays))}")
+    images = arrays["images"]
+    if images.ndim == 3 and images.shape[-1] == 3:
+        images = images[None]
+    try:
+        return as_rgb(images)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
