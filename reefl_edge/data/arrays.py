@@ -80,7 +80,7 @@ def _of_split(arrays: dict[str, NDArray[Any]], split: str | None) -> dict[str, N
     splits = sorted(name.removesuffix("_images") for name in arrays if name.endswith("_images"))
     if splits and f"{prefix}images" not in arrays:
         raise ValueError(
-            f"write the split after the name, as #{splits[0]}; it has {', '.join(splits)}"
+            f"write the split after the name, as #{splits[-1]}; it has {', '.join(splits)}"
         )
     for name in (f"{prefix}images", f"{prefix}labels"):
         if name not in arrays:
