@@ -3,12 +3,17 @@
 A value that does not fit is a usage error: exit code 2, with the option's name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+
+from reefl_edge.errors import InputError
+from reefl_edge.names import closest
+
+Choice = TypeVar("Choice", bound=str)
 
 ModelArgument = Annotated[
     str,
@@ -40,8 +45,9 @@ Data = Annotated[
     Path,
     typer.Option(
         "--data",
-        help="A labelled dataset: an .npz file (images, labels) or a folder of images with one "
-        "sub-folder per class.",
+        help="A labelled dataset: an .npz file (images, labels), a folder of images with one "
+        "sub-folder per class, or CIFAR, LEAF's FEMNIST or Speech Commands as published. A split "
+        "follows the name: cifar100.npz#train.",
     ),
 ]
 
@@ -53,3 +59,26 @@ def usage_errors(option: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
+
+
+@contextmanager
+def input_errors(where: str = "") -> Iterator[None]:
+    """Report a ``ValueError`` of the block as data that does not fit."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{where}{error}") from error
+
+
+def parse_choice(text: str, choices: Sequence[Choice], option: str) -> Choice:
+    """Return the choice called ``text``.
+
+    Raises:
+        BadParameter: There is none.
+    """
+    for choice in choices:
+        if choice == text:
+            return choice
+    raise typer.BadParameter(
+        f"there is no {text!r}{closest(text, choices)}", param_hint=f"'{option}'"
+    )
