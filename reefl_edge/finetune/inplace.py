@@ -89,7 +89,10 @@ def _descending(parameters: list[nn.Parameter], learning_rate: float) -> Iterato
         parameter.add_(gradient, alpha=-learning_rate)
         parameter.grad = None
 
-    handles = [parameter.register_post_accumulate_grad_hook(descend) for parameter in parameters]
+    handles = [
+        parameter.register_post_accumulate_grad_hook(descend)  # type: ignore[no-untyped-call]
+        for parameter in parameters
+    ]
     try:
         yield
     finally:

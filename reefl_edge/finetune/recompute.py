@@ -46,7 +46,9 @@ class _Checkpointed(nn.Module):
         """Transform tokens (B, N, D)."""
         # Autograd must see the parameters go in, to ask for their gradients.
         trained = [parameter for parameter in self.block.parameters() if parameter.requires_grad]
-        transformed: Tensor = _Recompute.apply(self.block, tokens, *trained)
+        transformed: Tensor = _Recompute.apply(  # type: ignore[no-untyped-call]
+            self.block, tokens, *trained
+        )
         return transformed
 
 

@@ -124,8 +124,8 @@ def test_a_checkpointed_block_with_trained_arrays_behind_a_fixed_input_learns() 
     learner = trainable_copy(network_of("full"))
     for name, parameter in learner.named_parameters():
         parameter.requires_grad_(not name.startswith(("cls_token", "pos_embed", "patch_embed")))
-    before = learner.blocks[0].mlp.fc1.weight.detach().clone()
+    before = learner.get_parameter("blocks.0.mlp.fc1.weight").detach().clone()
 
     take_steps(learner, checkpoint_activations=True)
 
-    assert not torch.equal(learner.blocks[0].mlp.fc1.weight, before)
+    assert not torch.equal(learner.get_parameter("blocks.0.mlp.fc1.weight"), before)
