@@ -38,6 +38,14 @@ class StepMetrics(NamedTuple):
     teacher_index: Tensor
 
 
+class StepLoss(NamedTuple):
+    """What a step minimises, 0-d and still in the graph; the running losses with this batch."""
+
+    loss: Tensor
+    running_losses: Tensor
+    metrics: StepMetrics
+
+
 class StepOutput(NamedTuple):
     """What a step gives to the next one, and to whoever watches."""
 
@@ -84,6 +92,34 @@ def local_step(
     """
     leaves = {name: array.detach().requires_grad_() for name, array in parameters.items()}
     logits = functional_call(network, leaves, (images,))  # (E, B, C)
+    loss, running_losses, metrics = step_loss(
+        logits, labels, running_losses, distill_weight, teaches
+    )
+    gradients = torch.autograd.grad(loss, list(leaves.values()))
+    updated = {
+        name: array.detach() - learning_rate * gradient.clamp(-GRADIENT_LIMIT, GRADIENT_LIMIT)
+        for (name, array), gradient in zip(leaves.items(), gradients, strict=True)
+    }
+    return StepOutput(updated, running_losses, metrics)
+
+
+def step_loss(
+    logits: Tensor,
+    labels: Tensor,
+    running_losses: Tensor,
+    distill_weight: Tensor | float,
+    teaches: Tensor | None = None,
+) -> StepLoss:
+    """Compute what a step minimises.
+
+    Args:
+        logits: Logits of all exits, (E, B, C).
+        labels: Class of every image, (B,).
+        running_losses: Running loss of each exit before this batch, (E,).
+        distill_weight: What distillation counts beside the exits' own losses.
+        teaches: How much the exit of a row teaches the exit of a column, (E, E); None: the exit
+            with the lowest running loss teaches all others.
+    """
     exit_losses = cross_entropies(logits, labels)
     # This batch counts before the teacher is picked.
     running_losses = update_running_losses(running_losses, exit_losses.detach())
@@ -94,13 +130,8 @@ def local_step(
             distill_loss(logits, teacher_index) if teaches is None else taught_loss(logits, teaches)
         )
         loss = loss + distill_weight * distilled
-    gradients = torch.autograd.grad(loss, list(leaves.values()))
-    updated = {
-        name: array.detach() - learning_rate * gradient.clamp(-GRADIENT_LIMIT, GRADIENT_LIMIT)
-        for (name, array), gradient in zip(leaves.items(), gradients, strict=True)
-    }
     metrics = StepMetrics(loss.detach(), exit_losses.detach(), teacher_index)
-    return StepOutput(updated, running_losses, metrics)
+    return StepLoss(loss, running_losses, metrics)
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
