@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reefl_edge.cli import options, render
+from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
-    from reefl_edge.submodel import Regime
 
 
 def finetune(
@@ -17,7 +17,7 @@ def finetune(
     data: options.Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="The update, .safetensors.")],
     regime: Annotated[
-        str, typer.Option("--regime", help="Which arrays are trained: full or frozen.")
+        str, typer.Option("--regime", help=f"Which arrays are trained: {', '.join(REGIMES)}.")
     ] = "frozen",
     max_exit: options.MaxExit = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
@@ -47,8 +47,8 @@ def finetune(
     """
     from reefl_edge.cli.models import read_model
 
-    parsed_regime = parse_regime(regime)
     source = read_model(model).cut(max_exit)
+    parsed_regime = parse_regime(regime, source)
     if source.has_random_weights:
         raise typer.BadParameter(
             f"{model} has random weights; give a checkpoint to fine-tune", param_hint="'MODEL'"
@@ -74,13 +74,14 @@ def finetune(
     render.next_command(f"reefl-edge export {model} --update {output} -o bundle")
 
 
-def parse_regime(text: str) -> "Regime":
-    """Return the regime called ``text``."""
+def parse_regime(text: str, source: "Model") -> Regime:
+    """Return the regime called ``text``, if the model can be trained under it."""
     from reefl_edge.names import closest
-    from reefl_edge.submodel import REGIMES
 
     for regime in REGIMES:
         if regime == text:
+            with options.usage_errors("--regime"):
+                source.checkpoint.submodel.with_regime(regime)
             return regime
     raise typer.BadParameter(
         f"no regime is called {text!r}{closest(text, REGIMES)}", param_hint="'--regime'"
@@ -89,7 +90,7 @@ def parse_regime(text: str) -> "Regime":
 
 def _train(
     source: "Model",
-    regime: "Regime",
+    regime: Regime,
     *,
     data: Path,
     eval_data: Path | None,
@@ -97,21 +98,19 @@ def _train(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
-    from dataclasses import replace
     from functools import partial
 
     from reefl_edge.data.sources import read_dataset
     from reefl_edge.errors import MissingToolchainError
     from reefl_edge.weights import apply_update, write_update
 
-    checkpoint = replace(
-        source.checkpoint, submodel=replace(source.checkpoint.submodel, regime=regime)
-    )
     try:
         from reefl_edge.finetune.trainer import finetune as train
         from reefl_edge.models.checkpoint import network_from
+        from reefl_edge.models.regime import with_regime
     except ImportError as error:
         raise MissingToolchainError.for_extra("fine-tuning", "torch", "train") from error
+    checkpoint = with_regime(source.checkpoint, regime, seed=settings["seed"])
     read = partial(
         read_dataset,
         image_size=checkpoint.submodel.architecture.image_size,
