@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from reefl_edge.data.base import ArrayDataset
 from reefl_edge.errors import InputError
 from reefl_edge.finetune.trainer import finetune
 from reefl_edge.models.checkpoint import arrays_of, network_from, random_network
@@ -17,7 +18,6 @@ from reefl_edge.weights import (
     Checkpoint,
     Update,
     apply_update,
-    base_sha256,
     read_checkpoint,
     read_update,
     write_checkpoint,
@@ -26,6 +26,7 @@ from reefl_edge.weights import (
 from tests.fakes import random_images, tiny_submodel
 from tests.models.networks import narrow_submodel, random_arrays, random_batch
 
+DATASET = ArrayDataset(random_images(4), np.array([0, 1, 2, 0]), ("a", "b", "c"), 16)
 ADAPTED: tuple[Regime, ...] = ("lora", "parallel-adapter", "serial-adapter", "ssf")
 
 
@@ -93,22 +94,9 @@ def test_a_checkpoint_under_another_regime_keeps_what_it_learnt(
     if before == after:
         assert changed is checkpoint
     else:
-        folded = checkpoint.folded().arrays
-        assert all(changed.arrays[name] is array for name, array in folded.items())
-        again = with_regime(checkpoint, after, seed=0)
-        assert base_sha256(again.arrays) == base_sha256(changed.arrays)
-        for name, array in again.arrays.items():
+        again = with_regime(checkpoint, after, seed=0).arrays
+        for name, array in (again | checkpoint.folded().arrays).items():
             np.testing.assert_array_equal(array, changed.arrays[name])
-
-
-class FewDigits:
-    """Four noisy images of three classes."""
-
-    labels = np.array([0, 1, 2, 0])
-    class_names = ("a", "b", "c")
-
-    def images(self, indices: np.ndarray) -> np.ndarray:
-        return random_images(4)[indices]
 
 
 def plain_checkpoint() -> Checkpoint:
@@ -119,7 +107,7 @@ def plain_checkpoint() -> Checkpoint:
 def trained(checkpoint: Checkpoint, path: Path) -> tuple[ReeFL, Update]:
     """Fine-tune, and return where it started and the update, read from its file."""
     network = network_from(checkpoint.submodel, checkpoint.arrays)
-    write_update(finetune(network, FewDigits(), batch_size=2).update, path)
+    write_update(finetune(network, DATASET, batch_size=2).update, path)
     return network, read_update(path)
 
 
