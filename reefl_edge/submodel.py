@@ -11,16 +11,15 @@ Source: ReeFL, Lee et al. 2024, and its released code (royson/reefl, commit 61b1
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
-Regime = Literal["full", "frozen"]
-REGIMES: tuple[Regime, ...] = get_args(Regime)
+from reefl_edge.regimes import REGIMES as REGIMES
+from reefl_edge.regimes import Regime as Regime
+from reefl_edge.regimes import block_adapters, folds, has_adapters, is_trained, stem_adapters
+
 DType = Literal["uint8", "float32"]
 Shape = tuple[int, ...]
 BatchShape = tuple[Literal["batch"] | int, ...]
-
-# The accumulator's and the classifier's arrays; every regime trains them.
-_SHARED_PREFIXES = ("accumulator.", "classifier.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +218,23 @@ class Submodel:
         _check_exit(max_exit, num_exits=self.num_exits)
         return replace(self, max_exit=max_exit)
 
+    def folded(self) -> "Submodel":
+        """Return what is deployed: LoRA and SSF vanish in the plain arrays, other adapters stay."""
+        return replace(self, regime="full") if folds(self.regime) else self
+
+    def with_regime(self, regime: Regime) -> "Submodel":
+        """Return the same sub-model under another regime, its adapters folded before.
+
+        Raises:
+            ValueError: It has adapters that do not fold, and ``regime`` has no place for them.
+        """
+        if regime != self.regime and has_adapters(self.folded().regime):
+            raise ValueError(
+                f"the model has adapters of regime {self.regime!r}, which do not fold into its "
+                f"weights: it cannot be trained as {regime!r}"
+            )
+        return replace(self, regime=regime)
+
     def segments(self) -> tuple[Segment, ...]:
         """Return the chain of segments, one per exit, in the order they run."""
         starts = (0, *(block + 1 for block in self.exit_blocks[:-1]))
@@ -267,7 +283,7 @@ class Submodel:
                 is_trained=is_trained(name, self.regime),
                 is_row_wise=name == "accumulator.depth_embedding",
             )
-            for name, shape in _array_shapes(self.architecture, self.depth)
+            for name, shape in _array_shapes(self.architecture, self.depth, self.regime)
         )
 
 
@@ -280,19 +296,9 @@ def _check_exit(exit_index: int, *, num_exits: int) -> None:
         )
 
 
-def is_trained(name: str, regime: Regime) -> bool:
-    """Tell whether ``regime`` trains the array called ``name``, which then also travels.
-
-    Source: royson/reefl 61b18c1; the head there is part of the accumulator.
-    """
-    match regime:
-        case "full":
-            return True
-        case "frozen":
-            return name.startswith(_SHARED_PREFIXES)
-
-
-def _array_shapes(architecture: Architecture, depth: int) -> Iterator[tuple[str, Shape]]:
+def _array_shapes(
+    architecture: Architecture, depth: int, regime: Regime
+) -> Iterator[tuple[str, Shape]]:
     width = architecture.width
     yield "cls_token", (1, 1, width)
     yield "pos_embed", (1, architecture.num_tokens, width)
@@ -308,6 +314,7 @@ def _array_shapes(architecture: Architecture, depth: int) -> Iterator[tuple[str,
         yield from _linear(f"{block}.attn.proj", width, width)
         yield from _norm(f"{block}.norm2", width)
         yield from _mlp(f"{block}.mlp", width, architecture.mlp_width)
+        yield from block_adapters(regime, block, width=width, mlp_width=architecture.mlp_width)
     yield "accumulator.meta_token", (width,)
     # All rows at every depth: row 0 is the meta token's, row r that of block r - 1.
     yield "accumulator.depth_embedding", (architecture.num_blocks + 1, width)
@@ -318,6 +325,7 @@ def _array_shapes(architecture: Architecture, depth: int) -> Iterator[tuple[str,
     yield from _mlp("accumulator.mlp", width, architecture.accumulator_mlp_width)
     yield from _norm("classifier.norm", width)
     yield from _linear("classifier.linear", width, architecture.num_classes)
+    yield from stem_adapters(regime, width=width)
 
 
 def _norm(name: str, width: int) -> Iterator[tuple[str, Shape]]:

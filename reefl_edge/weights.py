@@ -18,7 +18,9 @@ from safetensors.numpy import save
 from reefl_edge import schema
 from reefl_edge.errors import InputError
 from reefl_edge.files import write_bytes
-from reefl_edge.submodel import ArraySpec, Submodel
+from reefl_edge.fold import fold_arrays, neutral_adapters
+from reefl_edge.regimes import has_adapters, is_adapter
+from reefl_edge.submodel import ArraySpec, Regime, Submodel
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -55,13 +57,23 @@ class Checkpoint:
         arrays = {spec.name: self.arrays[spec.name] for spec in submodel.arrays()}
         return replace(self, submodel=submodel, arrays=arrays)
 
+    def folded(self) -> "Checkpoint":
+        """Return the checkpoint of what is deployed: LoRA and SSF folded into the plain arrays.
+
+        One of another regime is returned as it is.
+        """
+        submodel = self.submodel.folded()
+        if submodel == self.submodel:
+            return self
+        return replace(self, submodel=submodel, arrays=fold_arrays(self.arrays, self.submodel))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """What an update was trained from, and on how much.
 
     Attributes:
-        base_sha256: ``weights_sha256`` of the sub-model before training.
+        base_sha256: ``base_sha256`` of the sub-model before training.
         server_round: The federated round, 1-based.
         num_examples: Examples of the client's training set.
     """
@@ -88,6 +100,16 @@ def weights_sha256(arrays: Arrays) -> str:
         digest.update(f"{name} {array.shape}\n".encode())
         digest.update(array.data)
     return digest.hexdigest()
+
+
+def base_sha256(arrays: Arrays) -> str:
+    """Return the identity of what an update is trained from: the hash of the plain arrays alone.
+
+    Adapters do not count, because whoever applies the update may have none: a client draws its own
+    on a plain checkpoint. Nothing is lost: every adapter travels, so what the update gives does not
+    depend on what they were.
+    """
+    return weights_sha256({name: array for name, array in arrays.items() if not is_adapter(name)})
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -135,8 +157,13 @@ def read_update(path: Path) -> Update:
 def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
     """Return the checkpoint with an update's arrays in the place of its own.
 
+    An update with adapters goes onto a plain checkpoint, too. Where the checkpoint is deeper than
+    the update, its blocks stay as they are: those beyond the update get adapters that change
+    nothing. A checkpoint with other adapters is folded first, as it was before training.
+
     Raises:
-        InputError: The update was trained from other weights.
+        InputError: The update was trained from other weights, or deeper, or is of a regime that
+            the checkpoint's adapters have no place in.
     """
     trained_from = update.provenance.base_sha256
     if update.submodel.max_exit > checkpoint.submodel.max_exit:
@@ -144,13 +171,29 @@ def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
             f"the update goes to exit {update.submodel.max_exit}, "
             f"the model only to exit {checkpoint.submodel.max_exit}"
         )
-    base = weights_sha256(checkpoint.cut(update.submodel.max_exit).arrays)
+    checkpoint = _under(checkpoint, update.submodel.regime)
+    base = base_sha256(checkpoint.cut(update.submodel.max_exit).arrays)
     if base != trained_from:
         raise InputError(
             f"the update was trained from weights {trained_from[:12]}, "
             f"but this model's are {base[:12]}; give the model it was trained from"
         )
     return replace(checkpoint, arrays={**checkpoint.arrays, **update.arrays})
+
+
+def _under(checkpoint: Checkpoint, regime: Regime) -> Checkpoint:
+    """Return the checkpoint under an update's regime, with adapters that change nothing."""
+    if regime == checkpoint.submodel.regime:
+        return checkpoint
+    try:
+        submodel = checkpoint.submodel.with_regime(regime)
+    except ValueError as error:
+        raise InputError(f"the update does not fit: {error}") from error
+    folded = checkpoint.folded()
+    if not has_adapters(regime):
+        return folded
+    arrays = neutral_adapters(submodel) | folded.arrays
+    return replace(checkpoint, submodel=submodel, arrays=arrays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

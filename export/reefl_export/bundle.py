@@ -105,6 +105,10 @@ def export_checkpoint(
 ) -> Bundle:
     """Export the arrays of a network; from the cache, without torch, where nothing has changed.
 
+    LoRA and SSF are folded first: the bundle is that of a plain checkpoint, whose weights, hash and
+    regime (full) are the folded ones, held to what the network before folding computes. Bottleneck
+    adapters are exported as they are.
+
     Args:
         checkpoint: The arrays to export.
         directory: The bundle's folder: new, empty, or a bundle to replace.
@@ -117,7 +121,8 @@ def export_checkpoint(
         ParityError: An artifact does not compute what the network computes.
         InputError: ``directory`` exists and is something else.
     """
-    maker = _Maker(checkpoint, on_stage)
+    trained, checkpoint = checkpoint, checkpoint.folded()
+    maker = _Maker(trained, checkpoint, on_stage)
     with replacing_folder(directory, marker=MANIFEST_NAME) as folder:
         entries = [maker.entry(RECIPES[target], folder) for target in dict.fromkeys(formats)]
         manifest = _manifest(checkpoint, origin, tuple(entry.artifact for entry in entries))
@@ -142,9 +147,16 @@ def _manifest(checkpoint: Checkpoint, origin: Origin, artifacts: tuple[Artifact,
 
 
 class _Maker:
-    """Makes the artifacts of one checkpoint; the network is built only if one is not cached."""
+    """Makes the artifacts of one checkpoint; the network is built only if one is not cached.
 
-    def __init__(self, checkpoint: Checkpoint, on_stage: OnStage) -> None:
+    Args:
+        trained: What the artifacts are held to.
+        checkpoint: The same, folded: what they are made of.
+        on_stage: Called with a description of each stage as it begins.
+    """
+
+    def __init__(self, trained: Checkpoint, checkpoint: Checkpoint, on_stage: OnStage) -> None:
+        self._trained = trained
         self._checkpoint = checkpoint
         self._on_stage = on_stage
         self._sha256 = weights_sha256(checkpoint.arrays)
@@ -237,18 +249,16 @@ class _Maker:
 
     @cached_property
     def _network(self) -> "ReeFL":
-        try:
-            from reefl_edge.models.checkpoint import network_from
-        except ImportError as error:
-            raise MissingToolchainError.for_extra("exporting", "torch", "train") from error
-        return network_from(self._checkpoint.submodel, self._checkpoint.arrays)
+        return _network_of(self._checkpoint)
 
     @cached_property
     def _expected(self) -> list[parity.Logits]:
         from reefl_edge.runtimes.eager import EagerRuntime
 
         submodel = self._checkpoint.submodel
-        eager = EagerRuntime(self._network, threads=default_threads())
+        is_folded = self._trained is not self._checkpoint
+        network = _network_of(self._trained) if is_folded else self._network
+        eager = EagerRuntime(network, threads=default_threads())
         return parity.chain_logits(
             eager, parity.sample_images(submodel), num_exits=submodel.num_exits
         )
@@ -258,6 +268,14 @@ class _Maker:
         from reefl_export.segments import FORMS, trace_segments
 
         return trace_segments(network, batch_size=recipe.batch_size, forms=FORMS[recipe.target])
+
+
+def _network_of(checkpoint: Checkpoint) -> "ReeFL":
+    try:
+        from reefl_edge.models.checkpoint import network_from
+    except ImportError as error:
+        raise MissingToolchainError.for_extra("exporting", "torch", "train") from error
+    return network_from(checkpoint.submodel, checkpoint.arrays)
 
 
 def _files_in(folder: Path) -> set[Path]:

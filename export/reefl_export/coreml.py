@@ -31,7 +31,7 @@ SUBMODEL_KEY = "reefl_edge.submodel"
 # Every operator of the ML programs made here, named as in Apple's MIL reference.
 OPERATORS = frozenset(
     (
-        *("add", "mul", "matmul", "linear", "conv", "layer_norm", "softmax", "gelu"),
+        *("add", "mul", "matmul", "linear", "conv", "layer_norm", "softmax", "gelu", "relu"),
         *("scaled_dot_product_attention", "const", "concat", "split", "slice_by_index"),
         *("reshape", "transpose"),
     )

@@ -7,10 +7,10 @@ import typer
 
 from reefl_edge.cli import client_data, options, render
 from reefl_edge.cli.client_data import ClientOptions
+from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
-    from reefl_edge.submodel import Regime
 
 
 def finetune(
@@ -18,7 +18,7 @@ def finetune(
     data: options.Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="The update, .safetensors.")],
     regime: Annotated[
-        str, typer.Option("--regime", help="Which arrays are trained: full or frozen.")
+        str, typer.Option("--regime", help=f"Which arrays are trained: {', '.join(REGIMES)}.")
     ] = "frozen",
     max_exit: options.MaxExit = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
@@ -70,7 +70,6 @@ def finetune(
     from reefl_edge.data.augment import AUGMENTATIONS
     from reefl_edge.finetune.modes import DISTILL_MODES
 
-    parsed_regime = parse_regime(regime)
     if lr is not None and not lr > 0:
         raise typer.BadParameter("the learning rate must be positive", param_hint="'--lr'")
     mode = options.parse_choice(distill, DISTILL_MODES, "--distill")
@@ -85,6 +84,7 @@ def finetune(
     )
     part.check(eval_data)
     source = read_model(model).cut(max_exit)
+    parsed_regime = parse_regime(regime, source)
     if source.has_random_weights:
         raise typer.BadParameter(
             f"{model} has random weights; give a checkpoint to fine-tune", param_hint="'MODEL'"
@@ -113,13 +113,14 @@ def finetune(
     render.next_command(f"reefl-edge export {model} --update {output} -o bundle")
 
 
-def parse_regime(text: str) -> "Regime":
-    """Return the regime called ``text``."""
+def parse_regime(text: str, source: "Model") -> Regime:
+    """Return the regime called ``text``, if the model can be trained under it."""
     from reefl_edge.names import closest
-    from reefl_edge.submodel import REGIMES
 
     for regime in REGIMES:
         if regime == text:
+            with options.usage_errors("--regime"):
+                source.checkpoint.submodel.with_regime(regime)
             return regime
     raise typer.BadParameter(
         f"no regime is called {text!r}{closest(text, REGIMES)}", param_hint="'--regime'"
@@ -128,7 +129,7 @@ def parse_regime(text: str) -> "Regime":
 
 def _train(
     source: "Model",
-    regime: "Regime",
+    regime: Regime,
     *,
     data: Path,
     eval_data: Path | None,
@@ -137,22 +138,20 @@ def _train(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
-    from dataclasses import replace
     from functools import partial
 
     from reefl_edge.data.sources import read_dataset
     from reefl_edge.errors import MissingToolchainError
     from reefl_edge.weights import apply_update, write_update
 
-    checkpoint = replace(
-        source.checkpoint, submodel=replace(source.checkpoint.submodel, regime=regime)
-    )
     try:
         from reefl_edge.finetune.batches import check_dataset
         from reefl_edge.finetune.trainer import finetune as train
         from reefl_edge.models.checkpoint import network_from
+        from reefl_edge.models.regime import with_regime
     except ImportError as error:
         raise MissingToolchainError.for_extra("fine-tuning", "torch", "train") from error
+    checkpoint = with_regime(source.checkpoint, regime, seed=settings["seed"])
     read = partial(
         read_dataset,
         image_size=checkpoint.submodel.architecture.image_size,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reefl_edge.cli import options, render
+from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
     from reefl_edge.profiling.choose import Budget
@@ -33,7 +34,10 @@ def profile(
         float | None, typer.Option("--budget-mib", help="For the larger of the two peaks.")
     ] = None,
     regime: Annotated[
-        str, typer.Option("--regime", help="What the training step trains; none to skip it.")
+        str,
+        typer.Option(
+            "--regime", help=f"What the training step trains: {', '.join(REGIMES)}, or none."
+        ),
     ] = "frozen",
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Images of a training step.")
@@ -66,11 +70,12 @@ def profile(
     budget = _budget(budget_ms, budget_step_ms, budget_mib)
     with options.usage_errors("--device"):
         link = link_for(device)
+    source = read_model(model, num_classes=num_classes, seed=seed).cut(max_exit)
     request = ProfileRequest(
-        model=read_model(model, num_classes=num_classes, seed=seed).cut(max_exit),
+        model=source,
         runtime=runtime_name,
         threads=threads or default_threads(),
-        regime=None if regime == "none" else parse_regime(regime),
+        regime=None if regime == "none" else parse_regime(regime, source),
         batch_size=batch_size,
     )
     with render.progress_bar("profile") as bar:

@@ -6,7 +6,7 @@ The one place where profiling and exporting meet.
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from reefl_edge.cli.models import Model
@@ -83,11 +83,13 @@ def profile_model(
 
 def _jobs(request: ProfileRequest, source: ModelSource) -> tuple[Job, ...]:
     submodel = request.model.checkpoint.submodel
-    jobs = inference_jobs(submodel, source, runtime=request.runtime, threads=request.threads)
+    jobs = inference_jobs(
+        submodel.folded(), source, runtime=request.runtime, threads=request.threads
+    )
     if request.regime is None:
         return jobs
     return jobs + step_jobs(
-        replace(submodel, regime=request.regime),
+        submodel.with_regime(request.regime),
         _weights_source(request.model),
         threads=request.threads,
         batch_size=request.batch_size,

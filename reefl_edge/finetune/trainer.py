@@ -113,7 +113,7 @@ def finetune(
         if on_step is not None:
             on_step(len(history), total)
     provenance = weights.Provenance(
-        base_sha256=weights.weights_sha256(arrays_of(network)),
+        base_sha256=weights.base_sha256(arrays_of(network)),
         server_round=server_round,
         num_examples=count,
     )

@@ -1,15 +1,27 @@
 """How does the description of a sub-model become a network?
 
-The one place that unpacks sizes; the modules take flat arguments.
+The one place that unpacks sizes and turns a regime into modules; these take flat arguments.
 """
+
+from typing import assert_never
 
 from torch import nn
 
 from reefl_edge.architectures import named_submodel
 from reefl_edge.models.accumulator import Accumulator
+from reefl_edge.models.adapted import (
+    SSFMLP,
+    LoRAAttention,
+    ParallelBlock,
+    SerialBlock,
+    SSFAttention,
+    SSFBlock,
+    SSFClassifier,
+    SSFPatchEmbed,
+)
 from reefl_edge.models.reefl import Classifier, ReeFL
-from reefl_edge.models.vit import Block, PatchEmbed
-from reefl_edge.submodel import Regime, Submodel
+from reefl_edge.models.vit import MLP, Attention, Block, PatchEmbed
+from reefl_edge.submodel import Architecture, Regime, Submodel
 
 # Standard deviation of the truncated normal that the released code starts every weight from.
 INITIAL_STD = 0.02
@@ -25,15 +37,8 @@ def build(submodel: Submodel) -> ReeFL:
     network = ReeFL(
         width=architecture.width,
         num_tokens=architecture.num_tokens,
-        patch_embed=PatchEmbed(width=architecture.width, patch_size=architecture.patch_size),
-        blocks=[
-            Block(
-                width=architecture.width,
-                num_heads=architecture.num_heads,
-                mlp_width=architecture.mlp_width,
-            )
-            for _ in range(submodel.depth)
-        ],
+        patch_embed=_patch_embed(architecture, submodel.regime),
+        blocks=[_block(architecture, submodel.regime) for _ in range(submodel.depth)],
         accumulator=Accumulator(
             width=architecture.width,
             num_blocks=architecture.num_blocks,
@@ -41,7 +46,7 @@ def build(submodel: Submodel) -> ReeFL:
             num_heads=architecture.accumulator_heads,
             mlp_width=architecture.accumulator_mlp_width,
         ),
-        classifier=Classifier(width=architecture.width, num_classes=architecture.num_classes),
+        classifier=_classifier(architecture, submodel.regime),
         exit_blocks=submodel.exit_blocks,
         submodel=submodel,
     )
@@ -50,6 +55,35 @@ def build(submodel: Submodel) -> ReeFL:
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in trained)
     return network
+
+
+def _block(architecture: Architecture, regime: Regime) -> nn.Module:
+    """Build a block with the regime's adapters."""
+    width, num_heads = architecture.width, architecture.num_heads
+    mlp_width = architecture.mlp_width
+    match regime:
+        case "full" | "frozen":
+            return Block(width, Attention(width, num_heads), MLP(width, mlp_width))
+        case "lora":
+            return Block(width, LoRAAttention(width, num_heads), MLP(width, mlp_width))
+        case "parallel-adapter":
+            return ParallelBlock(width, Attention(width, num_heads), MLP(width, mlp_width))
+        case "serial-adapter":
+            return SerialBlock(width, Attention(width, num_heads), MLP(width, mlp_width))
+        case "ssf":
+            return SSFBlock(width, SSFAttention(width, num_heads), SSFMLP(width, mlp_width))
+        case _:
+            assert_never(regime)
+
+
+def _patch_embed(architecture: Architecture, regime: Regime) -> nn.Module:
+    kind = SSFPatchEmbed if regime == "ssf" else PatchEmbed
+    return kind(width=architecture.width, patch_size=architecture.patch_size)
+
+
+def _classifier(architecture: Architecture, regime: Regime) -> nn.Module:
+    kind = SSFClassifier if regime == "ssf" else Classifier
+    return kind(width=architecture.width, num_classes=architecture.num_classes)
 
 
 def build_model(
@@ -87,7 +121,10 @@ def build_model(
 
 
 def _initialise(network: ReeFL) -> None:
-    """Start as the released code does: truncated normal, zero biases, norms at one and zero."""
+    """Start as the released code does: truncated normal, zero biases, norms at one and zero.
+
+    That includes the bottleneck adapters; LoRA and SSF have drawn theirs in their constructors.
+    """
     embeddings = (
         network.cls_token,
         network.pos_embed,

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from reefl_edge.models.accumulator import ACCUMULATOR_NORM_EPS, Accumulator, Cache
-from reefl_edge.models.vit import Block, PatchEmbed
 from reefl_edge.submodel import Submodel
 
 
@@ -55,10 +54,10 @@ class ReeFL(nn.Module):
         *,
         width: int,
         num_tokens: int,
-        patch_embed: PatchEmbed,
-        blocks: list[Block],
+        patch_embed: nn.Module,
+        blocks: list[nn.Module],
         accumulator: Accumulator,
-        classifier: Classifier,
+        classifier: nn.Module,
         exit_blocks: tuple[int, ...],
         submodel: Submodel,
     ) -> None:

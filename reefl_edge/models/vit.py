@@ -51,12 +51,15 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Let every token (B, N, D) attend to all."""
-        query, key, value = (
-            split_heads(rows, self.num_heads) for rows in self.qkv(tokens).chunk(3, dim=-1)
-        )
-        attended = join_heads(functional.scaled_dot_product_attention(query, key, value))
-        projected: Tensor = self.proj(attended)
+        query, key, value = self.qkv(tokens).chunk(3, dim=-1)
+        projected: Tensor = self.proj(attend(query, key, value, num_heads=self.num_heads))
         return projected
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, *, num_heads: int) -> Tensor:
+    """Let every query attend to all keys, head by head, (B, N, D) each."""
+    query, key, value = (split_heads(rows, num_heads) for rows in (query, key, value))
+    return join_heads(functional.scaled_dot_product_attention(query, key, value))
 
 
 def split_heads(rows: Tensor, num_heads: int) -> Tensor:
@@ -73,12 +76,12 @@ def join_heads(rows: Tensor) -> Tensor:
 class Block(nn.Module):
     """One transformer block: attention, then the MLP, each behind a norm and beside a residual."""
 
-    def __init__(self, *, width: int, num_heads: int, mlp_width: int) -> None:
+    def __init__(self, width: int, attn: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=BACKBONE_NORM_EPS)
-        self.attn = Attention(width, num_heads)
+        self.attn = attn
         self.norm2 = nn.LayerNorm(width, eps=BACKBONE_NORM_EPS)
-        self.mlp = MLP(width, mlp_width)
+        self.mlp = mlp
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Transform tokens (B, N, D)."""

@@ -7,6 +7,8 @@ What the figures for activations leave out, on purpose: workspace of a runtime, 
 accumulator, and, for a step, what the backward pass itself allocates. They are lower bounds, for
 comparing depths and regimes; what memory it takes is what ``measure`` finds.
 
+Inference is of what is deployed: LoRA and SSF are folded into the weights and cost nothing there.
+
 Letters: B batch, N tokens, D width, A accumulator width, R rows asked of the accumulator.
 Source of the reference figures for DeiT-S: royson/reefl 61b18c1, counted in the tests.
 """
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import assert_never
 
+from reefl_edge.regimes import ADAPTER_RANK
 from reefl_edge.submodel import Architecture, Segment, Submodel
 
 _FLOAT_BYTES = 4
@@ -102,16 +105,18 @@ def _continued(before: ExitCost, segment: ExitCost) -> ExitCost:
 
 
 def _inference_cost(submodel: Submodel, segment: Segment) -> Cost:
-    architecture = submodel.architecture
+    architecture, deployed = submodel.architecture, submodel.folded()
     is_first = segment.exit_index == 0
     patches = _patch_macs(architecture) if is_first else 0
     blocks = len(segment.blocks) * (
-        _block_linear_macs(architecture) + _block_attention_macs(architecture)
+        _block_linear_macs(architecture)
+        + _block_attention_macs(architecture)
+        + _adapter_macs(deployed)
     )
     shared = _shared_macs(architecture, segment)
     return Cost(
         macs=patches + blocks + shared,
-        weight_bytes=_FLOAT_BYTES * sum(count for count, _ in _arrays_of(submodel, segment)),
+        weight_bytes=_FLOAT_BYTES * sum(count for count, _ in _arrays_of(deployed, segment)),
         activation_bytes=_FLOAT_BYTES * _live_floats(architecture, is_first=is_first),
     )
 
@@ -186,21 +191,58 @@ def _accumulator_macs(architecture: Architecture, block_index: int, *, is_exit: 
     return qkv + attention + num_rows * per_row
 
 
+def _adapter_macs(submodel: Submodel) -> int:
+    """Products of tokens with the two adapters of a block, down to the rank and up again."""
+    architecture = submodel.architecture
+    match submodel.regime:
+        case "full" | "frozen" | "ssf":  # SSF has no products
+            return 0
+        case "lora" | "parallel-adapter" | "serial-adapter":
+            return 4 * architecture.num_tokens * architecture.width * ADAPTER_RANK
+        case _:
+            assert_never(submodel.regime)
+
+
 def _block_step_macs(submodel: Submodel, block_index: int) -> int:
     """Forward and backward of one block, one image.
 
     The gradient of a product costs one product for each factor that needs one: the tokens, because
-    the accumulator before this block is trained, and the weights, if they are trained.
+    something trained lies before this block, and the weights, if they are trained.
     """
     linear = _block_linear_macs(submodel.architecture)
     attention = _block_attention_macs(submodel.architecture)
+    if submodel.regime == "full":
+        return 3 * (linear + attention)
+    if block_index == 0 and submodel.regime != "ssf":  # nothing trained lies before it
+        return _first_block_step_macs(submodel)
+    return 2 * linear + 3 * attention + 3 * _adapter_macs(submodel)
+
+
+def _first_block_step_macs(submodel: Submodel) -> int:
+    """Forward and backward of the first block, whose tokens need no gradient, one image.
+
+    The backward pass ends at the first trained arrays: behind the block (frozen), at the queries
+    and values but not at the keys (LoRA), behind attention (bottleneck adapters). Of an adapter
+    there, the input needs no gradient.
+    """
+    architecture = submodel.architecture
+    linear = _block_linear_macs(architecture)
+    attention = _block_attention_macs(architecture)
+    forward = linear + attention + _adapter_macs(submodel)
+    one_product = _adapter_macs(submodel) // 4
+    per_token = architecture.num_tokens * architecture.width
+    mlp = 2 * per_token * architecture.mlp_width
     match submodel.regime:
-        case "full":
-            return 3 * (linear + attention)
+        case "full" | "ssf":
+            raise ValueError(f"regime {submodel.regime!r} trains something before the first block")
         case "frozen":
-            if block_index == 0:  # nothing trained lies before it
-                return linear + attention
-            return 2 * linear + 3 * attention
+            return forward
+        case "lora":
+            proj = per_token * architecture.width
+            # Attention's backward pass has four products, of half the forward pass each.
+            return forward + mlp + proj + 3 * attention // 2 + 6 * one_product
+        case "parallel-adapter" | "serial-adapter":
+            return forward + mlp + 7 * one_product
         case _:
             assert_never(submodel.regime)
 
@@ -210,16 +252,24 @@ def _block_kept_floats(submodel: Submodel, block_index: int) -> int:
 
     For the gradients of its tokens: the inputs of both norms, queries, keys, values and what
     attention gave, the input of GELU. For those of its weights also what both norms gave, and what
-    GELU gave.
+    GELU gave. For those of adapters, their inputs and what they hold in between.
     """
     architecture = submodel.architecture
     tokens = architecture.num_tokens * architecture.width  # (N, D)
     hidden = architecture.num_tokens * architecture.mlp_width
+    narrow = architecture.num_tokens * ADAPTER_RANK
+    is_first = block_index == 0  # nothing trained lies before it, but for full and SSF
     match submodel.regime:
         case "full":
             return 8 * tokens + 2 * hidden
         case "frozen":
-            return 0 if block_index == 0 else 6 * tokens + hidden
+            return 0 if is_first else 6 * tokens + hidden
+        case "lora":  # LoRA's input is what the first norm gave
+            return (6 if is_first else 7) * tokens + hidden + 2 * narrow
+        case "parallel-adapter" | "serial-adapter":
+            return (3 if is_first else 8) * tokens + hidden + 2 * narrow
+        case "ssf":  # what every norm and every linear layer gave
+            return 13 * tokens + 2 * hidden
         case _:
             assert_never(submodel.regime)
 

@@ -128,10 +128,13 @@ def _step(job: Job) -> Load:
 
 def _network(job: Job) -> "ReeFL":
     from reefl_edge.models.checkpoint import network_from, random_network
+    from reefl_edge.models.regime import with_regime
 
     match job.source:
         case CheckpointFile():
             checkpoint = read_checkpoint(job.source.checkpoint).cut(job.submodel.max_exit)
+            # Adapters that the checkpoint lacks cost the same whatever they hold.
+            checkpoint = with_regime(checkpoint, job.submodel.regime, seed=0)
             return network_from(job.submodel, checkpoint.arrays)
         case RandomWeights():
             return random_network(job.submodel, seed=job.source.seed)

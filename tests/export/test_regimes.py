@@ -1,0 +1,70 @@
+"""Bundles of networks that were trained with adapters."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reefl_edge.adaptive import AdaptiveSession
+from reefl_edge.manifest import Bundle, Target
+from reefl_edge.models.checkpoint import arrays_of, network_from, random_network
+from reefl_edge.regimes import Regime
+from reefl_edge.runtimes.eager import EagerRuntime
+from reefl_edge.submodel import Submodel
+from reefl_edge.weights import Checkpoint, read_checkpoint, weights_sha256
+from reefl_export import parity
+from reefl_export.bundle import Origin, export_checkpoint
+from tests.fakes import random_images, tiny_submodel
+
+
+def adapted_checkpoint(regime: Regime) -> Checkpoint:
+    """Two blocks whose adapters all do something."""
+    network = random_network(tiny_submodel(num_blocks=2).with_regime(regime), seed=0)
+    generator = np.random.default_rng(0)
+    arrays = {
+        name: array + 0.1 * generator.standard_normal(array.shape, np.float32)
+        for name, array in arrays_of(network).items()
+    }
+    return Checkpoint(submodel=network.submodel, arrays=arrays)
+
+
+@pytest.mark.parametrize("regime", ["lora", "ssf"])
+def test_what_folds_becomes_a_plain_bundle_that_computes_the_same(
+    regime: Regime, tmp_path: Path
+) -> None:
+    checkpoint = adapted_checkpoint(regime)
+
+    bundle = export_checkpoint(checkpoint, tmp_path / "bundle", ("onnx",), Origin(name="tiny"))
+
+    stored = read_checkpoint(bundle.directory / "onnx" / "weights.safetensors")
+    assert stored.submodel == bundle.manifest.submodel == checkpoint.submodel.folded()
+    assert bundle.manifest.weights_sha256 == weights_sha256(stored.arrays)
+    assert_same_logits(bundle, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("regime", "formats"),
+    [
+        ("parallel-adapter", ("onnx",)),
+        ("serial-adapter", ("executorch", "coreml")),
+    ],
+)
+def test_bottleneck_adapters_are_exported_as_they_are(
+    regime: Regime, formats: tuple[Target, ...], tmp_path: Path
+) -> None:
+    checkpoint = adapted_checkpoint(regime)
+
+    bundle = export_checkpoint(checkpoint, tmp_path / "bundle", formats, Origin(name="tiny"))
+
+    assert bundle.manifest.submodel == checkpoint.submodel
+    if "onnx" in formats:
+        assert_same_logits(bundle, checkpoint)
+
+
+def assert_same_logits(bundle: Bundle, checkpoint: Checkpoint) -> None:
+    submodel: Submodel = checkpoint.submodel
+    network = network_from(submodel, checkpoint.arrays)
+    images = random_images(3)
+    expected = parity.chain_logits(EagerRuntime(network, threads=1), images, num_exits=2)
+    prediction = AdaptiveSession.open(bundle).predict(images)
+    np.testing.assert_allclose(prediction.logits, expected[-1], atol=1e-5)
