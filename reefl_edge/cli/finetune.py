@@ -20,6 +20,10 @@ def finetune(
         str, typer.Option("--regime", help="Which arrays are trained: full or frozen.")
     ] = "frozen",
     max_exit: options.MaxExit = None,
+    num_classes: options.NumClasses = None,
+    num_exits: options.NumExits = None,
+    exit_blocks: options.ExitBlocks = None,
+    image_size: options.ImageSize = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples per step.")] = 32,
     lr: Annotated[
@@ -48,7 +52,13 @@ def finetune(
     from reefl_edge.cli.models import read_model
 
     parsed_regime = parse_regime(regime)
-    source = read_model(model).cut(max_exit)
+    facts = options.model_facts(
+        num_classes=num_classes,
+        num_exits=num_exits,
+        exit_blocks=exit_blocks,
+        image_size=image_size,
+    )
+    source = read_model(model, facts, seed=seed).cut(max_exit)
     if source.has_random_weights:
         raise typer.BadParameter(
             f"{model} has random weights; give a checkpoint to fine-tune", param_hint="'MODEL'"
@@ -71,7 +81,7 @@ def finetune(
         render.print_json(document)
     else:
         _show(document)
-    render.next_command(f"reefl-edge export {model} --update {output} -o bundle")
+    render.next_command(f"reefl-edge export {source.arguments} --update {output} -o bundle")
 
 
 def parse_regime(text: str) -> "Regime":

@@ -18,7 +18,7 @@ def profile(
     ] = "local",
     model: Annotated[
         str,
-        typer.Option("--model", help="A checkpoint, a bundle, or a named architecture."),
+        typer.Option("--model", help="MODEL, as export and finetune take it."),
     ] = "deit_small",
     runtime: Annotated[
         str, typer.Option("--runtime", help="What runs inference: onnx, executorch or eager.")
@@ -40,6 +40,9 @@ def profile(
     ] = 32,
     max_exit: options.MaxExit = None,
     num_classes: options.NumClasses = None,
+    num_exits: options.NumExits = None,
+    exit_blocks: options.ExitBlocks = None,
+    image_size: options.ImageSize = None,
     threads: options.Threads = None,
     seed: options.Seed = 0,
     output: Annotated[
@@ -66,8 +69,15 @@ def profile(
     budget = _budget(budget_ms, budget_step_ms, budget_mib)
     with options.usage_errors("--device"):
         link = link_for(device)
+    facts = options.model_facts(
+        num_classes=num_classes,
+        num_exits=num_exits,
+        exit_blocks=exit_blocks,
+        image_size=image_size,
+    )
+    source = read_model(model, facts, seed=seed).cut(max_exit)
     request = ProfileRequest(
-        model=read_model(model, num_classes=num_classes, seed=seed).cut(max_exit),
+        model=source,
         runtime=runtime_name,
         threads=threads or default_threads(),
         regime=None if regime == "none" else parse_regime(regime),
@@ -85,7 +95,7 @@ def profile(
         typer.echo(report_json(report), nl=False)
     else:
         _show(report, output)
-    _suggest(model, report, output)
+    _suggest(source.arguments, report, output)
 
 
 def _budget(
