@@ -9,8 +9,9 @@ from dataclasses import replace
 from reefl_edge.names import closest
 from reefl_edge.submodel import Architecture, ExitSchedule, Regime, Submodel
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+# Of each channel, of pixels scaled to [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def _deit(*, width: int, num_heads: int) -> Architecture:
@@ -21,8 +22,8 @@ def _deit(*, width: int, num_heads: int) -> Architecture:
         patch_size=16,
         image_size=224,
         num_classes=1000,
-        mean=_IMAGENET_MEAN,
-        std=_IMAGENET_STD,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
     )
 
 

@@ -7,8 +7,11 @@ shape. Read and written with numpy, so that an export served from the cache need
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +23,7 @@ from reefl_edge.errors import InputError
 from reefl_edge.files import write_bytes
 from reefl_edge.fold import fold_arrays, neutral_adapters
 from reefl_edge.regimes import has_adapters, is_adapter
-from reefl_edge.submodel import ArraySpec, Regime, Submodel
+from reefl_edge.submodel import ArraySpec, Regime, Shape, Submodel
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -211,13 +214,38 @@ def _write(arrays: Arrays, metadata: _Metadata, path: Path) -> None:
 
 
 def _read(path: Path) -> tuple[Arrays, _Metadata]:
+    arrays, metadata = read_safetensors(path)
+    return arrays, _parse(metadata, path)
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a safetensors file was written by reefl-edge.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    with _opened(path) as file:
+        return _METADATA_KEY in (file.metadata() or {})
+
+
+def read_safetensors(path: Path) -> tuple[Arrays, dict[str, str]]:
+    """Read the arrays and the metadata of any safetensors file.
+
+    Raises:
+        InputError: The file is missing or damaged, or holds a type that numpy lacks.
+    """
+    with _opened(path) as file:
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a .safetensors file")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, _parse(metadata, path)
+            yield file
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except SafetensorError as error:
@@ -233,8 +261,13 @@ def _parse(metadata: dict[str, str], path: Path) -> _Metadata:
 
 
 def _check_arrays(arrays: Arrays, specs: tuple[ArraySpec, ...], path: Path) -> None:
-    """Hold the arrays of a file to what its sub-model says; list every difference."""
-    expected = {spec.name: spec.shape for spec in specs}
+    problems = differences(arrays, {spec.name: spec.shape for spec in specs})
+    if problems:
+        raise InputError(f"{path} does not fit its sub-model: {'; '.join(problems)}")
+
+
+def differences(arrays: Arrays, expected: dict[str, Shape]) -> list[str]:
+    """List everything in which arrays differ from the names and shapes that are expected."""
     problems = [f"{name} is missing" for name in expected if name not in arrays]
     problems += [f"{name} is left over" for name in arrays if name not in expected]
     problems += [
@@ -242,8 +275,7 @@ def _check_arrays(arrays: Arrays, specs: tuple[ArraySpec, ...], path: Path) -> N
         for name, array in arrays.items()
         if name in expected and (array.shape != expected[name] or array.dtype != np.float32)
     ]
-    if problems:
-        raise InputError(f"{path} does not fit its sub-model: {'; '.join(problems)}")
+    return problems
 
 
 def data_ranges(path: Path) -> dict[str, tuple[int, int]]:

@@ -21,6 +21,10 @@ def finetune(
         str, typer.Option("--regime", help=f"Which arrays are trained: {', '.join(REGIMES)}.")
     ] = "frozen",
     max_exit: options.MaxExit = None,
+    num_classes: options.NumClasses = None,
+    num_exits: options.NumExits = None,
+    exit_blocks: options.ExitBlocks = None,
+    image_size: options.ImageSize = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples per step.")] = 32,
     lr: Annotated[
@@ -83,7 +87,13 @@ def finetune(
         eval_share=eval_share,
     )
     part.check(eval_data)
-    source = read_model(model).cut(max_exit)
+    facts = options.model_facts(
+        num_classes=num_classes,
+        num_exits=num_exits,
+        exit_blocks=exit_blocks,
+        image_size=image_size,
+    )
+    source = read_model(model, facts, seed=seed).cut(max_exit)
     parsed_regime = parse_regime(regime, source)
     if source.has_random_weights:
         raise typer.BadParameter(
@@ -110,7 +120,7 @@ def finetune(
         render.print_json(document)
     else:
         _show(document)
-    render.next_command(f"reefl-edge export {model} --update {output} -o bundle")
+    render.next_command(f"reefl-edge export {source.arguments} --update {output} -o bundle")
 
 
 def parse_regime(text: str, source: "Model") -> Regime:

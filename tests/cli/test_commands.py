@@ -12,7 +12,16 @@ import typer
 from reefl_edge.cli import app
 from tests.cli.conftest import Type
 
-COMMANDS = ("demo", "profile", "finetune", "export", "infer", "devices", "doctor")
+COMMANDS = (
+    "demo",
+    "convert",
+    "profile",
+    "finetune",
+    "export",
+    "infer",
+    "devices",
+    "doctor",
+)
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "executorch", "onnx", "onnxscript", "coremltools", "onnxruntime", "sklearn")
 

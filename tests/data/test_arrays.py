@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from reefl_edge.data.arrays import read_arrays, read_npz
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.data.base import Dataset
 from reefl_edge.errors import InputError
 from tests.fakes import random_images
 
 CLASS_NAMES = ("cat", "dog", "owl")
 
 
-def read(path: Path, *, image_size: int = 16, **arrays: Any) -> ArrayDataset:
+def read(path: Path, *, image_size: int = 16, **arrays: Any) -> Dataset:
     """Write arrays to a file, and read it as a dataset."""
     np.savez_compressed(path, **arrays)
     return read_npz(path, image_size=image_size, class_names=CLASS_NAMES)

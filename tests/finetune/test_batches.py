@@ -18,10 +18,16 @@ class UncheckedDataset:
 
     labels: Labels
     class_names: tuple[str, ...] = ("a", "b", "c")
+    groups: None = None
+    image_size: int = 16
 
     def images(self, indices: NDArray[np.int64]) -> Images:
         """Return noise."""
         return random_images(len(indices))
+
+    def originals(self, indices: NDArray[np.int64]) -> list[Images]:
+        """Return noise, image by image."""
+        return list(self.images(indices))
 
 
 def generator(seed: int = 0) -> np.random.Generator:
