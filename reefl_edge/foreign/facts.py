@@ -55,7 +55,13 @@ class ModelFacts:
             ValueError: There are more exits than blocks, or they cannot be spread evenly.
         """
         if self.exit_blocks is not None:
-            return ExitSchedule(self.exit_blocks)
+            schedule = ExitSchedule(self.exit_blocks)
+            if schedule.blocks[-1] >= num_blocks:
+                raise ValueError(
+                    f"exit after block {schedule.blocks[-1]}, but the backbone has "
+                    f"{num_blocks} blocks, counted from 0"
+                )
+            return schedule
         num_exits = DEFAULT_NUM_EXITS if self.num_exits is None else self.num_exits
         return ExitSchedule.evenly_spaced(num_blocks=num_blocks, num_exits=num_exits)
 

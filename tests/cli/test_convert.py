@@ -1,0 +1,159 @@
+"""``reefl-edge convert``, and MODEL given by somebody else's file."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from reefl_edge.weights import read_checkpoint, weights_sha256
+from tests.cli.conftest import Type
+from tests.foreign.released import released_state
+
+HEADS = ("--num-heads", "2")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    path = tmp_path / "state.safetensors"
+    save_file(released_state(depth=2, num_blocks=2), path)
+    return path
+
+
+@pytest.fixture
+def backbone(tmp_path: Path) -> Path:
+    """A DeiT file: a released one with query, key and value fused, and no accumulator."""
+    arrays = released_state(depth=2, num_blocks=2, width=64)
+    names = [
+        name for name in arrays if not name.startswith("accumulator.") and ".attn.k" not in name
+    ]
+    fused = {
+        name.replace(".q.", ".qkv."): (
+            np.concatenate([arrays[name.replace(".q.", f".{part}.")] for part in "qkv"])
+            if ".attn.q." in name
+            else arrays[name]
+        )
+        for name in names
+        if ".attn.k." not in name and ".attn.v." not in name
+    }
+    save_file(fused, tmp_path / "deit.safetensors")
+    return tmp_path / "deit.safetensors"
+
+
+def test_a_released_state_dict_becomes_a_checkpoint_and_goes_back(
+    type_command: Type, state: Path, tmp_path: Path
+) -> None:
+    ours, back, again = (tmp_path / name for name in ("o.safetensors", "b.pth", "a.safetensors"))
+    options = ("--num-exits", 2, *HEADS, "--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.2")
+
+    typed = type_command("convert", state, "-o", ours, *options, "--json")
+    returned = type_command("convert", ours, "-o", back, "--to", "released")
+    # What the way back prints as the next command reads the file again.
+    words = shlex.split(returned.stderr.split("next: reefl-edge ")[1])
+    type_command(*words[:-1], again)
+
+    first, second = read_checkpoint(ours), read_checkpoint(again)
+    assert typed.exit_code == returned.exit_code == 0
+    assert typed.document["weights_sha256"] == weights_sha256(second.arrays)
+    assert typed.document["random"] == []
+    assert first.submodel == second.submodel
+    assert first.submodel.architecture.mean == (0.5, 0.4, 0.3)
+    assert "saved" in returned.stdout
+
+
+def test_a_backbone_becomes_a_model_to_be_trained(
+    type_command: Type, backbone: Path, tmp_path: Path
+) -> None:
+    typed = type_command(
+        "convert", backbone, "-o", tmp_path / "model.safetensors",
+        "--num-classes", 3, "--exit-blocks", "0,1", "--image-size", 24, "--json",
+    )  # fmt: skip
+
+    assert typed.exit_code == 0
+    assert typed.document["random"] == ["accumulator", "classifier"]
+    assert "accumulator, classifier: random" in typed.stderr
+    assert "next: reefl-edge finetune" in typed.stderr
+    architecture = read_checkpoint(tmp_path / "model.safetensors").submodel.architecture
+    assert (architecture.num_classes, architecture.image_size) == (3, 24)
+
+
+def test_a_backbone_is_fine_tuned_and_exported_with_the_same_options(
+    type_command: Type, backbone: Path, home: Path, tmp_path: Path
+) -> None:
+    update, bundle = tmp_path / "update.safetensors", tmp_path / "bundle"
+    options = ("--num-classes", 3, "--num-exits", 2)
+
+    tuned = type_command(
+        "finetune", backbone, *options, "--data", home / "data.npz", "-o", update, "--seed", 7
+    )
+    words = shlex.split(tuned.stderr.split("next: reefl-edge ")[1])
+    exported = type_command(*words[:-1], bundle, "--format", "onnx")
+
+    assert (tuned.exit_code, exported.exit_code) == (0, 0)
+    assert "random" not in exported.stderr
+    assert not json.loads((bundle / "manifest.json").read_text())["has_random_weights"]
+
+
+def test_a_backbone_exported_untrained_says_so(
+    type_command: Type, backbone: Path, tmp_path: Path
+) -> None:
+    options = ("--num-classes", 3, "--num-exits", 2, "--format", "onnx")
+
+    typed = type_command("export", backbone, "-o", tmp_path / "bundle", *options)
+
+    assert typed.exit_code == 0
+    assert "the classifier is random" in typed.stderr
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["has_random_weights"]
+
+
+def test_a_foreign_model_is_profiled(type_command: Type, backbone: Path) -> None:
+    typed = type_command(
+        "profile", "--model", backbone, "--num-classes", 3, "--num-exits", 1,
+        "--runtime", "eager", "--regime", "none", "--json",
+    )  # fmt: skip
+
+    assert typed.exit_code == 0
+    assert typed.document["context"]["weights"] not in ("", "random")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        ((), 2, "does not say how many exits"),
+        (("--num-exits", "3"), 2, "cannot spread 3 exits over 2 blocks"),
+        (("--exit-blocks", "0,x"), 2, "--exit-blocks"),
+        (("--exit-blocks", "1,0"), 2, "must increase"),
+        (("--num-exits", "2", "--mean", "1,2"), 2, "--mean"),
+        (("--num-exits", "2", "--regime", "half"), 2, "no regime is called 'half'"),
+        (("--num-exits", "2", "--to", "onnx"), 2, "choose reefl-edge or released"),
+        (("--num-exits", "2", "--num-heads", "3"), 3, "not a multiple of 3 heads"),
+        (("--num-exits", "2", "--max-exit", "2"), 2, "no exit 2"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_written(
+    type_command: Type,
+    state: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    exit_code: int,
+    message: str,
+) -> None:
+    output = tmp_path / "out.safetensors"
+
+    typed = type_command("convert", state, "-o", output, *HEADS, *arguments)
+
+    assert typed.exit_code == exit_code
+    assert message in " ".join(typed.stderr.replace("│", "").split())
+    assert not output.exists()
+
+
+def test_our_own_layout_goes_into_safetensors_only(
+    type_command: Type, state: Path, tmp_path: Path
+) -> None:
+    typed = type_command("convert", state, "-o", tmp_path / "model.pth", "--num-exits", 2, *HEADS)
+
+    assert typed.exit_code == 2
+    assert "is no .safetensors file" in typed.stderr

@@ -1,0 +1,216 @@
+"""Files, folders and hub ids: what is read, and what is refused without running it."""
+
+import json
+import os
+import pickle
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.foreign.config import read_config
+from reefl_edge.foreign.files import is_hub_id, locate, read_arrays
+from reefl_edge.foreign.layouts import layout_of
+from reefl_edge.models import load_checkpoint
+from reefl_edge.weights import Arrays
+
+ARRAYS: Arrays = {"a": np.ones(3, np.float32)}
+
+
+class _Payload:
+    """Writes a file when it is unpickled by an unpickler that runs what it is told."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "plain"])
+def test_a_pickle_with_more_than_tensors_is_refused_without_running_it(
+    tmp_path: Path, kind: str
+) -> None:
+    path, proof = tmp_path / "model.pth", tmp_path / "it-ran"
+    state = {"a": torch.ones(3), "b": _Payload(proof)}
+    if kind == "plain":
+        path.write_bytes(pickle.dumps({"b": _Payload(proof)}))
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
+
+    with pytest.raises(InputError, match=r"is a pickle that holds more than tensors.*; refused"):
+        load_checkpoint(path, num_classes=3)
+
+    assert not proof.exists()
+    if kind != "plain":  # and it would have run: the proof is a proof
+        torch.load(path, weights_only=False)
+        assert proof.exists()
+
+
+def test_a_training_checkpoint_with_its_arguments_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"model": {"a": torch.ones(3)}, "args": Namespace(lr=1)}, path)
+
+    with pytest.raises(InputError, match=r"\(argparse\.Namespace\); refused"):
+        read_arrays(path)
+
+
+def test_a_file_of_before_torch_1_6_is_read(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(3)}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+
+    assert np.array_equal(read_arrays(tmp_path / "a.pth")["a"], ARRAYS["a"])
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (torch.ones(3), "holds a Tensor, not a state dict"),
+        ({"a": 1, "b": 2}, "a, b are no tensors"),
+    ],
+)
+def test_a_pth_file_that_is_no_state_dict_is_refused(
+    tmp_path: Path, state: object, message: str
+) -> None:
+    torch.save(state, tmp_path / "a.pth")
+
+    with pytest.raises(InputError, match=message):
+        read_arrays(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+def test_damaged_files_are_input_errors_wherever_they_end(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    match suffix:
+        case ".safetensors":
+            save_file(ARRAYS, whole)
+        case ".npz":
+            np.savez(whole, **ARRAYS)  # type: ignore[arg-type]
+        case _:
+            torch.save({"a": torch.ones(3)}, whole)
+    content = whole.read_bytes()
+    damaged = tmp_path / f"damaged{suffix}"
+
+    for length in range(0, len(content) - 1, max(1, len(content) // 40)):
+        damaged.write_bytes(content[:length])
+        with pytest.raises(InputError, match="damaged"):
+            read_arrays(damaged)
+
+
+def test_a_damaged_legacy_file_is_an_input_error_wherever_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+
+    for length in range(len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError):
+            read_arrays(path)
+
+
+def test_objects_in_an_npz_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", a=np.array([_Payload(tmp_path / "it-ran")], dtype=object))
+
+    with pytest.raises(InputError, match=r"not a readable \.npz file"):
+        read_arrays(tmp_path / "a.npz")
+
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_other_kinds_of_files_and_unknown_layouts_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.h5").write_bytes(b"")
+
+    with pytest.raises(InputError, match=r"is no \.safetensors, \.npz, \.pth, \.pt or \.bin file"):
+        read_arrays(tmp_path / "model.h5")
+    with pytest.raises(InputError, match=r"in no known layout .* it holds a, b, c, \.\.\."):
+        layout_of(["a", "b", "c", "d"], source="x")
+    with pytest.raises(InputError, match=r"nowhere\.pth: no such file"):
+        locate(tmp_path / "nowhere.pth")
+
+
+def test_a_folder_gives_its_weights_and_what_its_configuration_says(tmp_path: Path) -> None:
+    save_file(ARRAYS, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 5, "other": 1}))
+    (tmp_path / "preprocessor_config.json").write_text(
+        json.dumps({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.4, 0.4, 0.4]})
+    )
+
+    located = locate(tmp_path)
+
+    assert located.path == tmp_path / "model.safetensors"
+    assert located.config.num_heads == 5
+    assert located.config.normalisation == ((0.5, 0.5, 0.5), (0.4, 0.4, 0.4))
+
+
+def test_a_folder_of_timm_says_how_pixels_are_normalised(tmp_path: Path) -> None:
+    config = {"architecture": "vit_tiny", "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    assert read_config(tmp_path).normalisation == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_blocks_that_compute_something_else_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_act": "relu"}))
+
+    with pytest.raises(InputError, match="blocks with relu"):
+        read_config(tmp_path)
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no model\.safetensors and no pytorch_model\.bin"):
+        locate(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("facebook/deit-tiny-patch16-224", True),
+        ("out/model.pth", False),
+        ("./model", False),
+        ("../model", False),
+        ("a/b/c", False),
+        ("deit_tiny", False),
+        ("/etc", False),
+    ],
+)
+def test_a_hub_id_is_an_owner_and_a_name(text: str, expected: bool) -> None:
+    assert is_hub_id(text) is expected
+
+
+def test_a_hub_id_offline_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # it reads the environment once
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    with pytest.raises(InputError, match="the hub is out of reach"):
+        load_checkpoint("nobody/no-such-model", num_classes=3)
+
+
+def test_a_hub_id_in_the_cache_is_read_offline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--some--model" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    save_file(ARRAYS, snapshot / "model.safetensors")
+    (snapshot / "config.json").write_text("{}")
+    (tmp_path / "models--some--model" / "refs").mkdir()
+    (tmp_path / "models--some--model" / "refs" / "main").write_text("0123")
+
+    assert locate("some/model").path == snapshot / "model.safetensors"
+
+
+def test_the_hub_without_its_extra_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+
+    with pytest.raises(MissingToolchainError, match=r"install 'reefl-edge\[hub\]'"):
+        load_checkpoint("nobody/no-such-model", num_classes=3)
