@@ -10,7 +10,6 @@ from reefl_edge.cli import options, render
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
     from reefl_edge.foreign.facts import Channels
-    from reefl_edge.submodel import Regime
 
 Destination = Literal["reefl-edge", "released"]
 
@@ -56,6 +55,7 @@ def convert(
     Example:  reefl-edge convert state_dict.pth --num-exits 4 -o model.safetensors
     """
     from reefl_edge.cli.models import read_model
+    from reefl_edge.regimes import REGIMES
 
     destination = _destination(to)
     _check_suffix(output, destination)
@@ -65,7 +65,7 @@ def convert(
         exit_blocks=exit_blocks,
         image_size=image_size,
         max_exit=max_exit,
-        regime=_regime(regime),
+        regime=None if regime is None else options.parse_choice(regime, REGIMES, "--regime"),
         num_heads=num_heads,
         mean=_channels(mean, "--mean"),
         std=_channels(std, "--std"),
@@ -97,13 +97,6 @@ def _check_suffix(output: Path, destination: Destination) -> None:
         raise typer.BadParameter(
             f"{output} is no {' or '.join(allowed)} file", param_hint="'--output'"
         )
-
-
-def _regime(text: str | None) -> "Regime | None":
-    from reefl_edge.foreign.reading import parse_regime
-
-    with options.usage_errors("--regime"):
-        return None if text is None else parse_regime(text)
 
 
 def _channels(text: str | None, option: str) -> "Channels | None":

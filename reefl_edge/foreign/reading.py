@@ -16,8 +16,7 @@ from reefl_edge.foreign.layouts import layout_of
 from reefl_edge.foreign.positions import resized
 from reefl_edge.foreign.released import possible_regimes
 from reefl_edge.foreign.sizes import Shapes, architecture_of
-from reefl_edge.names import closest
-from reefl_edge.submodel import REGIMES, ArraySpec, ExitSchedule, Regime, Submodel
+from reefl_edge.submodel import ArraySpec, ExitSchedule, Regime, Submodel
 from reefl_edge.weights import Arrays, Checkpoint, is_ours, read_checkpoint
 
 _SHARED_PREFIXES = ("accumulator.", "classifier.")
@@ -166,24 +165,12 @@ def _exit_at(depth: int, schedule: ExitSchedule, source: str) -> int:
 
 
 def _regime_of(arrays: Arrays, source: str) -> Regime:
-    names = possible_regimes(arrays)
-    if names[0] == "parallel-adapter":
+    regimes = possible_regimes(arrays)
+    if regimes[0] == "parallel-adapter":
         raise ValueError(
-            f"{source} does not say which adapters it has: regime (--regime) {' or '.join(names)}"
+            f"{source} does not say which adapters it has: regime (--regime) {' or '.join(regimes)}"
         )
-    return parse_regime(names[0])
-
-
-def parse_regime(text: str) -> Regime:
-    """Return the regime called ``text``.
-
-    Raises:
-        ValueError: None is.
-    """
-    for regime in REGIMES:
-        if regime == text:
-            return regime
-    raise ValueError(f"no regime is called {text!r}{closest(text, REGIMES)}")
+    return regimes[0]
 
 
 def _only(arrays: Arrays, submodel: Submodel) -> Arrays:

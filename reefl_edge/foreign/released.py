@@ -10,6 +10,7 @@ Source: royson/reefl 61b18c1, keys and shapes read by building its model.
 from collections.abc import Collection, Mapping
 
 from reefl_edge.foreign.layout import Layout, Part, stacked
+from reefl_edge.regimes import Regime
 from reefl_edge.submodel import ArraySpec
 
 _ACCUMULATOR = "accumulator.transformer.layers.0"
@@ -55,7 +56,7 @@ _BLOCK_SSF: Mapping[str, tuple[str, str]] = {
     "mlp.ssf_fc2": ("mlp.", "2"),
 }
 # The regimes a file may be of, by a key that only their files hold.
-_REGIMES: Mapping[str, tuple[str, ...]] = {
+_REGIMES: Mapping[str, tuple[Regime, ...]] = {
     "blocks.0.attn.q.ef_lora_A": ("lora",),
     "blocks.0.attn.attn_adapter.down_proj.weight": ("parallel-adapter", "serial-adapter"),
     "patch_embed.ssf_scale_1": ("ssf",),
@@ -92,7 +93,7 @@ def _in_block(name: str) -> tuple[str, ...]:
     return tuple(f"{there}.{kind}" for there in _BLOCK_MODULES.get(module, (module,)))
 
 
-def possible_regimes(names: Collection[str]) -> tuple[str, ...]:
+def possible_regimes(names: Collection[str]) -> tuple[Regime, ...]:
     """Return the regimes whose files hold these names, the likeliest first."""
     for mark, regimes in _REGIMES.items():
         if mark in names:

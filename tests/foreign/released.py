@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reefl_edge.submodel import Shape
+from reefl_edge.submodel import Regime, Shape
 from reefl_edge.weights import Arrays
 
 # The headings of released_keys.txt, whose keys stand beside those of the first.
@@ -55,6 +55,7 @@ def released_keys(regime: str, *, num_blocks: int) -> dict[str, Shape]:
 def released_state(
     *,
     depth: int,
+    regime: Regime = "full",
     num_blocks: int = 12,
     width: int = 16,
     num_patches: int = 4,
@@ -74,34 +75,44 @@ def released_state(
         13: num_blocks + 1,
     }
     state: Arrays = {}
-    for name, shape in released_keys("full", num_blocks=depth).items():
+    for name, shape in released_keys(regime, num_blocks=depth).items():
         tiny = tuple(sizes.get(size, size) for size in shape)
         if name == "patch_embed.proj.weight":
             tiny = (width, 3, patch_size, patch_size)
-        is_scale = "norm" in name and name.endswith("weight")
+        is_scale = ("norm" in name and name.endswith("weight")) or "ssf_scale" in name
         state[name] = (rng.normal(0, 0.3, tiny) + is_scale).astype(np.float32)
     return state
 
 
 def plain_logits(
-    arrays: Arrays, images: Tensor, *, exit_blocks: tuple[int, ...], num_heads: int
+    arrays: Arrays,
+    images: Tensor,
+    *,
+    exit_blocks: tuple[int, ...],
+    num_heads: int,
+    regime: Regime = "full",
 ) -> Tensor:
-    """Compute the logits of every exit that the state dict reaches, (E, B, C)."""
+    """Compute the logits of every exit that the state dict reaches, (E, B, C).
+
+    The arrays say which adapters there are, but not whether bottlenecks are parallel or serial.
+    """
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     depth = sum(name.endswith("norm1.weight") for name in state)
     weight, bias = state["patch_embed.proj.weight"], state["patch_embed.proj.bias"]
     patches = functional.conv2d(images, weight, bias, stride=weight.shape[-1])
     cls_token = state["cls_token"].expand(len(images), -1, -1)
-    tokens = torch.cat([cls_token, patches.flatten(2).transpose(1, 2)], 1) + state["pos_embed"]
+    rows = _ssf(state, "patch_embed.", "1", patches.flatten(2).transpose(1, 2))
+    tokens = torch.cat([cls_token, rows], 1) + state["pos_embed"]
     history: list[Tensor] = []
     logits = []
     for block in range(depth):
-        tokens = _block(state, f"blocks.{block}", tokens, num_heads)
+        tokens = _block(state, f"blocks.{block}", tokens, num_heads, regime)
         raw = tokens[:, 0].clone()
         history.append(tokens[:, 0])  # a view: what is written into it below is seen later
         rows = _accumulate(state, history)
         if block in exit_blocks:
             feature = _norm(state, "accumulator.head.layer_norm", rows[:, 0] + raw, 1e-5)
+            feature = _ssf(state, "accumulator.head.", "1", feature)
             logits.append(_linear(state, "accumulator.head.mlp_head.0", feature))
         tokens[:, 0] = rows[:, -1]
     return torch.stack(logits)
@@ -122,14 +133,46 @@ def _accumulate(state: State, history: list[Tensor]) -> Tensor:
     return rows + _linear(state, f"{layer}.1.fn.fn.net.3", functional.gelu(hidden))
 
 
-def _block(state: State, block: str, tokens: Tensor, num_heads: int) -> Tensor:
-    seen = _norm(state, f"{block}.norm1", tokens, 1e-6)
-    query, key, value = (_linear(state, f"{block}.attn.{part}", seen) for part in "qkv")
+def _block(state: State, block: str, tokens: Tensor, num_heads: int, regime: Regime) -> Tensor:
+    seen = _ssf(state, f"{block}.", "1", _norm(state, f"{block}.norm1", tokens, 1e-6))
+    attended = _attention(state, f"{block}.attn", seen, num_heads)
+    adapter = f"{block}.attn.attn_adapter"
+    tokens = tokens + _adapted(state, adapter, seen, attended, regime)
+    seen = _ssf(state, f"{block}.", "2", _norm(state, f"{block}.norm2", tokens, 1e-6))
+    hidden = _ssf(state, f"{block}.mlp.", "1", _linear(state, f"{block}.mlp.fc1", seen))
+    out = _linear(state, f"{block}.mlp.fc2", functional.gelu(hidden))
+    out = _ssf(state, f"{block}.mlp.", "2", out)
+    return tokens + _adapted(state, f"{block}.mlp.ffn_adapter", seen, out, regime)
+
+
+def _attention(state: State, attn: str, seen: Tensor, num_heads: int) -> Tensor:
+    parts = []
+    for part in "qkv":
+        rows = _linear(state, f"{attn}.{part}", seen)
+        if f"{attn}.{part}.ef_lora_A" in state:  # alpha 64 over rank 32: twice
+            down, up = state[f"{attn}.{part}.ef_lora_A"], state[f"{attn}.{part}.ef_lora_B"]
+            rows = rows + 2 * (seen @ down.T @ up.T)
+        parts.append(_ssf(state, f"{attn}.", part, rows))
+    query, key, value = parts
     scale = (query.shape[-1] // num_heads) ** -0.5
     attended = _attend(query, key, value, num_heads=num_heads, scale=scale)
-    tokens = tokens + _linear(state, f"{block}.attn.proj", attended)
-    hidden = _linear(state, f"{block}.mlp.fc1", _norm(state, f"{block}.norm2", tokens, 1e-6))
-    return tokens + _linear(state, f"{block}.mlp.fc2", functional.gelu(hidden))
+    return _ssf(state, f"{attn}.", "1", _linear(state, f"{attn}.proj", attended))
+
+
+def _ssf(state: State, prefix: str, site: str, rows: Tensor) -> Tensor:
+    """Scale and shift, where the state dict has the site."""
+    if f"{prefix}ssf_scale_{site}" not in state:
+        return rows
+    return rows * state[f"{prefix}ssf_scale_{site}"] + state[f"{prefix}ssf_shift_{site}"]
+
+
+def _adapted(state: State, name: str, seen: Tensor, out: Tensor, regime: Regime) -> Tensor:
+    """Add a bottleneck adapter to what a sub-layer made of ``seen``, where there is one."""
+    if f"{name}.down_proj.weight" not in state:
+        return out
+    rows = seen if regime == "parallel-adapter" else out
+    hidden = torch.relu(_linear(state, f"{name}.down_proj", rows))
+    return out + _linear(state, f"{name}.up_proj", hidden)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, num_heads: int, scale: float) -> Tensor:

@@ -53,6 +53,27 @@ def test_logits_equal_those_of_the_plain_form_at_every_tier(
 
 
 @pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize(("num_exits", "max_exit"), [(4, 1), (4, 3), (12, 0), (12, 11)])
+def test_logits_equal_those_of_the_plain_form_in_every_regime(
+    tmp_path: Path, regime: Regime, num_exits: int, max_exit: int
+) -> None:
+    exit_blocks = EXITS[num_exits]
+    state = released_state(depth=exit_blocks[max_exit] + 1, regime=regime)
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    path = _saved(state, tmp_path)
+
+    network = load_checkpoint(path, num_exits=num_exits, regime=regime, num_heads=HEADS)
+    with torch.inference_mode():
+        logits = network(images)
+
+    expected = plain_logits(state, images, exit_blocks=exit_blocks, num_heads=HEADS, regime=regime)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-5)
+    back = to_released(Checkpoint(submodel=network.submodel, arrays=arrays_of(network)))
+    assert back.keys() == state.keys()
+    assert all(np.array_equal(back[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("regime", REGIMES)
 def test_the_names_and_shapes_written_are_those_of_the_release(regime: Regime) -> None:
     submodel = named_submodel("deit_small", num_classes=100, regime=regime)
     empty = {
