@@ -7,8 +7,11 @@ shape. Read and written with numpy, so that an export served from the cache need
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +23,16 @@ from reefl_edge.errors import InputError
 from reefl_edge.files import write_bytes
 from reefl_edge.fold import fold_arrays, neutral_adapters
 from reefl_edge.regimes import has_adapters, is_adapter
-from reefl_edge.submodel import ArraySpec, Regime, Submodel
+from reefl_edge.submodel import ArraySpec, Regime, Shape, Submodel
 
 Arrays = dict[str, NDArray[np.float32]]
 
 # The checkpoint inside a bundle's ONNX artifact, whose graphs read their weights from it.
 WEIGHTS_NAME = "weights.safetensors"
 
-# Keys of the safetensors metadata, whose values are JSON.
-_SUBMODEL_KEY = "reefl_edge.submodel"
-_CLASS_NAMES_KEY = "reefl_edge.class_names"
-_PROVENANCE_KEY = "reefl_edge.update"
+# The one key of the safetensors metadata: with several, the library writes them in random order,
+# and equal files would have different hashes.
+_METADATA_KEY = "reefl_edge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,19 +116,14 @@ def base_sha256(arrays: Arrays) -> str:
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint, whole or not at all."""
-    metadata = {_SUBMODEL_KEY: schema.to_json(checkpoint.submodel)}
-    if checkpoint.class_names is not None:
-        metadata[_CLASS_NAMES_KEY] = schema.to_json(checkpoint.class_names)
+    """Write a checkpoint, whole or not at all; equal ones become equal files."""
+    metadata = _Metadata(submodel=checkpoint.submodel, class_names=checkpoint.class_names)
     _write(checkpoint.arrays, metadata, path)
 
 
 def write_update(update: Update, path: Path) -> None:
     """Write an update, whole or not at all."""
-    metadata = {
-        _SUBMODEL_KEY: schema.to_json(update.submodel),
-        _PROVENANCE_KEY: schema.to_json(update.provenance),
-    }
+    metadata = _Metadata(submodel=update.submodel, update=update.provenance)
     _write(update.arrays, metadata, path)
 
 
@@ -137,18 +134,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: The file is missing, damaged, or not a checkpoint of ours.
     """
     arrays, metadata = _read(path)
-    if _PROVENANCE_KEY in metadata:
+    if metadata.update is not None:
         raise InputError(
             f"{path} is an update (trained arrays only), not a checkpoint; "
             "give it with --update, beside the model it was trained from"
         )
-    submodel = _submodel_in(metadata, path)
-    _check_arrays(arrays, submodel.arrays(), path)
-    names = metadata.get(_CLASS_NAMES_KEY)
-    class_names = (
-        None if names is None else schema.from_json(tuple[str, ...], names, source=str(path))
-    )
-    return Checkpoint(submodel=submodel, arrays=arrays, class_names=class_names)
+    _check_arrays(arrays, metadata.submodel.arrays(), path)
+    return Checkpoint(submodel=metadata.submodel, arrays=arrays, class_names=metadata.class_names)
 
 
 def read_update(path: Path) -> Update:
@@ -158,12 +150,11 @@ def read_update(path: Path) -> Update:
         InputError: The file is missing, damaged, or not an update of ours.
     """
     arrays, metadata = _read(path)
-    if _PROVENANCE_KEY not in metadata:
+    if metadata.update is None:
         raise InputError(f"{path} is not an update; make one with 'reefl-edge finetune'")
-    submodel = _submodel_in(metadata, path)
-    _check_arrays(arrays, tuple(spec for spec in submodel.arrays() if spec.is_trained), path)
-    provenance = schema.from_json(Provenance, metadata[_PROVENANCE_KEY], source=str(path))
-    return Update(submodel=submodel, arrays=arrays, provenance=provenance)
+    trained = tuple(spec for spec in metadata.submodel.arrays() if spec.is_trained)
+    _check_arrays(arrays, trained, path)
+    return Update(submodel=metadata.submodel, arrays=arrays, provenance=metadata.update)
 
 
 def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
@@ -208,19 +199,53 @@ def _under(checkpoint: Checkpoint, regime: Regime) -> Checkpoint:
     return replace(checkpoint, submodel=submodel, arrays=arrays)
 
 
-def _write(arrays: Arrays, metadata: dict[str, str], path: Path) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Metadata:
+    """What a file says of its arrays."""
+
+    submodel: Submodel
+    class_names: tuple[str, ...] | None = None
+    update: Provenance | None = None
+
+
+def _write(arrays: Arrays, metadata: _Metadata, path: Path) -> None:
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_bytes(path, save(contiguous, metadata=metadata))
+    write_bytes(path, save(contiguous, metadata={_METADATA_KEY: schema.to_json(metadata)}))
 
 
-def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
+def _read(path: Path) -> tuple[Arrays, _Metadata]:
+    arrays, metadata = read_safetensors(path)
+    return arrays, _parse(metadata, path)
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a safetensors file was written by reefl-edge.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    with _opened(path) as file:
+        return _METADATA_KEY in (file.metadata() or {})
+
+
+def read_safetensors(path: Path) -> tuple[Arrays, dict[str, str]]:
+    """Read the arrays and the metadata of any safetensors file.
+
+    Raises:
+        InputError: The file is missing or damaged, or holds a type that numpy lacks.
+    """
+    with _opened(path) as file:
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a .safetensors file")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, metadata
+            yield file
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except SafetensorError as error:
@@ -229,15 +254,20 @@ def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
         raise InputError(f"{path} holds arrays that are not float32: {error}") from error
 
 
-def _submodel_in(metadata: dict[str, str], path: Path) -> Submodel:
-    if _SUBMODEL_KEY not in metadata:
+def _parse(metadata: dict[str, str], path: Path) -> _Metadata:
+    if _METADATA_KEY not in metadata:
         raise InputError(f"{path} was not written by reefl-edge: its metadata has no sub-model")
-    return schema.from_json(Submodel, metadata[_SUBMODEL_KEY], source=str(path))
+    return schema.from_json(_Metadata, metadata[_METADATA_KEY], source=str(path))
 
 
 def _check_arrays(arrays: Arrays, specs: tuple[ArraySpec, ...], path: Path) -> None:
-    """Hold the arrays of a file to what its sub-model says; list every difference."""
-    expected = {spec.name: spec.shape for spec in specs}
+    problems = differences(arrays, {spec.name: spec.shape for spec in specs})
+    if problems:
+        raise InputError(f"{path} does not fit its sub-model: {'; '.join(problems)}")
+
+
+def differences(arrays: Arrays, expected: dict[str, Shape]) -> list[str]:
+    """List everything in which arrays differ from the names and shapes that are expected."""
     problems = [f"{name} is missing" for name in expected if name not in arrays]
     problems += [f"{name} is left over" for name in arrays if name not in expected]
     problems += [
@@ -245,8 +275,7 @@ def _check_arrays(arrays: Arrays, specs: tuple[ArraySpec, ...], path: Path) -> N
         for name, array in arrays.items()
         if name in expected and (array.shape != expected[name] or array.dtype != np.float32)
     ]
-    if problems:
-        raise InputError(f"{path} does not fit its sub-model: {'; '.join(problems)}")
+    return problems
 
 
 def data_ranges(path: Path) -> dict[str, tuple[int, int]]:

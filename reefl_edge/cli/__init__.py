@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reefl_edge.cli import demo, devices, doctor, export, finetune, infer, profile
+from reefl_edge.cli import convert, demo, devices, doctor, export, finetune, infer, profile
 from reefl_edge.errors import InputError, ReeflEdgeError
 
 INTERRUPTED = 130
@@ -75,6 +75,7 @@ def reefl_edge(
 
 
 app.command("demo")(demo.demo)
+app.command("convert")(convert.convert)
 app.command("profile")(profile.profile)
 app.command("finetune")(finetune.finetune)
 app.command("export")(export.export)

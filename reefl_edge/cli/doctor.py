@@ -28,6 +28,7 @@ CAPABILITIES = (
         extra="executorch",
     ),
     Capability(what="export to Core ML", packages=("torch", "coremltools"), extra="coreml"),
+    Capability(what="take models from the hub", packages=("huggingface_hub",), extra="hub"),
     Capability(what="run the demo", packages=("scikit-learn", "matplotlib"), extra="demo"),
 )
 # executorch is built for one torch release.

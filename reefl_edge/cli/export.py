@@ -31,6 +31,9 @@ def export(
         typer.Option("--threshold", help="Confidence to store in the bundle, in (0, 1]."),
     ] = None,
     num_classes: options.NumClasses = None,
+    num_exits: options.NumExits = None,
+    exit_blocks: options.ExitBlocks = None,
+    image_size: options.ImageSize = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -48,14 +51,20 @@ def export(
         raise typer.BadParameter("give --max-exit or --report, not both", param_hint="'--report'")
     targets = parse_formats(formats)
     check_threshold(threshold)
-    source = read_model(model, num_classes=num_classes, seed=seed)
+    facts = options.model_facts(
+        num_classes=num_classes,
+        num_exits=num_exits,
+        exit_blocks=exit_blocks,
+        image_size=image_size,
+    )
+    source = read_model(model, facts, seed=seed)
     if update is not None:
         updated = apply_update(source.checkpoint, read_update(update))
-        source = replace(source, checkpoint=updated)
+        source = replace(source, checkpoint=updated, fresh=())
     source = source.cut(_chosen_exit(report) if report is not None else max_exit)
     origin = Origin(
         name=source.name,
-        has_random_weights=source.has_random_weights,
+        has_random_weights=source.is_untrained,
         threshold=source.threshold if threshold is None else threshold,
     )
     with render.progress_bar("export") as bar:
@@ -109,6 +118,7 @@ def _show(bundle: "Bundle", source: "Model", *, json: bool) -> None:
         columns = ("format", "delegate", "precision", "files", "size")
         render.out().print(render.table(title, columns, rows))
         render.out().print(f"saved {bundle.directory}")
-    if source.has_random_weights:
-        render.warn("the weights are random: the bundle is good for measuring, not for answers")
+    if source.is_untrained:
+        what = "the weights are" if source.has_random_weights else "the classifier is"
+        render.warn(f"{what} random: the bundle is good for measuring, not for answers")
     render.next_command(f"reefl-edge infer {bundle.directory} IMAGE --threshold 0.8")

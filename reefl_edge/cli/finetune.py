@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reefl_edge.cli import options, render
+from reefl_edge.cli import client_data, options, render
+from reefl_edge.cli.client_data import ClientOptions
 from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ def finetune(
         str, typer.Option("--regime", help=f"Which arrays are trained: {', '.join(REGIMES)}.")
     ] = "frozen",
     max_exit: options.MaxExit = None,
+    num_classes: options.NumClasses = None,
+    num_exits: options.NumExits = None,
+    exit_blocks: options.ExitBlocks = None,
+    image_size: options.ImageSize = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples per step.")] = 32,
     lr: Annotated[
@@ -34,10 +39,30 @@ def finetune(
             help="The federated round: sets the learning rate and the weight of distillation.",
         ),
     ] = 300,
+    distill: Annotated[
+        str,
+        typer.Option(
+            "--distill",
+            help="Which exits teach which: none; forward (the deepest all others); all (every exit "
+            "every other); dynamic (the best on held-out examples); dynamic-ma (the best so far).",
+        ),
+    ] = "dynamic-ma",
+    augment: Annotated[
+        str,
+        typer.Option(
+            "--augment", help="Vary the images at random: none, crop, or crop-flip (photographs)."
+        ),
+    ] = "none",
     eval_data: Annotated[
         Path | None,
         typer.Option("--eval-data", help="Held-out data to measure before and after."),
     ] = None,
+    client: client_data.Client = None,
+    num_clients: client_data.NumClients = None,
+    alpha: client_data.Alpha = None,
+    natural: client_data.Natural = False,
+    eval_own: client_data.EvalOwn = False,
+    eval_share: client_data.EvalShare = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -46,8 +71,29 @@ def finetune(
     Example:  reefl-edge finetune model.safetensors --data mine.npz -o update.safetensors
     """
     from reefl_edge.cli.models import read_model
+    from reefl_edge.data.augment import AUGMENTATIONS
+    from reefl_edge.finetune.modes import DISTILL_MODES
 
-    source = read_model(model).cut(max_exit)
+    if lr is not None and not lr > 0:
+        raise typer.BadParameter("the learning rate must be positive", param_hint="'--lr'")
+    mode = options.parse_choice(distill, DISTILL_MODES, "--distill")
+    augmentation = options.parse_choice(augment, AUGMENTATIONS, "--augment")
+    part = ClientOptions(
+        index=client,
+        num_clients=num_clients,
+        alpha=alpha,
+        is_natural=natural,
+        is_eval_own=eval_own,
+        eval_share=eval_share,
+    )
+    part.check(eval_data)
+    facts = options.model_facts(
+        num_classes=num_classes,
+        num_exits=num_exits,
+        exit_blocks=exit_blocks,
+        image_size=image_size,
+    )
+    source = read_model(model, facts, seed=seed).cut(max_exit)
     parsed_regime = parse_regime(regime, source)
     if source.has_random_weights:
         raise typer.BadParameter(
@@ -59,11 +105,14 @@ def finetune(
         data=data,
         eval_data=eval_data,
         output=output,
+        part=part,
         settings={
             "epochs": epochs,
             "batch_size": batch_size,
             "learning_rate": lr,
             "server_round": server_round,
+            "distill": mode,
+            "augmentation": augmentation,
             "seed": seed,
         },
     )
@@ -71,7 +120,7 @@ def finetune(
         render.print_json(document)
     else:
         _show(document)
-    render.next_command(f"reefl-edge export {model} --update {output} -o bundle")
+    render.next_command(f"reefl-edge export {source.arguments} --update {output} -o bundle")
 
 
 def parse_regime(text: str, source: "Model") -> Regime:
@@ -95,6 +144,7 @@ def _train(
     data: Path,
     eval_data: Path | None,
     output: Path,
+    part: ClientOptions,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
@@ -105,6 +155,7 @@ def _train(
     from reefl_edge.weights import apply_update, write_update
 
     try:
+        from reefl_edge.finetune.batches import check_dataset
         from reefl_edge.finetune.trainer import finetune as train
         from reefl_edge.models.checkpoint import network_from
         from reefl_edge.models.regime import with_regime
@@ -118,15 +169,22 @@ def _train(
     )
     dataset = read(data)
     held_out = None if eval_data is None else read(eval_data)
+    for path, read_data in ((data, dataset), (eval_data, held_out)):
+        if read_data is not None:
+            with options.input_errors(f"{path}: "):
+                check_dataset(read_data, checkpoint.submodel.architecture)
+    dataset, held_out = client_data.choose(part, dataset, held_out)
     network = network_from(checkpoint.submodel, checkpoint.arrays)
-    with render.progress_bar("fine-tune") as bar:
+    with options.input_errors(), render.progress_bar("fine-tune") as bar:
         result = train(network, dataset, on_step=bar.step, **settings)
     write_update(result.update, output)
     document: dict[str, Any] = {
         "update": str(output),
         "size_bytes": output.stat().st_size,
         "num_steps": result.num_steps,
-        "num_examples": len(dataset.labels),
+        "num_examples": result.update.provenance.num_examples,
+        "distill": settings["distill"],
+        "client": part.index,
         "losses": list(result.losses),
         "teacher_counts": list(result.teacher_counts),
     }

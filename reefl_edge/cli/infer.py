@@ -82,6 +82,8 @@ def _classify(
                 rows.append({"input": name, **_predict(session, bundle, image)})
         except InputError as error:
             failures.append({"input": str(path), "error": str(error)})
+        except OSError as error:
+            failures.append({"input": str(path), "error": f"{path}: {str(error.strerror).lower()}"})
     return rows, failures
 
 
@@ -90,7 +92,10 @@ def _expand(inputs: list[Path]) -> Iterator[Path]:
 
     for path in inputs:
         if path.is_dir():
-            yield from images_in(path)
+            images = images_in(path)
+            if not images:
+                raise InputError(f"no images in {path}")
+            yield from images
         else:
             yield path
 

@@ -1,10 +1,12 @@
 """What does MODEL on the command line stand for?
 
-A checkpoint file, a bundle folder (whose ONNX artifact holds a checkpoint), or the name of an
-architecture, which means random weights: enough to profile and to export.
+A bundle folder (whose ONNX artifact holds a checkpoint), a file, folder or hub id with a model of
+ours or somebody else's, or the name of an architecture, which means random weights: enough to
+profile and to export.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import typer
@@ -12,9 +14,13 @@ import typer
 from reefl_edge.architectures import ARCHITECTURES, named_submodel
 from reefl_edge.cli.options import usage_errors
 from reefl_edge.errors import InputError, MissingToolchainError
-from reefl_edge.manifest import Bundle
+from reefl_edge.foreign.facts import ModelFacts
+from reefl_edge.foreign.files import is_hub_id
+from reefl_edge.foreign.reading import Reading, read_model_file
+from reefl_edge.manifest import MANIFEST_NAME, Bundle
 from reefl_edge.names import closest
-from reefl_edge.weights import Checkpoint, read_checkpoint
+from reefl_edge.submodel import Submodel
+from reefl_edge.weights import Checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,21 +29,30 @@ class Model:
 
     Attributes:
         name: A short name.
+        arguments: How to say it again on a command line.
         checkpoint: Its arrays.
         has_random_weights: It was given by an architecture's name alone.
+        fresh: Arrays that start at random, because a backbone's file does not hold them.
         threshold: The threshold its bundle stores, if it is a bundle.
-        checkpoint_path: Where the arrays lie; None for random weights.
+        checkpoint_path: A file that holds these arrays as a checkpoint of ours, if there is one.
         bundle_path: The bundle, if it is one.
         seed: Of random weights.
     """
 
     name: str
+    arguments: str
     checkpoint: Checkpoint
     has_random_weights: bool = False
+    fresh: tuple[str, ...] = field(default=(), repr=False)
     threshold: float | None = None
     checkpoint_path: Path | None = None
     bundle_path: Path | None = None
     seed: int = 0
+
+    @property
+    def is_untrained(self) -> bool:
+        """It is good for measuring, not for answers."""
+        return self.has_random_weights or bool(self.fresh)
 
     def cut(self, max_exit: int | None) -> "Model":
         """Return the model cut at an exit; None keeps it."""
@@ -47,57 +62,124 @@ class Model:
             return replace(self, checkpoint=self.checkpoint.cut(max_exit))
 
 
-def read_model(text: str, *, num_classes: int | None = None, seed: int = 0) -> Model:
+def read_model(text: str, facts: ModelFacts | None = None, *, seed: int = 0) -> Model:
     """Read what MODEL stands for.
+
+    Args:
+        text: A path, a hub id, or an architecture's name.
+        facts: What the options say of it.
+        seed: Of what starts at random.
 
     Raises:
         InputError: The file is missing, damaged or foreign.
-        BadParameter: It is neither a path nor a known name.
+        BadParameter: It is neither a path nor a known name, or the options do not fit it.
     """
+    facts = facts or ModelFacts()
     path = Path(text)
-    if path.is_dir():
-        return _from_bundle(path)
-    if path.is_file():
-        return Model(name=path.stem, checkpoint=read_checkpoint(path), checkpoint_path=path)
-    if text not in ARCHITECTURES:
-        if path.suffix or path.parent != Path():
-            raise InputError(f"{text}: no such file")
-        raise typer.BadParameter(
-            f"{text!r} is no file, no bundle and no architecture{closest(text, ARCHITECTURES)}",
-            param_hint="'MODEL'",
-        )
-    return _random(text, num_classes, seed)
+    with usage_errors("MODEL"):
+        if (path / MANIFEST_NAME).is_file():
+            return _from_bundle(path, facts)
+        if path.exists() or is_hub_id(text):
+            return _from_file(text, facts, seed)
+        if text in ARCHITECTURES:
+            return _random(text, facts, seed)
+    if path.suffix or path.parent != Path():
+        raise InputError(f"{text}: no such file")
+    raise typer.BadParameter(
+        f"{text!r} is no file, no bundle and no architecture{closest(text, ARCHITECTURES)}",
+        param_hint="'MODEL'",
+    )
 
 
-def _from_bundle(path: Path) -> Model:
+def _from_bundle(path: Path, facts: ModelFacts) -> Model:
     from reefl_edge.runtimes.base import artifact_path
     from reefl_edge.weights import WEIGHTS_NAME
 
     bundle = Bundle.open(path)
-    weights_path = artifact_path(bundle.verified_paths("onnx"), WEIGHTS_NAME)
-    checkpoint = read_checkpoint(weights_path)
+    reading = read_model_file(artifact_path(bundle.verified_paths("onnx"), WEIGHTS_NAME), facts)
     return Model(
         name=bundle.manifest.name,
-        checkpoint=replace(checkpoint, class_names=bundle.manifest.class_names),
+        arguments=_arguments(str(path), facts),
+        checkpoint=replace(reading.completed({}), class_names=bundle.manifest.class_names),
         has_random_weights=bundle.manifest.has_random_weights,
         threshold=bundle.manifest.threshold,
-        checkpoint_path=weights_path,
-        bundle_path=path,
+        checkpoint_path=reading.path,
+        bundle_path=path if reading.path is not None else None,
     )
 
 
-def _random(name: str, num_classes: int | None, seed: int) -> Model:
+def _from_file(text: str, facts: ModelFacts, seed: int) -> Model:
+    reading = read_model_file(text, facts)
+    return Model(
+        name=Path(text).stem if Path(text).is_file() else Path(text).name,
+        arguments=_arguments(text, facts, seed=seed if reading.fresh else 0),
+        checkpoint=_completed(reading, text, seed),
+        fresh=reading.fresh,
+        checkpoint_path=reading.path,
+        seed=seed,
+    )
+
+
+def _completed(reading: Reading, text: str, seed: int) -> Checkpoint:
+    if not reading.fresh:
+        return reading.completed({})
+    try:
+        from reefl_edge.models.loading import complete
+    except ImportError as error:
+        raise MissingToolchainError.for_extra(
+            f"a new accumulator and classifier for {text}", "torch", "train"
+        ) from error
+    return complete(reading, seed=seed)
+
+
+def _random(name: str, facts: ModelFacts, seed: int) -> Model:
     try:
         from reefl_edge.models.checkpoint import arrays_of, random_network
     except ImportError as error:
         raise MissingToolchainError.for_extra(
             f"random weights for {name}", "torch", "train"
         ) from error
-    submodel = named_submodel(name, num_classes=num_classes)
+    submodel = named_submodel(name, num_classes=facts.num_classes, image_size=facts.image_size)
+    schedule = facts.schedule(num_blocks=submodel.architecture.num_blocks)
+    submodel = replace(
+        submodel,
+        schedule=schedule,
+        max_exit=schedule.num_exits - 1,
+        regime=facts.regime or submodel.regime,
+    )
+    submodel = facts.apply(submodel, source=name)
     arrays = arrays_of(random_network(submodel, seed=seed))
     return Model(
         name=name,
+        arguments=_arguments(name, facts, seed=seed),
         checkpoint=Checkpoint(submodel=submodel, arrays=arrays),
         has_random_weights=True,
         seed=seed,
     )
+
+
+def _arguments(text: str, facts: ModelFacts, *, seed: int = 0) -> str:
+    """Say MODEL again, with the options that say what it does not."""
+    words = [text, *_options(replace(facts, max_exit=None))]
+    return " ".join([*words, "--seed", str(seed)] if seed else words)
+
+
+def restated(submodel: Submodel) -> str:
+    """Write the options that say of a sub-model what a file of the released code does not."""
+    architecture = submodel.architecture
+    facts = ModelFacts(
+        exit_blocks=submodel.schedule.blocks,
+        regime=submodel.regime,
+        num_heads=architecture.num_heads,
+        mean=architecture.mean,
+        std=architecture.std,
+    )
+    return " ".join(_options(facts))
+
+
+def _options(facts: ModelFacts) -> Iterator[str]:
+    for name in (each.name for each in fields(facts)):
+        value = getattr(facts, name)
+        if value is not None:
+            yield f"--{name.replace('_', '-')}"
+            yield ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

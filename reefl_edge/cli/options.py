@@ -3,19 +3,28 @@
 A value that does not fit is a usage error: exit code 2, with the option's name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from reefl_edge.errors import InputError
+from reefl_edge.names import closest
+
+if TYPE_CHECKING:
+    from reefl_edge.foreign.facts import ModelFacts
+
+Choice = TypeVar("Choice", bound=str)
 
 ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A checkpoint (.safetensors), a bundle, or a named architecture (random weights): "
-        "digits, deit_tiny, deit_small, deit_base.",
+        help="A checkpoint, a bundle, a named architecture (random weights: digits, deit_tiny, "
+        "deit_small, deit_base), or a DeiT, timm, transformers or released ReeFL model: a file "
+        "(.safetensors, .npz, .pth), a folder, or a hub id such as owner/name.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
@@ -25,7 +34,33 @@ NumClasses = Annotated[
     typer.Option(
         "--num-classes",
         min=1,
-        help="Classes of a named architecture.  [default: 1000; digits: 10]",
+        help="Classes, where MODEL does not say: a backbone needs it.  "
+        "[default for a name: 1000; digits: 10]",
+    ),
+]
+NumExits = Annotated[
+    int | None,
+    typer.Option(
+        "--num-exits",
+        min=1,
+        help="Exits of the whole network, evenly spaced, where MODEL does not say.  "
+        "[default: 4; a released ReeFL model needs it]",
+    ),
+]
+ExitBlocks = Annotated[
+    str | None,
+    typer.Option(
+        "--exit-blocks",
+        help="The block each exit reads, counted from 0, such as 2,5,8,11: instead of --num-exits.",
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size",
+        min=1,
+        help="Edge of the image in pixels; the position embedding is interpolated.  "
+        "[default: MODEL's own]",
     ),
 ]
 MaxExit = Annotated[
@@ -40,10 +75,20 @@ Data = Annotated[
     Path,
     typer.Option(
         "--data",
-        help="A labelled dataset: an .npz file (images, labels) or a folder of images with one "
-        "sub-folder per class.",
+        help="A labelled dataset: an .npz file (images, labels), a folder of images with one "
+        "sub-folder per class, or CIFAR, LEAF's FEMNIST or Speech Commands as published. A split "
+        "follows the name: cifar100.npz#train.",
     ),
 ]
+
+
+def model_facts(*, exit_blocks: str | None, **facts: Any) -> "ModelFacts":
+    """Return what the options say of MODEL, checked against each other."""
+    from reefl_edge.foreign.facts import ModelFacts
+
+    with usage_errors("--exit-blocks"):
+        blocks = None if exit_blocks is None else tuple(map(int, exit_blocks.split(",")))
+        return ModelFacts(exit_blocks=blocks, **facts)
 
 
 @contextmanager
@@ -53,3 +98,26 @@ def usage_errors(option: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
+
+
+@contextmanager
+def input_errors(where: str = "") -> Iterator[None]:
+    """Report a ``ValueError`` of the block as data that does not fit."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{where}{error}") from error
+
+
+def parse_choice(text: str, choices: Sequence[Choice], option: str) -> Choice:
+    """Return the choice called ``text``.
+
+    Raises:
+        BadParameter: There is none.
+    """
+    for choice in choices:
+        if choice == text:
+            return choice
+    raise typer.BadParameter(
+        f"there is no {text!r}{closest(text, choices)}", param_hint=f"'{option}'"
+    )

@@ -19,7 +19,7 @@ def profile(
     ] = "local",
     model: Annotated[
         str,
-        typer.Option("--model", help="A checkpoint, a bundle, or a named architecture."),
+        typer.Option("--model", help="MODEL, as export and finetune take it."),
     ] = "deit_small",
     runtime: Annotated[
         str, typer.Option("--runtime", help="What runs inference: onnx, executorch or eager.")
@@ -44,6 +44,9 @@ def profile(
     ] = 32,
     max_exit: options.MaxExit = None,
     num_classes: options.NumClasses = None,
+    num_exits: options.NumExits = None,
+    exit_blocks: options.ExitBlocks = None,
+    image_size: options.ImageSize = None,
     threads: options.Threads = None,
     seed: options.Seed = 0,
     output: Annotated[
@@ -70,7 +73,13 @@ def profile(
     budget = _budget(budget_ms, budget_step_ms, budget_mib)
     with options.usage_errors("--device"):
         link = link_for(device)
-    source = read_model(model, num_classes=num_classes, seed=seed).cut(max_exit)
+    facts = options.model_facts(
+        num_classes=num_classes,
+        num_exits=num_exits,
+        exit_blocks=exit_blocks,
+        image_size=image_size,
+    )
+    source = read_model(model, facts, seed=seed).cut(max_exit)
     request = ProfileRequest(
         model=source,
         runtime=runtime_name,
@@ -90,7 +99,7 @@ def profile(
         typer.echo(report_json(report), nl=False)
     else:
         _show(report, output)
-    _suggest(model, report, output)
+    _suggest(source.arguments, report, output)
 
 
 def _budget(

@@ -4,8 +4,7 @@ The one place where profiling and exporting meet.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from reefl_edge.profiling.measure import inference_jobs, measure_report, step_jo
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.submodel import Regime
-from reefl_edge.weights import weights_sha256
+from reefl_edge.weights import weights_sha256, write_checkpoint
 
 OnStage = Callable[[str], None]
 
@@ -63,8 +62,10 @@ def profile_model(
         on_row: Called after every measurement with those done and those to do.
     """
     model = request.model
-    with _inference_source(request, on_stage) as source:
-        jobs = _jobs(request, source)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = _weights_source(model, Path(folder))
+        source = _inference_source(request, weights, Path(folder), on_stage)
+        jobs = _jobs(request, source, weights)
         on_row(0, len(jobs))
         done = iter(range(1, len(jobs) + 1))
         on_stage(f"measure {len(jobs)} fresh processes")
@@ -81,7 +82,7 @@ def profile_model(
         )
 
 
-def _jobs(request: ProfileRequest, source: ModelSource) -> tuple[Job, ...]:
+def _jobs(request: ProfileRequest, source: ModelSource, weights: ModelSource) -> tuple[Job, ...]:
     submodel = request.model.checkpoint.submodel
     jobs = inference_jobs(
         submodel.folded(), source, runtime=request.runtime, threads=request.threads
@@ -90,35 +91,39 @@ def _jobs(request: ProfileRequest, source: ModelSource) -> tuple[Job, ...]:
         return jobs
     return jobs + step_jobs(
         submodel.with_regime(request.regime),
-        _weights_source(request.model),
+        weights,
         threads=request.threads,
         batch_size=request.batch_size,
     )
 
 
-def _weights_source(model: Model) -> ModelSource:
-    if model.checkpoint_path is None:
+def _weights_source(model: Model, folder: Path) -> ModelSource:
+    """Give the weights to a fresh process: the file, or one written for it from a foreign model."""
+    if model.checkpoint_path is not None:
+        return CheckpointFile(checkpoint=model.checkpoint_path)
+    if model.has_random_weights:
         return RandomWeights(seed=model.seed)
-    return CheckpointFile(checkpoint=model.checkpoint_path)
+    path = folder / "model.safetensors"
+    write_checkpoint(model.checkpoint, path)
+    return CheckpointFile(checkpoint=path)
 
 
-@contextmanager
-def _inference_source(request: ProfileRequest, on_stage: OnStage) -> Iterator[ModelSource]:
+def _inference_source(
+    request: ProfileRequest, weights: ModelSource, folder: Path, on_stage: OnStage
+) -> ModelSource:
     """Give what the runtime loads: eager the weights, the others a bundle, exported if need be."""
     model, runtime = request.model, request.runtime
     if runtime == "eager":
-        yield _weights_source(model)
-    elif model.bundle_path is not None:
-        yield BundleFolder(bundle=model.bundle_path)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            yield BundleFolder(bundle=_export(model, runtime, Path(folder, "bundle"), on_stage))
+        return weights
+    if model.bundle_path is not None:
+        return BundleFolder(bundle=model.bundle_path)
+    return BundleFolder(bundle=_export(model, runtime, folder / "bundle", on_stage))
 
 
 def _export(model: Model, target: Target, folder: Path, on_stage: OnStage) -> Path:
     from reefl_export.bundle import Origin, export_checkpoint
 
-    origin = Origin(name=model.name, has_random_weights=model.has_random_weights)
+    origin = Origin(name=model.name, has_random_weights=model.is_untrained)
     return export_checkpoint(
         model.checkpoint, folder, (target,), origin, on_stage=on_stage
     ).directory

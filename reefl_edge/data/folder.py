@@ -1,12 +1,12 @@
 """How is a dataset read from a folder with one sub-folder of images per class?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reefl_edge.data.base import Images, Labels
+from reefl_edge.data.base import Groups, Images, Indices, Labels
 from reefl_edge.data.images import IMAGE_SUFFIXES, decode, resize
 from reefl_edge.errors import InputError
 
@@ -20,11 +20,20 @@ class FolderDataset:
     class_names: tuple[str, ...]
     image_size: int
 
-    def images(self, indices: NDArray[np.int64]) -> Images:
+    @property
+    def groups(self) -> Groups | None:
+        """None: a folder does not say who made an image."""
+        return None
+
+    def images(self, indices: Indices) -> Images:
         """Return the images at ``indices``, (B, image_size, image_size, 3)."""
         return np.concatenate(
-            [resize(decode(self.paths[index])[None], self.image_size) for index in indices]
+            [resize(image[None], self.image_size) for image in self.originals(indices)]
         )
+
+    def originals(self, indices: Indices) -> Sequence[Images]:
+        """Return the images at ``indices`` as they are stored, each (H, W, 3)."""
+        return [decode(self.paths[index]) for index in indices]
 
 
 def read_folder(folder: Path, *, image_size: int, class_names: tuple[str, ...]) -> FolderDataset:
@@ -38,17 +47,36 @@ def read_folder(folder: Path, *, image_size: int, class_names: tuple[str, ...]) 
     Raises:
         InputError: A sub-folder names no class, or no image is found.
     """
+    class_folders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    class_names = classes_of(class_folders, class_names)
     paths: list[Path] = []
     labels: list[int] = []
-    for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if class_folder.name not in class_names:
-            raise InputError(f"{class_folder} is named like none of the model's classes")
+    for class_folder in class_folders:
         images = images_in(class_folder)
         paths += images
         labels += [class_names.index(class_folder.name)] * len(images)
     if not paths:
         raise InputError(f"{folder} has no images in sub-folders named by class")
     return FolderDataset(tuple(paths), np.array(labels, np.int64), class_names, image_size)
+
+
+def classes_of(class_folders: Sequence[Path], class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes that a dataset's folders are named by.
+
+    The model's own names count. A model without names (its classes are called by their numbers)
+    takes those of the folders, in their order, if there are as many.
+
+    Raises:
+        InputError: A folder is named like none of the classes.
+    """
+    names = tuple(path.name for path in class_folders)
+    unknown = [path for path in class_folders if path.name not in class_names]
+    numbers = tuple(str(index) for index in range(len(class_names)))
+    if unknown and class_names == numbers and len(names) == len(numbers):
+        return names
+    if unknown:
+        raise InputError(f"{unknown[0]} is named like none of the model's classes")
+    return class_names
 
 
 def images_in(folder: Path) -> list[Path]:

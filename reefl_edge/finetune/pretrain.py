@@ -72,7 +72,7 @@ def pretrain(
     )
     total = num_steps(num_examples(dataset), epochs=epochs, batch_size=batch_size)
     parameters = [*network.parameters()]
-    optimizer = AdamW(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY)
+    optimizer = AdamW(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     cycle = OneCycleLR(optimizer, learning_rate, total_steps=total, pct_start=RISE)
     for step, indices in enumerate(batches, start=1):
         images = shift(dataset.images(indices), max_shift, generator)

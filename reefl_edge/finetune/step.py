@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from reefl_edge.finetune.distill import distill_loss, teacher_of, update_running_losses
+from reefl_edge.finetune.distill import distill_loss, taught_loss, teacher_of, update_running_losses
 from reefl_edge.models.reefl import ReeFL
 
 Parameters = dict[str, Tensor]
@@ -30,12 +30,20 @@ class StepMetrics(NamedTuple):
     Attributes:
         loss: What was minimised, 0-d.
         exit_losses: Mean cross-entropy of each exit, (E,).
-        teacher_index: The exit that taught, 0-d.
+        teacher_index: The exit that taught, 0-d; of several, the one that taught most.
     """
 
     loss: Tensor
     exit_losses: Tensor
     teacher_index: Tensor
+
+
+class StepLoss(NamedTuple):
+    """What a step minimises, 0-d and still in the graph; the running losses with this batch."""
+
+    loss: Tensor
+    running_losses: Tensor
+    metrics: StepMetrics
 
 
 class StepOutput(NamedTuple):
@@ -64,6 +72,7 @@ def local_step(
     labels: Tensor,
     learning_rate: Tensor,
     distill_weight: Tensor,
+    teaches: Tensor | None = None,
 ) -> StepOutput:
     """Take one step of SGD on one batch.
 
@@ -75,26 +84,54 @@ def local_step(
         labels: Class of every image, (B,).
         learning_rate: Size of the step, 0-d.
         distill_weight: What distillation counts beside the exits' own losses, 0-d.
+        teaches: How much the exit of a row teaches the exit of a column, (E, E); None: the exit
+            with the lowest running loss teaches all others.
 
     Returns:
         The parameters after the step, the running losses with this batch, and the metrics.
     """
     leaves = {name: array.detach().requires_grad_() for name, array in parameters.items()}
     logits = functional_call(network, leaves, (images,))  # (E, B, C)
-    exit_losses = cross_entropies(logits, labels)
-    # This batch counts before the teacher is picked.
-    running_losses = update_running_losses(running_losses, exit_losses.detach())
-    teacher_index = teacher_of(running_losses)
-    loss = exit_losses.sum()
-    if len(logits) > 1:
-        loss = loss + distill_weight * distill_loss(logits, teacher_index)
+    loss, running_losses, metrics = step_loss(
+        logits, labels, running_losses, distill_weight, teaches
+    )
     gradients = torch.autograd.grad(loss, list(leaves.values()))
     updated = {
         name: array.detach() - learning_rate * gradient.clamp(-GRADIENT_LIMIT, GRADIENT_LIMIT)
         for (name, array), gradient in zip(leaves.items(), gradients, strict=True)
     }
-    metrics = StepMetrics(loss.detach(), exit_losses.detach(), teacher_index)
     return StepOutput(updated, running_losses, metrics)
+
+
+def step_loss(
+    logits: Tensor,
+    labels: Tensor,
+    running_losses: Tensor,
+    distill_weight: Tensor | float,
+    teaches: Tensor | None = None,
+) -> StepLoss:
+    """Compute what a step minimises.
+
+    Args:
+        logits: Logits of all exits, (E, B, C).
+        labels: Class of every image, (B,).
+        running_losses: Running loss of each exit before this batch, (E,).
+        distill_weight: What distillation counts beside the exits' own losses.
+        teaches: How much the exit of a row teaches the exit of a column, (E, E); None: the exit
+            with the lowest running loss teaches all others.
+    """
+    exit_losses = cross_entropies(logits, labels)
+    # This batch counts before the teacher is picked.
+    running_losses = update_running_losses(running_losses, exit_losses.detach())
+    teacher_index = teacher_of(running_losses) if teaches is None else teaches.sum(1).argmax()
+    loss = exit_losses.sum()
+    if len(logits) > 1:
+        distilled = (
+            distill_loss(logits, teacher_index) if teaches is None else taught_loss(logits, teaches)
+        )
+        loss = loss + distill_weight * distilled
+    metrics = StepMetrics(loss.detach(), exit_losses.detach(), teacher_index)
+    return StepLoss(loss, running_losses, metrics)
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from reefl_edge import weights
-from reefl_edge.data.base import Dataset, num_examples
+from reefl_edge.data.augment import Augmentation, augment
+from reefl_edge.data.base import Dataset, Images, num_examples
 from reefl_edge.finetune import schedule
 from reefl_edge.finetune.batches import (
     Indices,
@@ -26,6 +27,7 @@ from reefl_edge.finetune.batches import (
     shuffled_batches,
 )
 from reefl_edge.finetune.distill import distill_weight
+from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.step import (
     Parameters,
     StepMetrics,
@@ -33,6 +35,7 @@ from reefl_edge.finetune.step import (
     local_step,
     trained_parameters,
 )
+from reefl_edge.finetune.teaching import Teaching, hold_out, teaching
 from reefl_edge.models.checkpoint import arrays_of
 from reefl_edge.models.reefl import ReeFL
 
@@ -65,6 +68,8 @@ def finetune(
     batch_size: int = 32,
     learning_rate: float | None = None,
     server_round: int = 300,
+    distill: DistillMode = "dynamic-ma",
+    augmentation: Augmentation = "none",
     seed: int = 0,
     on_step: Callable[[int, int], None] | None = None,
 ) -> FinetuneResult:
@@ -77,7 +82,9 @@ def finetune(
         batch_size: Examples per step; an epoch's last batch may be smaller.
         learning_rate: Size of a step; None for the schedule's at ``server_round``.
         server_round: The federated round, 1-based: sets the schedules.
-        seed: Of the order of the examples.
+        distill: Which exits teach which; ``dynamic`` holds a share of the examples out.
+        augmentation: How images are varied at random.
+        seed: Of the order of the examples and of how they are varied.
         on_step: Called after every step with the steps done and those to do.
 
     Raises:
@@ -89,13 +96,19 @@ def finetune(
     rate = schedule.learning_rate(server_round) if learning_rate is None else learning_rate
     if not rate > 0:
         raise ValueError(f"the learning rate must be positive, got {rate}")
-    count = num_examples(dataset)
-    batches = shuffled_batches(
-        count, epochs=epochs, batch_size=batch_size, generator=np.random.default_rng(seed)
-    )
+    order = np.random.default_rng(seed)
+    varying, contest = order.spawn(2)
+    training, held_out = hold_out(dataset, distill, contest)
+    count = num_examples(training)
     total = num_steps(count, epochs=epochs, batch_size=batch_size)
+    batches = shuffled_batches(count, epochs=epochs, batch_size=batch_size, generator=order)
+    teaches = teaching(
+        distill, network, held_out, num_steps=total, batch_size=batch_size, generator=contest
+    )
+    pixels = _pixels(training, augmentation, varying)
+    weight = distill_weight(server_round)
     history: list[StepMetrics] = []
-    for output in _steps(network, dataset, batches, rate, distill_weight(server_round)):
+    for output in _steps(network, training, pixels, batches, rate, weight, teaches):
         history.append(output.metrics)
         if on_step is not None:
             on_step(len(history), total)
@@ -108,16 +121,29 @@ def finetune(
     return FinetuneResult(
         update=weights.Update(submodel=network.submodel, arrays=arrays, provenance=provenance),
         losses=tuple(float(metrics.loss) for metrics in history),
-        teacher_counts=_count_teachers(history, num_exits=network.submodel.num_exits),
+        teacher_counts=_count_teachers(history, distill, num_exits=network.submodel.num_exits),
+    )
+
+
+def _pixels(
+    dataset: Dataset, augmentation: Augmentation, generator: np.random.Generator
+) -> Callable[[Indices], Images]:
+    """Return what gives a batch of 8-bit images, (B, H, W, 3)."""
+    if augmentation == "none":
+        return dataset.images
+    return lambda indices: augment(
+        dataset.originals(indices), dataset.image_size, augmentation, generator
     )
 
 
 def _steps(
     network: ReeFL,
     dataset: Dataset,
+    pixels: Callable[[Indices], Images],
     batches: Iterable[Indices],
     learning_rate: float,
     distill_weight: float,
+    teaches: Teaching,
 ) -> Iterator[StepOutput]:
     """Take one step per batch, each from where the last one ended."""
     architecture = network.submodel.architecture
@@ -128,10 +154,11 @@ def _steps(
             network,
             parameters,
             running_losses,
-            network_input(dataset.images(indices), architecture),
+            network_input(pixels(indices), architecture),
             labels_at(dataset, indices),
             torch.tensor(learning_rate),
             torch.tensor(distill_weight),
+            teaches(parameters),
         )
         parameters, running_losses = output.parameters, output.running_losses
         yield output
@@ -146,7 +173,11 @@ def _checked_arrays(parameters: Parameters) -> weights.Arrays:
     return arrays
 
 
-def _count_teachers(history: list[StepMetrics], *, num_exits: int) -> tuple[int, ...]:
+def _count_teachers(
+    history: list[StepMetrics], distill: DistillMode, *, num_exits: int
+) -> tuple[int, ...]:
     """Count the batches on which each exit taught."""
+    if distill in ("none", "all"):
+        return (len(history) if distill == "all" else 0,) * num_exits
     teachers = [int(metrics.teacher_index) for metrics in history]
     return tuple(teachers.count(exit_index) for exit_index in range(num_exits))

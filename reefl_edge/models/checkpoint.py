@@ -33,17 +33,6 @@ def save_checkpoint(
     )
 
 
-def load_checkpoint(path: str | Path) -> ReeFL:
-    """Build the network a checkpoint describes, and fill it.
-
-    Raises:
-        InputError: The file is missing, damaged or foreign; every problem is listed, and no
-            network is half filled.
-    """
-    checkpoint = weights.read_checkpoint(Path(path))
-    return network_from(checkpoint.submodel, checkpoint.arrays)
-
-
 def network_from(submodel: Submodel, arrays: weights.Arrays) -> ReeFL:
     """Build a network and fill it with arrays, (name to array, as ``Submodel.arrays`` lists)."""
     network = build(submodel)

@@ -39,7 +39,9 @@ class EagerRuntime:
     @torch.inference_mode()
     def run(self, exit_index: int, inputs: Tensors) -> Tensors:
         """Run one segment; see ``Runtime.run``."""
-        tensors = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in inputs)
+        tensors = tuple(
+            torch.from_numpy(np.require(array, requirements=("C", "W"))) for array in inputs
+        )
         outputs = run_segment(self._network, exit_index, tensors)
         num_outputs = len(self._segments[exit_index].outputs)
         return tuple(tensor.numpy() for tensor in outputs[-num_outputs:])

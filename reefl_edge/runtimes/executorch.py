@@ -56,7 +56,7 @@ class ExecuTorchRuntime:
 
     def run(self, exit_index: int, inputs: Tensors) -> Tensors:
         """Run one segment; see ``Runtime.run``."""
-        tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in inputs]
+        tensors = [torch.from_numpy(np.require(array, requirements=("C", "W"))) for array in inputs]
         # The outputs lie in the method's memory, which its next call overwrites.
         return tuple(out.numpy().copy() for out in self._methods[exit_index].execute(tensors))
 

@@ -1,11 +1,13 @@
 """``reefl-edge demo``: the main job, end to end, on real handwriting."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reefl_edge.cli import options, render
+from reefl_edge.errors import MissingToolchainError
 
 
 def demo(
@@ -20,6 +22,7 @@ def demo(
 
     Example:  reefl-edge demo --output demo-out
     """
+    _check_packages()
     from reefl_edge.cli.demo.run import run_demo
     from reefl_edge.cli.demo.summary import save_report, show_summary
     from reefl_edge.runtimes.base import default_threads
@@ -36,3 +39,11 @@ def demo(
         "--budget-ms 1 -o report.json"
     )
     render.next_command("reefl-edge devices")
+
+
+def _check_packages() -> None:
+    """Refuse to begin without the packages that are needed only minutes later."""
+    modules = ("torch", "executorch", "onnxscript", "coremltools", "sklearn", "matplotlib")
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise MissingToolchainError.for_extra("the demo", ", ".join(missing), "all")

@@ -1,0 +1,196 @@
+"""Which part of the data does a client train on, and which is it measured on?
+
+Options of ``reefl-edge finetune`` that stand in for a federation on one machine: all clients cut
+the same data the same way, each takes its own part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reefl_edge.cli.options import usage_errors
+
+if TYPE_CHECKING:
+    from reefl_edge.data.base import Dataset, Indices
+
+_PANEL = "One client's part"
+
+Client = Annotated[
+    int | None,
+    typer.Option(
+        "--client",
+        min=0,
+        help="Train on the part of this client, counted from 0.",
+        rich_help_panel=_PANEL,
+    ),
+]
+NumClients = Annotated[
+    int | None,
+    typer.Option(
+        "--num-clients",
+        min=1,
+        help="How many clients share the data; with --natural, those with the most examples.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option(
+        "--alpha",
+        min=0,
+        help="Label skew of the clients (Dirichlet): 0.1 is strong, 1000 nearly none.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Natural = Annotated[
+    bool,
+    typer.Option(
+        "--natural", help="A client is a writer or a speaker of the data.", rich_help_panel=_PANEL
+    ),
+]
+EvalOwn = Annotated[
+    bool,
+    typer.Option(
+        "--eval-own",
+        help="Of --eval-data too, take the client's own part.",
+        rich_help_panel=_PANEL,
+    ),
+]
+EvalShare = Annotated[
+    float | None,
+    typer.Option(
+        "--eval-share",
+        help="Instead of --eval-data: keep this share of each class out of training, and measure "
+        "on it.",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """What the options say; ``check`` first.
+
+    Attributes:
+        index: The client, 0-based; None for all of the data.
+        num_clients: How many there are.
+        alpha: Label skew.
+        is_natural: Clients are writers or speakers.
+        is_eval_own: The client's part of the evaluation data is wanted.
+        eval_share: Share of each class kept out of training.
+    """
+
+    index: int | None
+    num_clients: int | None
+    alpha: float | None
+    is_natural: bool
+    is_eval_own: bool
+    eval_share: float | None
+
+    def check(self, eval_data: Path | None) -> None:
+        """Refuse options that contradict each other.
+
+        Raises:
+            BadParameter: They do.
+        """
+        needs_client = {
+            "--num-clients": self.num_clients is not None,
+            "--alpha": self.alpha is not None,
+            "--natural": self.is_natural,
+            "--eval-own": self.is_eval_own,
+        }
+        given = [option for option, is_given in needs_client.items() if is_given]
+        if self.index is None and given:
+            _refuse(given[0], "say which client with --client")
+        if self.index is not None and self.is_natural == (self.alpha is not None):
+            _refuse(
+                "--client",
+                "say how clients share the data: --num-clients and --alpha, or --natural",
+            )
+        if self.alpha is not None and self.num_clients is None:
+            _refuse("--alpha", "say how many clients there are with --num-clients")
+        if self.is_eval_own and eval_data is None:
+            _refuse("--eval-own", "it needs --eval-data")
+        if self.eval_share is not None and eval_data is not None:
+            _refuse("--eval-share", "it stands instead of --eval-data; give one of them")
+
+
+def choose(
+    options: ClientOptions, dataset: "Dataset", eval_dataset: "Dataset | None"
+) -> "tuple[Dataset, Dataset | None]":
+    """Return what to train on and what to measure on.
+
+    Args:
+        options: What the options say.
+        dataset: All training examples, of all clients.
+        eval_dataset: The held-out examples, of all clients, if there are any.
+
+    Raises:
+        BadParameter: There is no such client, or a number is out of range.
+        InputError: The data does not say who made each example.
+    """
+    from reefl_edge.data.base import Subset
+    from reefl_edge.data.partition import split_by_class
+
+    if options.index is not None:
+        sets = (
+            [dataset]
+            if eval_dataset is None or not options.is_eval_own
+            else [dataset, eval_dataset]
+        )
+        parts = _natural(options, sets) if options.is_natural else _skewed(options, sets)
+        chosen = [Subset(whole, part) for whole, part in zip(sets, parts, strict=True)]
+        dataset, eval_dataset = chosen[0], chosen[1] if len(chosen) == 2 else eval_dataset
+    if options.eval_share is not None:
+        with usage_errors("--eval-share"):
+            train, test = split_by_class(dataset.labels, test_share=options.eval_share)
+        dataset, eval_dataset = Subset(dataset, train), Subset(dataset, test)
+    return dataset, eval_dataset
+
+
+def _skewed(options: ClientOptions, sets: "Sequence[Dataset]") -> "list[Indices]":
+    """Return the client's part of each set; the same preferences hold for all of them."""
+    from reefl_edge.data.partition import class_preferences, client_part, skewed_partition
+
+    assert options.index is not None
+    assert options.num_clients is not None
+    assert options.alpha is not None
+    with usage_errors("--alpha"):
+        preferences = class_preferences(
+            num_clients=options.num_clients,
+            num_classes=len(sets[0].class_names),
+            alpha=options.alpha,
+        )
+    with usage_errors("--num-clients"):
+        partitions = [skewed_partition(whole.labels, preferences) for whole in sets]
+    with usage_errors("--client"):
+        return [client_part(parts, options.index) for parts in partitions]
+
+
+def _natural(options: ClientOptions, sets: "Sequence[Dataset]") -> "list[Indices]":
+    """Return the examples of each set that the client's writer or speaker made."""
+    import numpy as np
+
+    from reefl_edge.data.partition import client_part, natural_partition
+    from reefl_edge.errors import InputError
+
+    assert options.index is not None
+    groups = [whole.groups for whole in sets]
+    if groups[0] is None or groups[-1] is None:
+        raise InputError("the data does not say who made each example; leave --natural out")
+    with usage_errors("--num-clients"):
+        parts = natural_partition(groups[0], num_clients=options.num_clients)
+    with usage_errors("--client"):
+        part = client_part(parts, options.index)
+    name = groups[0][part[0]]
+    own = np.flatnonzero(groups[-1] == name).astype(np.int64)
+    if not len(own):
+        raise InputError(f"the evaluation data has no examples of client {options.index} ({name})")
+    return [part, own][: len(sets)]
+
+
+def _refuse(option: str, message: str) -> None:
+    raise typer.BadParameter(message, param_hint=f"'{option}'")

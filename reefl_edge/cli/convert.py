@@ -1,0 +1,176 @@
+"""``reefl-edge convert``: somebody else's model into a checkpoint of ours, and back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from reefl_edge.cli import options, render
+
+if TYPE_CHECKING:
+    from reefl_edge.cli.models import Model
+    from reefl_edge.foreign.facts import Channels
+    from reefl_edge.submodel import Regime
+
+Destination = Literal["reefl-edge", "released"]
+
+
+def convert(
+    model: options.ModelArgument,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The file, .safetensors; for released also .pth."),
+    ],
+    to: Annotated[
+        str, typer.Option("--to", help="Whose layout to write: reefl-edge or released.")
+    ] = "reefl-edge",
+    num_classes: options.NumClasses = None,
+    num_exits: options.NumExits = None,
+    exit_blocks: options.ExitBlocks = None,
+    image_size: options.ImageSize = None,
+    max_exit: options.MaxExit = None,
+    regime: Annotated[
+        str | None,
+        typer.Option("--regime", help="What is trained, where MODEL does not say."),
+    ] = None,
+    num_heads: Annotated[
+        int | None,
+        typer.Option("--num-heads", min=1, help="Heads of a block.  [default: width / 64]"),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            "--mean",
+            help="Of each channel of the pixels, scaled to [0, 1], that the model was trained on, "
+            "such as 0.507,0.487,0.441.  [default: ImageNet's]",
+        ),
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", help="Standard deviation, like --mean.")
+    ] = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Turn a DeiT, timm, transformers or released ReeFL model into a checkpoint, or one back.
+
+    Example:  reefl-edge convert state_dict.pth --num-exits 4 -o model.safetensors
+    """
+    from reefl_edge.cli.models import read_model
+
+    destination = _destination(to)
+    _check_suffix(output, destination)
+    facts = options.model_facts(
+        num_classes=num_classes,
+        num_exits=num_exits,
+        exit_blocks=exit_blocks,
+        image_size=image_size,
+        max_exit=max_exit,
+        regime=_regime(regime),
+        num_heads=num_heads,
+        mean=_channels(mean, "--mean"),
+        std=_channels(std, "--std"),
+    )
+    source = read_model(model, facts, seed=seed)
+    _write(source, output, destination)
+    document = _document(source, output, destination)
+    if json:
+        render.print_json(document)
+    else:
+        _show(document)
+    if source.is_untrained:
+        render.warn(f"{', '.join(_parts(source))}: random, to be trained")
+    _suggest(source, output, destination)
+
+
+def _destination(text: str) -> Destination:
+    match text:
+        case "reefl-edge" | "released":
+            return text
+    raise typer.BadParameter(f"{text!r}; choose reefl-edge or released", param_hint="'--to'")
+
+
+def _check_suffix(output: Path, destination: Destination) -> None:
+    from reefl_edge.foreign.files import PICKLE_SUFFIXES
+
+    allowed = (".safetensors", *(PICKLE_SUFFIXES if destination == "released" else ()))
+    if output.suffix not in allowed:
+        raise typer.BadParameter(
+            f"{output} is no {' or '.join(allowed)} file", param_hint="'--output'"
+        )
+
+
+def _regime(text: str | None) -> "Regime | None":
+    from reefl_edge.foreign.reading import parse_regime
+
+    with options.usage_errors("--regime"):
+        return None if text is None else parse_regime(text)
+
+
+def _channels(text: str | None, option: str) -> "Channels | None":
+    with options.usage_errors(option):
+        if text is None:
+            return None
+        red, green, blue = (float(part) for part in text.split(","))
+        return red, green, blue
+
+
+def _write(source: "Model", output: Path, destination: Destination) -> None:
+    from reefl_edge.foreign.writing import write_released
+    from reefl_edge.weights import write_checkpoint
+
+    match destination:
+        case "reefl-edge":
+            write_checkpoint(source.checkpoint, output)
+        case "released":
+            write_released(source.checkpoint, output)
+
+
+def _document(source: "Model", output: Path, destination: Destination) -> dict[str, Any]:
+    from reefl_edge import schema
+    from reefl_edge.weights import weights_sha256
+
+    return {
+        "model": str(output),
+        "layout": destination,
+        "size_bytes": output.stat().st_size,
+        "weights_sha256": weights_sha256(source.checkpoint.arrays),
+        "random": _parts(source),
+        "submodel": schema.to_dict(source.checkpoint.submodel),
+    }
+
+
+def _parts(source: "Model") -> list[str]:
+    """Return which parts of the model are random."""
+    names = source.checkpoint.arrays if source.has_random_weights else source.fresh
+    return list(dict.fromkeys(name.split(".")[0] for name in names))
+
+
+def _show(document: dict[str, Any]) -> None:
+    submodel = document["submodel"]
+    architecture = submodel["architecture"]
+    rows = [
+        ("width, heads", f"{architecture['width']}, {architecture['num_heads']}"),
+        ("image, patch", f"{architecture['image_size']}, {architecture['patch_size']}"),
+        ("classes", str(architecture["num_classes"])),
+        ("mean", ", ".join(f"{value:.3g}" for value in architecture["mean"])),
+        ("std", ", ".join(f"{value:.3g}" for value in architecture["std"])),
+        ("blocks", str(architecture["num_blocks"])),
+        ("exits after blocks", ", ".join(map(str, submodel["schedule"]["blocks"]))),
+        ("deepest exit", str(submodel["max_exit"])),
+        ("regime", submodel["regime"]),
+    ]
+    title = f"{document['model']}: {document['layout']}"
+    render.out().print(render.table(title, ("what", "value"), rows))
+    render.out().print(f"saved {document['model']} ({render.size(document['size_bytes'])})")
+
+
+def _suggest(source: "Model", output: Path, destination: Destination) -> None:
+    from reefl_edge.cli.models import restated
+
+    if destination == "released":
+        facts = restated(source.checkpoint.submodel)
+        render.next_command(f"reefl-edge convert {output} {facts} -o model.safetensors")
+    elif source.is_untrained:
+        render.next_command(f"reefl-edge finetune {output} --data DATA -o update.safetensors")
+    else:
+        render.next_command(f"reefl-edge export {output} -o bundle")

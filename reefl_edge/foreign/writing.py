@@ -1,0 +1,44 @@
+"""How does one of our models get back into the layout of the released ReeFL code?"""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from reefl_edge.errors import MissingToolchainError
+from reefl_edge.files import write_bytes
+from reefl_edge.foreign.files import PICKLE_SUFFIXES
+from reefl_edge.foreign.layout import split
+from reefl_edge.foreign.released import RELEASED
+from reefl_edge.weights import Arrays, Checkpoint
+
+
+def to_released(checkpoint: Checkpoint) -> Arrays:
+    """Return a checkpoint's arrays as the released code's state dict has them."""
+    return split(checkpoint.arrays, checkpoint.submodel.arrays(), RELEASED)
+
+
+def write_released(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a state dict of the released code, whole or not at all.
+
+    Args:
+        checkpoint: What to write.
+        path: A .safetensors file, or a pickle of tensors (.pth, .pt, .bin).
+
+    Raises:
+        ValueError: The file is of another kind.
+        MissingToolchainError: A pickle, without torch.
+    """
+    arrays = to_released(checkpoint)
+    if path.suffix == ".safetensors":
+        write_bytes(
+            path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        )
+    elif path.suffix in PICKLE_SUFFIXES:
+        try:
+            from reefl_edge.foreign.pickles import write_state_dict
+        except ImportError as error:
+            raise MissingToolchainError.for_extra(f"writing {path}", "torch", "train") from error
+        write_state_dict(arrays, path)
+    else:
+        raise ValueError(f"{path} is no .safetensors, .pth, .pt or .bin file")

@@ -1,0 +1,115 @@
+"""What holds for all commands."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from reefl_edge.cli import app
+from tests.cli.conftest import Type
+
+COMMANDS = (
+    "demo",
+    "convert",
+    "profile",
+    "finetune",
+    "export",
+    "infer",
+    "devices",
+    "doctor",
+)
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "executorch", "onnx", "onnxscript", "coremltools", "onnxruntime", "sklearn")
+
+
+def test_these_are_all_the_commands() -> None:
+    assert tuple(command.name for command in app.registered_commands) == COMMANDS
+
+
+@pytest.mark.parametrize("arguments", [("--help",), *((name, "--help") for name in COMMANDS)])
+def test_help_imports_no_toolchain(arguments: tuple[str, ...]) -> None:
+    script = (
+        "import sys\n"
+        "from reefl_edge.cli import app\n"
+        f"app({list(arguments)!r}, standalone_mode=False)\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert not heavy, heavy\n"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert shown.returncode == 0, shown.stderr
+    assert "Usage" in shown.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_in_the_help_parses(name: str) -> None:
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    example = re.search(r"Example:\s+reefl-edge (.+)", command.help or "")
+    assert example, f"{name} has no example"
+    words = shlex.split(example.group(1))
+
+    assert words[0] == name
+    command.make_context(name, words[1:])  # raises if it does not parse
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme_and_speaks_json(name: str) -> None:
+    assert f"reefl-edge {name}" in (ROOT / "README.md").read_text()
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert "--json" in {option for parameter in command.params for option in parameter.opts}
+
+
+def test_the_commands_of_the_readme_parse() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    typed = [shlex.split(line, comments=True) for line in lines if line.startswith("reefl-edge ")]
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+    assert {words[1] for words in typed} <= set(COMMANDS)
+    for _, name, *words in typed:
+        commands[name].make_context(name, words)
+
+
+def test_devices_lists_this_machine_and_the_profiles(type_command: Type) -> None:
+    typed = type_command("devices", "--json")
+
+    names = [profile["name"] for profile in typed.document["profiles"]]
+    assert {"pixel7", "rpi5", "iphone15", "laptop-x86"} <= set(names)
+    assert typed.document["local"]["num_cores"] >= 1
+    assert "measured" not in typed.stdout  # facts, no figures
+
+
+def test_doctor_says_what_works(type_command: Type) -> None:
+    typed = type_command("doctor", "--json")
+
+    works = {entry["what"]: entry["works"] for entry in typed.document["capabilities"]}
+    assert works["run ONNX bundles"]
+    assert typed.document["problems"] == []
+
+
+def test_a_bug_is_not_dressed_up_as_an_expected_error(
+    monkeypatch: pytest.MonkeyPatch, type_command: Type
+) -> None:
+    monkeypatch.setattr("reefl_edge.profiling.host.describe_host", lambda: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        type_command("devices")
+
+
+def test_an_interrupt_has_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, type_command: Type
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reefl_edge.profiling.host.describe_host", interrupt)
+
+    typed = type_command("devices")
+
+    assert typed.exit_code == 130
+    assert "interrupted" in typed.stderr

@@ -1,0 +1,70 @@
+"""The demo's own parts; its stages are the commands, which have tests of their own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reefl_edge.cli.demo import measure
+from reefl_edge.cli.demo.measure import measure_curve
+from reefl_edge.cli.demo.picture import draw
+from reefl_edge.data.base import ArrayDataset
+from reefl_edge.data.digits import load_digits, split_digits
+from reefl_edge.manifest import Bundle
+from reefl_edge.thresholds import CANDIDATES
+from tests.fakes import random_images
+
+
+@pytest.fixture
+def test_set() -> ArrayDataset:
+    return ArrayDataset(random_images(6), np.array([0, 1, 2, 0, 1, 2]), ("a", "b", "c"), 16)
+
+
+def test_a_curve_has_a_point_for_every_threshold_and_shares_that_add_up(
+    home: Path, test_set: ArrayDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "RUNTIMES", ("onnx",))
+    steps: list[tuple[int, int]] = []
+
+    (curve,) = measure_curve(
+        Bundle.open(home / "bundle"), 0.42, test_set, threads=2,
+        on_step=lambda done, total: steps.append((done, total)),
+    )  # fmt: skip
+
+    assert [point.threshold for point in curve.points] == sorted({0.42, *CANDIDATES})
+    assert curve.deepest.exit_shares == (0, 1)
+    for point in curve.points:
+        assert sum(point.exit_shares) == pytest.approx(1)
+        assert point.mean_latency_ms > 0
+        assert point.accuracy_change == pytest.approx(point.accuracy - curve.deepest.accuracy)
+        low, high = point.accuracy_change_interval
+        assert low <= point.accuracy_change <= high
+    assert steps[-1] == (6, 6)
+
+
+def test_the_picture_is_a_png(
+    home: Path, test_set: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "RUNTIMES", ("onnx",))
+    curves = measure_curve(
+        Bundle.open(home / "bundle"), 0.9, test_set, threads=2, on_step=lambda *_: None
+    )
+
+    draw(curves, tmp_path / "picture.png")
+
+    with Image.open(tmp_path / "picture.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 1000
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_the_digits_are_split_without_overlap() -> None:
+    digits = load_digits(image_size=32)
+    split = split_digits(digits, seed=0)
+    parts = (split.public, split.private, split.validation, split.test)
+
+    assert [len(part.labels) for part in parts] == [900, 300, 197, 400]
+    assert digits.images(np.array([0])).shape == (1, 32, 32, 3)
+    counts = sum(np.bincount(part.labels, minlength=10) for part in parts)
+    np.testing.assert_array_equal(counts, np.bincount(digits.labels))

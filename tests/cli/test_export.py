@@ -1,0 +1,131 @@
+"""``reefl-edge export``."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Type
+
+
+def test_a_bundle_can_be_cut_at_an_exit(type_command: Type, home: Path, tmp_path: Path) -> None:
+    typed = type_command(
+        "export", home / "bundle", "--max-exit", 0, "--format", "onnx", "--threshold", 0.7,
+        "-o", tmp_path / "cut", "--json",
+    )  # fmt: skip
+
+    assert typed.exit_code == 0
+    assert typed.document["submodel"]["max_exit"] == 0
+    assert typed.document["threshold"] == 0.7
+    assert typed.document["class_names"] == ["ant", "bee", "cat"]
+    assert not (tmp_path / "cut" / "onnx" / "segment_1.onnx").exists()
+
+
+def test_an_export_replaces_a_bundle_but_no_other_folder(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    arguments = ("export", home / "model.safetensors", "--format", "onnx", "-o")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+
+    first = type_command(*arguments, tmp_path / "bundle")
+    second = type_command(*arguments, tmp_path / "bundle")
+    refused = type_command(*arguments, tmp_path / "mine")
+
+    assert (first.exit_code, second.exit_code, refused.exit_code) == (0, 0, 3)
+    assert "exists and has no manifest.json" in refused.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (("--format", "onnx,coremll"), 2, "did you mean coreml?"),
+        (("--format", "tflite"), 2, "choose one of executorch, onnx, coreml"),
+        (("--threshold", "2"), 2, "above 0 and at most 1"),
+        (("--max-exit", "2"), 2, "no exit 2"),
+        (("--max-exit", "0", "--report", "r.json"), 2, "give --max-exit or --report, not both"),
+        (("--report", "missing.json"), 3, "missing.json: no such file"),
+        (("--update", "missing.safetensors"), 3, "missing.safetensors: no such file"),
+    ],
+)
+def test_bad_options_are_refused(
+    type_command: Type,
+    home: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    exit_code: int,
+    message: str,
+) -> None:
+    typed = type_command(
+        "export", home / "model.safetensors", "-o", tmp_path / "bundle", *arguments
+    )
+
+    assert typed.exit_code == exit_code
+    assert message in " ".join(typed.stderr.replace("│", "").split())
+    assert not (tmp_path / "bundle").exists()
+
+
+def export_process(
+    home: Path, output: Path, before: Callable[[], None] | None = None
+) -> "subprocess.Popen[str]":
+    script = "from reefl_edge.cli import main; main()"
+    command = [sys.executable, "-c", script, "export", str(home / "model.safetensors")]
+    return subprocess.Popen(
+        [*command, "--format", "onnx", "-o", str(output)],
+        env={**os.environ, "COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=before,
+    )
+
+
+def test_a_full_disk_leaves_nothing_behind(home: Path, tmp_path: Path) -> None:
+    def fill() -> None:  # no file may grow beyond 4 KiB: the system's "file too large"
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    process = export_process(home, tmp_path / "bundle", before=fill)
+    _, stderr = process.communicate(timeout=120)
+
+    assert process.returncode == 3
+    assert os.strerror(errno.EFBIG).lower() in stderr
+    assert "Traceback" not in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+
+    typed = type_command(
+        "export", home / "model.safetensors", "--format", "onnx", "-o", tmp_path / "file" / "b"
+    )
+
+    assert typed.exit_code == 3
+    assert "file" in typed.stderr
+
+
+def test_an_interrupt_leaves_nothing_behind(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "cache"))  # empty: the export takes long
+    output = tmp_path / "out" / "bundle"
+    process = export_process(home, output)
+    while not output.parent.is_dir():  # the export has begun to write aside
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+
+    assert process.returncode == 130
+    assert "interrupted" in stderr
+    assert list(output.parent.iterdir()) == []

@@ -1,0 +1,123 @@
+"""``reefl-edge infer``."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Type
+
+
+def test_every_image_gets_a_label_a_confidence_an_exit_and_a_latency(
+    type_command: Type, home: Path
+) -> None:
+    typed = type_command("infer", home / "bundle", home / "first.png", home / "data.npz", "--json")
+
+    assert typed.exit_code == 0
+    predictions = typed.document["predictions"]
+    assert len(predictions) == 13
+    assert predictions[0]["input"].endswith("first.png")
+    assert predictions[1]["input"].endswith("data.npz[0]")
+    for row in predictions:
+        assert row["label"] in ("ant", "bee", "cat")
+        assert 1 / 3 < row["confidence"] <= 1
+        assert row["exit_index"] == 1  # without a threshold, always the deepest
+        assert row["latency_ms"] > 0
+    # The same picture as a file and as an array.
+    assert predictions[0]["confidence"] == pytest.approx(predictions[1]["confidence"], abs=1e-6)
+
+
+def test_a_low_threshold_stops_at_the_first_exit(type_command: Type, home: Path) -> None:
+    typed = type_command(
+        "infer", home / "bundle", home / "first.png", "--threshold", "0.2", "--json"
+    )
+
+    assert [row["exit_index"] for row in typed.document["predictions"]] == [0]
+
+
+def test_the_eager_runtime_agrees(type_command: Type, home: Path) -> None:
+    rows = [
+        type_command("infer", home / "bundle", home / "first.png", "--runtime", name, "--json")
+        for name in ("onnx", "eager")
+    ]
+
+    first, second = (typed.document["predictions"][0]["confidence"] for typed in rows)
+    assert first == pytest.approx(second, abs=1e-5)
+
+
+def test_an_unreadable_image_is_named_and_the_rest_go_on(type_command: Type, home: Path) -> None:
+    typed = type_command("infer", home / "bundle", home, "--json")
+
+    assert typed.exit_code == 3
+    assert len(typed.document["predictions"]) == 2
+    assert "broken.png: not a readable image" in typed.document["failures"][0]["error"]
+    assert "1 of 3 inputs could not be read" in typed.stderr
+
+
+@pytest.mark.parametrize("name", ["missing.png", "missing.npz"])
+def test_a_missing_input_is_named_and_the_rest_go_on(
+    type_command: Type, home: Path, name: str
+) -> None:
+    typed = type_command("infer", home / "bundle", home / name, home / "first.png", "--json")
+
+    assert typed.exit_code == 3
+    assert len(typed.document["predictions"]) == 1
+    assert f"{name}: no such file" in typed.document["failures"][0]["error"]
+
+
+def test_a_folder_without_images_says_so(type_command: Type, home: Path, tmp_path: Path) -> None:
+    typed = type_command("infer", home / "bundle", tmp_path)
+
+    assert typed.exit_code == 3
+    assert "no images in" in typed.stderr
+
+
+def test_a_single_image_array_may_come_without_a_batch_axis(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "one.npy", np.zeros((16, 16, 3), np.uint8))
+
+    typed = type_command("infer", home / "bundle", tmp_path / "one.npy", "--json")
+
+    assert len(typed.document["predictions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (("--threshold", "1.5"), 2, "above 0 and at most 1, got 1.5"),
+        (("--threshold", "0"), 2, "above 0 and at most 1, got 0"),
+        (("--threshold", "high"), 2, "could not convert"),
+        (("--threshold", "0.5,0.5"), 2, "2 thresholds for 2 exits: give one, or 1"),
+        (("--runtime", "onx"), 2, "did you mean onnx?"),
+        (("--runtime", "executorch"), 3, "has no executorch artifact, only onnx"),
+    ],
+)
+def test_bad_options_are_refused(
+    type_command: Type, home: Path, arguments: tuple[str, ...], exit_code: int, message: str
+) -> None:
+    typed = type_command("infer", home / "bundle", home / "first.png", *arguments)
+
+    assert typed.exit_code == exit_code
+    assert message in " ".join(typed.stderr.split())
+    assert not typed.stdout
+
+
+def test_a_changed_bundle_is_refused(type_command: Type, home: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(home / "bundle", tmp_path / "bundle")
+    with (folder / "onnx" / "weights.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+
+    typed = type_command("infer", folder, home / "first.png")
+
+    assert typed.exit_code == 3
+    assert "its hash differs" in typed.stderr
+
+
+def test_a_folder_that_is_no_bundle_is_refused(type_command: Type, home: Path) -> None:
+    typed = type_command("infer", home, home / "first.png")
+
+    assert typed.exit_code == 3
+    assert "is not a bundle" in typed.stderr

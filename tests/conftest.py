@@ -1,0 +1,27 @@
+"""What many tests need: one tiny network, one tiny dataset."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from reefl_edge.data.base import ArrayDataset
+from reefl_edge.models import ReeFL
+from tests.fakes import random_images, tiny_submodel
+from tests.networks import lively_network
+
+# The same examples in every run, however slow the machine: a failure is one of the code.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def tiny_network() -> ReeFL:
+    """Four blocks, two exits, three classes, images of 16 x 16 pixels."""
+    return lively_network(tiny_submodel())
+
+
+@pytest.fixture
+def tiny_dataset() -> ArrayDataset:
+    """Ten images of noise for the tiny network, of three classes."""
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], np.int64)
+    return ArrayDataset(random_images(10), labels, ("a", "b", "c"), 16)

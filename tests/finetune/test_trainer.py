@@ -1,0 +1,168 @@
+"""Is what a client sends back trained as its regime says, on all of its data, and reproducible?"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from reefl_edge.data.base import ArrayDataset
+from reefl_edge.finetune.distill import distill_weight
+from reefl_edge.finetune.schedule import learning_rate
+from reefl_edge.finetune.step import local_step, trained_parameters
+from reefl_edge.finetune.trainer import finetune
+from reefl_edge.models import ReeFL
+from reefl_edge.models.checkpoint import arrays_of, network_from
+from reefl_edge.models.preprocess import normalise
+from reefl_edge.weights import Arrays, Checkpoint, apply_update, weights_sha256
+from tests.fakes import tiny_submodel
+from tests.networks import lively_network
+
+
+def assert_same_arrays(actual: Arrays, expected: Arrays) -> None:
+    assert actual.keys() == expected.keys()
+    for name, array in actual.items():
+        assert np.array_equal(array, expected[name]), name
+
+
+def test_one_epoch_takes_a_step_per_batch_and_keeps_the_partial_one(
+    tiny_network: ReeFL, tiny_dataset: ArrayDataset
+) -> None:
+    seen = []
+
+    result = finetune(
+        tiny_network, tiny_dataset, epochs=2, batch_size=4, on_step=lambda *at: seen.append(at)
+    )
+
+    assert seen == [(step, 6) for step in range(1, 7)]  # batches of 4, 4 and 2, twice
+    assert result.num_steps == len(result.losses) == 6
+    assert sum(result.teacher_counts) == 6
+    assert len(result.teacher_counts) == 2
+
+
+def test_training_is_local_steps_from_zero_running_losses(
+    tiny_network: ReeFL, tiny_dataset: ArrayDataset
+) -> None:
+    parameters, running_losses = trained_parameters(tiny_network), torch.zeros(2)
+    order, losses, teachers = np.random.default_rng(7).permutation(10), [], []
+    architecture = tiny_network.submodel.architecture
+    for indices in (order[:6], order[6:]):
+        pixels = torch.from_numpy(tiny_dataset.images(indices))
+        parameters, running_losses, metrics = local_step(
+            tiny_network,
+            parameters,
+            running_losses,
+            normalise(pixels, architecture.mean, architecture.std),
+            torch.from_numpy(tiny_dataset.labels[indices]),
+            torch.tensor(learning_rate(120)),
+            torch.tensor(distill_weight(120)),
+        )
+        losses.append(float(metrics.loss))
+        teachers.append(int(metrics.teacher_index))
+
+    result = finetune(tiny_network, tiny_dataset, batch_size=6, server_round=120, seed=7)
+
+    assert_same_arrays(result.update.arrays, {n: p.numpy() for n, p in parameters.items()})
+    assert result.losses == tuple(losses)
+    assert result.teacher_counts == (teachers.count(0), teachers.count(1))
+
+
+def test_given_learning_rate_wins_over_the_schedule(
+    tiny_network: ReeFL, tiny_dataset: ArrayDataset
+) -> None:
+    scheduled = finetune(tiny_network, tiny_dataset, server_round=500).update.arrays
+
+    same = finetune(tiny_network, tiny_dataset, server_round=500, learning_rate=learning_rate(500))
+    other = finetune(tiny_network, tiny_dataset, server_round=500, learning_rate=0.001)
+
+    assert_same_arrays(same.update.arrays, scheduled)
+    name = "classifier.linear.weight"
+    assert not np.array_equal(other.update.arrays[name], scheduled[name])
+
+
+def test_network_stays_as_it_was(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
+    before = {name: array.copy() for name, array in arrays_of(tiny_network).items()}
+
+    result = finetune(tiny_network, tiny_dataset)
+
+    assert_same_arrays(arrays_of(tiny_network), before)
+    trained = result.update.arrays
+    assert all(not np.array_equal(array, before[name]) for name, array in trained.items())
+
+
+def test_frozen_update_holds_the_shared_arrays_and_leaves_the_rest_bit_identical(
+    tiny_dataset: ArrayDataset,
+) -> None:
+    network = lively_network(replace(tiny_submodel(), regime="frozen"))
+    before = arrays_of(network)
+
+    update = finetune(network, tiny_dataset, epochs=3).update
+    base = Checkpoint(submodel=network.submodel, arrays=before)
+    after = apply_update(base, update).arrays
+
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed == {name for name in before if name.startswith(("accumulator.", "classifier."))}
+    assert set(update.arrays) == changed
+
+
+def test_update_says_what_it_was_trained_from(
+    tiny_network: ReeFL, tiny_dataset: ArrayDataset
+) -> None:
+    update = finetune(tiny_network, tiny_dataset, server_round=42).update
+
+    assert update.submodel == tiny_network.submodel
+    assert update.provenance.base_sha256 == weights_sha256(arrays_of(tiny_network))
+    assert update.provenance.server_round == 42
+    assert update.provenance.num_examples == 10
+    assert all(array.dtype == np.float32 for array in update.arrays.values())
+
+
+def test_seed_makes_training_reproducible(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
+    def losses(seed: int) -> tuple[float, ...]:
+        return finetune(tiny_network, tiny_dataset, batch_size=4, seed=seed).losses
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+def test_loss_falls_on_examples_seen_again(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
+    result = finetune(tiny_network, tiny_dataset, epochs=30, learning_rate=0.02)
+    arrays = {**arrays_of(tiny_network), **result.update.arrays}
+    again = finetune(network_from(tiny_network.submodel, arrays), tiny_dataset)
+
+    assert again.losses[0] < 0.5 * result.losses[0]
+
+
+def test_client_of_depth_two_leaves_deeper_rows_of_the_depth_embedding(
+    tiny_dataset: ArrayDataset,
+) -> None:
+    network = lively_network(tiny_submodel(max_exit=0))
+    before = arrays_of(network)["accumulator.depth_embedding"].copy()
+
+    after = finetune(network, tiny_dataset).update.arrays["accumulator.depth_embedding"]
+
+    assert (after != before).any(axis=1).tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"server_round": 0}, "rounds are counted from 1, got 0"),
+        ({"learning_rate": 0.0}, "the learning rate must be positive, got 0.0"),
+        ({"learning_rate": float("nan")}, "the learning rate must be positive, got nan"),
+        ({"learning_rate": 1e38, "epochs": 3}, "training diverged, .* lower the learning rate"),
+    ],
+)
+def test_option_out_of_range_is_refused(
+    tiny_network: ReeFL, tiny_dataset: ArrayDataset, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        finetune(tiny_network, tiny_dataset, **options)
+
+
+def test_empty_dataset_is_refused(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
+    with pytest.raises(ValueError, match="the dataset is empty"):
+        finetune(tiny_network, tiny_dataset.subset(np.array([], np.int64)))

@@ -1,0 +1,132 @@
+"""The wheel, installed without torch and with the oldest Typer we support."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reefl_edge.models.checkpoint import arrays_of, random_network
+from reefl_edge.weights import Checkpoint
+from reefl_export.bundle import Origin, export_checkpoint
+from tests.fakes import random_images, tiny_submodel
+
+ROOT = Path(__file__).parents[2]
+BARE_PYTHON = ROOT / ".venv-bare" / "bin" / "python"
+
+pytestmark = pytest.mark.skipif(
+    not BARE_PYTHON.exists(), reason="there is no .venv-bare: make it with 'make setup'"
+)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy so that the checkout stays as it is."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("reefl_edge", "export", "device_profiles"):
+        shutil.copytree(ROOT / name, source / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+        cwd=source, check=True, capture_output=True,
+    )  # fmt: skip
+    (built,) = (source / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's content, as it lies once installed."""
+    folder = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def run_bare(site: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the wheel's command in the bare environment, away from the sources."""
+    return subprocess.run(
+        [BARE_PYTHON, "-c", "from reefl_edge.cli import main; main()", *arguments],
+        cwd=site,
+        env={**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_wheel_brings_both_packages_and_the_profiles(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+
+    assert {"reefl_edge/submodel.py", "reefl_export/bundle.py", "reefl_edge/py.typed"} <= names
+    assert "reefl_edge/device_profiles/pixel7.toml" in names
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_there_is_no_torch_in_the_bare_install(site: Path) -> None:
+    typed = run_bare(site, "doctor", "--json")
+
+    works = {entry["what"]: entry["works"] for entry in json.loads(typed.stdout)["capabilities"]}
+    assert works["run ONNX bundles"]
+    assert not works["fine-tune, run eager"]
+
+
+def test_the_bare_install_runs_an_onnx_bundle(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "cache"))
+    network = random_network(tiny_submodel(num_blocks=2), seed=0)
+    checkpoint = Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
+    export_checkpoint(checkpoint, tmp_path / "bundle", ("onnx",), Origin(name="tiny"))
+    np.save(tmp_path / "images.npy", random_images(3))
+
+    typed = run_bare(
+        site, "infer", str(tmp_path / "bundle"), str(tmp_path / "images.npy"), "--json"
+    )
+
+    assert typed.returncode == 0, typed.stderr
+    assert len(json.loads(typed.stdout)["predictions"]) == 3
+
+
+def test_the_bare_install_measures_an_onnx_bundle_and_lists_devices(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "cache"))
+    network = random_network(tiny_submodel(num_blocks=2), seed=0)
+    checkpoint = Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
+    export_checkpoint(checkpoint, tmp_path / "bundle", ("onnx",), Origin(name="tiny"))
+
+    profiled = run_bare(
+        site, "profile", "--model", str(tmp_path / "bundle"), "--regime", "none",
+        "--threads", "1", "--json",
+    )  # fmt: skip
+    listed = run_bare(site, "devices")
+
+    assert profiled.returncode == 0, profiled.stderr
+    assert len(json.loads(profiled.stdout)["rows"]) == 2
+    assert listed.returncode == 0, listed.stderr
+    assert "pixel7" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("export", "digits", "-o", "out"), "needs torch; install 'reefl-edge[train]'"),
+        (
+            ("demo",),
+            "the demo needs torch, executorch, onnxscript, coremltools, sklearn, matplotlib",
+        ),
+    ],
+)
+def test_a_missing_extra_is_named(site: Path, arguments: tuple[str, ...], message: str) -> None:
+    typed = run_bare(site, *arguments)
+
+    assert typed.returncode == 5
+    assert message in typed.stderr
+    assert "Traceback" not in typed.stderr
