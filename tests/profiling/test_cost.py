@@ -11,7 +11,7 @@ from reefl_edge.architectures import named_submodel
 from reefl_edge.finetune.step import local_step, trained_parameters
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.profiling.cost import exit_costs, segment_costs
-from reefl_edge.submodel import Regime
+from reefl_edge.regimes import REGIMES, Regime
 from tests.fakes import TINY_ARCHITECTURE, tiny_submodel
 
 DEIT_SMALL = named_submodel("deit_small", num_classes=100)
@@ -53,10 +53,11 @@ def test_twelve_exits_cost_what_the_incremental_accumulator_costs() -> None:
     assert accumulator == 10_364_544
 
 
-@pytest.mark.parametrize("regime", ["full", "frozen"])
+@pytest.mark.parametrize("regime", REGIMES)
 def test_macs_are_those_torch_counts(regime: Regime) -> None:
     submodel = replace(tiny_submodel(), regime=regime)
     network = random_network(submodel, seed=0)
+    deployed = random_network(submodel.folded(), seed=0)
     batch_size = 3
     images = torch.rand(batch_size, 3, 16, 16)
     cost = exit_costs(submodel, batch_size=batch_size)[-1]
@@ -64,7 +65,7 @@ def test_macs_are_those_torch_counts(regime: Regime) -> None:
     # torch counts the attention of a CPU only where it is written out.
     with sdpa_kernel(SDPBackend.MATH):
         with FlopCounterMode(display=False) as inference, torch.no_grad():
-            network(images)
+            deployed(images)
         with FlopCounterMode(display=False) as step:
             local_step(
                 network,
@@ -122,3 +123,45 @@ def test_segments_add_up_to_the_deepest_exit() -> None:
     assert sum(segment.inference.macs for segment in segments) == deepest.inference.macs
     assert sum(segment.step.macs for segment in segments) == deepest.step.macs
     assert sum(segment.step.weight_bytes for segment in segments) == deepest.step.weight_bytes
+
+
+def test_adapters_count_where_they_stay_in_the_deployed_network() -> None:
+    plain = exit_costs(DEIT_SMALL)[-1].inference
+    lora, parallel, serial, ssf = (
+        exit_costs(DEIT_SMALL.with_regime(regime))[-1] for regime in REGIMES[2:]
+    )
+    products = 12 * 4 * 197 * 384 * 32  # two adapters a block, down and up
+
+    assert lora.inference == ssf.inference == plain
+    assert parallel == serial
+    assert parallel.inference.macs == plain.macs + products
+    assert parallel.inference.weight_bytes == plain.weight_bytes + 4 * 12 * 49_984
+    # 49,152 numbers a block beside 22,134,810; 1,059,738 are trained (royson/reefl 61b18c1).
+    held = 22_134_810 + 12 * 49_152 + 3 * 1_059_738
+    assert lora.step.weight_bytes == 4 * held
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("block_index", [0, 1])
+def test_a_step_keeps_the_activations_that_torch_keeps(regime: Regime, block_index: int) -> None:
+    architecture = replace(TINY_ARCHITECTURE, width=64, image_size=64)
+    submodel = replace(tiny_submodel(num_exits=4), architecture=architecture).with_regime(regime)
+    block = random_network(submodel, seed=0).blocks[block_index]
+    # Tokens need a gradient behind the accumulator, or behind trained patches.
+    needs_gradient = block_index > 0 or regime in ("full", "ssf")
+    tokens = torch.randn(1, architecture.num_tokens, 64)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in block.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        # Statistics of norms and attention, a few numbers a token, are left out.
+        if storage.data_ptr() not in weights and tensor.numel() > 10 * architecture.num_tokens:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = block(tokens.requires_grad_(needs_gradient))
+
+    assert output.requires_grad == (needs_gradient or regime != "frozen")
+    assert sum(kept.values()) == segment_costs(submodel)[block_index].step.activation_bytes
