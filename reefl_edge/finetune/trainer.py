@@ -1,14 +1,15 @@
 """How does a client fine-tune its sub-model on its own data?
 
-Step after step of ``local_step`` over shuffled batches; what comes out is an *update*, the trained
-arrays alone. Nothing is kept from one round to the next: weights come from the server, running
-losses start at zero.
+Step after step over shuffled batches, in place on a copy of the trained arrays; what comes out is
+an *update*, these arrays alone. Nothing is kept from one round to the next: weights come from the
+server, running losses start at zero.
 
 Source: royson/reefl 61b18c1.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +28,9 @@ from reefl_edge.finetune.batches import (
     shuffled_batches,
 )
 from reefl_edge.finetune.distill import distill_weight
+from reefl_edge.finetune.inplace import step_in_place, trainable_copy
 from reefl_edge.finetune.modes import DistillMode
-from reefl_edge.finetune.step import (
-    Parameters,
-    StepMetrics,
-    StepOutput,
-    local_step,
-    trained_parameters,
-)
+from reefl_edge.finetune.step import Parameters, StepMetrics, trained_parameters
 from reefl_edge.finetune.teaching import Teaching, hold_out, teaching
 from reefl_edge.models.checkpoint import arrays_of
 from reefl_edge.models.reefl import ReeFL
@@ -71,6 +67,7 @@ def finetune(
     distill: DistillMode = "dynamic-ma",
     augmentation: Augmentation = "none",
     seed: int = 0,
+    checkpoint_activations: bool = False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> FinetuneResult:
     """Train what the network's regime trains; the network itself stays as it is.
@@ -85,6 +82,8 @@ def finetune(
         distill: Which exits teach which; ``dynamic`` holds a share of the examples out.
         augmentation: How images are varied at random.
         seed: Of the order of the examples and of how they are varied.
+        checkpoint_activations: Compute parts of the forward pass again instead of keeping them:
+            the same update in less memory and more time.
         on_step: Called after every step with the steps done and those to do.
 
     Raises:
@@ -106,10 +105,19 @@ def finetune(
         distill, network, held_out, num_steps=total, batch_size=batch_size, generator=contest
     )
     pixels = _pixels(training, augmentation, varying)
-    weight = distill_weight(server_round)
     history: list[StepMetrics] = []
-    for output in _steps(network, training, pixels, batches, rate, weight, teaches):
-        history.append(output.metrics)
+    learner = trainable_copy(network)
+    for metrics in _steps(
+        learner,
+        training,
+        pixels,
+        batches,
+        teaches,
+        learning_rate=rate,
+        distill_weight=distill_weight(server_round),
+        checkpoint_activations=checkpoint_activations,
+    ):
+        history.append(metrics)
         if on_step is not None:
             on_step(len(history), total)
     provenance = weights.Provenance(
@@ -117,7 +125,7 @@ def finetune(
         server_round=server_round,
         num_examples=count,
     )
-    arrays = _checked_arrays(output.parameters)
+    arrays = _checked_arrays(trained_parameters(learner))
     return FinetuneResult(
         update=weights.Update(submodel=network.submodel, arrays=arrays, provenance=provenance),
         losses=tuple(float(metrics.loss) for metrics in history),
@@ -137,31 +145,26 @@ def _pixels(
 
 
 def _steps(
-    network: ReeFL,
+    learner: ReeFL,
     dataset: Dataset,
     pixels: Callable[[Indices], Images],
     batches: Iterable[Indices],
-    learning_rate: float,
-    distill_weight: float,
     teaches: Teaching,
-) -> Iterator[StepOutput]:
-    """Take one step per batch, each from where the last one ended."""
-    architecture = network.submodel.architecture
-    parameters = trained_parameters(network)
-    running_losses = torch.zeros(network.submodel.num_exits)
+    **settings: Any,
+) -> Iterator[StepMetrics]:
+    """Take one step per batch, each from where the last one ended; settings as for a step."""
+    architecture = learner.submodel.architecture
+    running_losses = torch.zeros(learner.submodel.num_exits)
     for indices in batches:
-        output = local_step(
-            network,
-            parameters,
+        running_losses, metrics = step_in_place(
+            learner,
             running_losses,
             network_input(pixels(indices), architecture),
             labels_at(dataset, indices),
-            torch.tensor(learning_rate),
-            torch.tensor(distill_weight),
-            teaches(parameters),
+            teaches=teaches(trained_parameters(learner)),
+            **settings,
         )
-        parameters, running_losses = output.parameters, output.running_losses
-        yield output
+        yield metrics
 
 
 def _checked_arrays(parameters: Parameters) -> weights.Arrays:
