@@ -1,5 +1,8 @@
 """Bundles of networks that were trained with adapters."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ from reefl_edge.models.checkpoint import arrays_of, network_from, random_network
 from reefl_edge.regimes import Regime
 from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Checkpoint, read_checkpoint, weights_sha256
+from reefl_edge.weights import Checkpoint, read_checkpoint, weights_sha256, write_checkpoint
 from reefl_export import parity
 from reefl_export.bundle import Origin, export_checkpoint
 from tests.fakes import random_images, tiny_submodel
@@ -68,3 +71,25 @@ def assert_same_logits(bundle: Bundle, checkpoint: Checkpoint) -> None:
     expected = parity.chain_logits(EagerRuntime(network, threads=1), images, num_exits=2)
     prediction = AdaptiveSession.open(bundle).predict(images)
     np.testing.assert_allclose(prediction.logits, expected[-1], atol=1e-5)
+
+
+def test_folding_for_an_export_from_the_cache_needs_no_torch(
+    tmp_path: Path, cache_home: Path
+) -> None:
+    checkpoint = adapted_checkpoint("lora")
+    write_checkpoint(checkpoint, tmp_path / "lora.safetensors")
+    export_checkpoint(checkpoint, tmp_path / "first", ("onnx",), Origin(name="tiny"))
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from reefl_edge.weights import read_checkpoint\n"
+        "from reefl_export.bundle import Origin, export_checkpoint\n"
+        "checkpoint = read_checkpoint(Path('lora.safetensors'))\n"
+        "export_checkpoint(checkpoint, Path('again'), ('onnx',), Origin(name='tiny'))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    environment = {**os.environ, "REEFL_EDGE_HOME": str(cache_home)}
+
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=environment)
+
+    first, again = (Bundle.open(tmp_path / name).manifest for name in ("first", "again"))
+    assert again.artifacts == first.artifacts

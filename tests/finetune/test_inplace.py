@@ -9,7 +9,7 @@ from reefl_edge.finetune.inplace import step_in_place, trainable_copy
 from reefl_edge.finetune.step import local_step, trained_parameters
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.submodel import Regime
+from reefl_edge.submodel import REGIMES, Regime
 from tests.fakes import tiny_submodel
 
 RATE, WEIGHT, STEPS = 0.05, 0.3, 3
@@ -40,7 +40,7 @@ def take_steps(network: ReeFL, *, checkpoint_activations: bool) -> torch.Tensor:
 
 @pytest.mark.parametrize("checkpoint_activations", [False, True])
 @pytest.mark.parametrize("max_exit", [0, 1])
-@pytest.mark.parametrize("regime", ["full", "frozen"])
+@pytest.mark.parametrize("regime", REGIMES)
 def test_steps_in_place_end_where_pure_steps_end(
     regime: Regime, max_exit: int, checkpoint_activations: bool
 ) -> None:
@@ -66,7 +66,7 @@ def test_steps_in_place_end_where_pure_steps_end(
     torch.testing.assert_close(in_place_losses, running_losses)
 
 
-@pytest.mark.parametrize("regime", ["full", "frozen"])
+@pytest.mark.parametrize("regime", REGIMES)
 def test_the_caller_s_network_stays_as_it_is(regime: Regime) -> None:
     network = network_of(regime)
     before = {name: array.clone() for name, array in network.state_dict().items()}
