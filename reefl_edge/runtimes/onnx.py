@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Self
 
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from reefl_edge.errors import InputError
 from reefl_edge.manifest import Bundle
 from reefl_edge.runtimes.base import Tensors, artifact_path
 from reefl_edge.submodel import Segment
+
+# onnxruntime's own errors, which share no base class.
+_ERRORS = tuple(
+    kind
+    for kind in vars(onnxruntime_pybind11_state).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+)
 
 # The pool cannot be resized once a session has used it.
 _pool_threads: int | None = None
@@ -53,10 +61,8 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(
             path, options, providers=["CPUExecutionProvider"], enable_fallback=False
         )
-    except Exception as error:  # onnxruntime's errors share no base class but this one
-        if type(error).__module__.startswith("onnxruntime"):
-            raise InputError(f"onnxruntime {onnxruntime.__version__}: {error}") from error
-        raise
+    except _ERRORS as error:
+        raise InputError(f"onnxruntime {onnxruntime.__version__}: {error}") from error
 
 
 def _share_pool(threads: int) -> None:

@@ -65,8 +65,9 @@ def test_training_is_local_steps_from_zero_running_losses(
     result = finetune(tiny_network, tiny_dataset, batch_size=2, server_round=120, seed=7)
 
     assert teachers != best_of_batch, "the running losses must matter for this to be a test"
-    assert_same_arrays(result.update.arrays, {n: p.numpy() for n, p in parameters.items()})
-    assert result.losses == tuple(losses)
+    for name, array in result.update.arrays.items():  # changed in place: other rounding
+        np.testing.assert_allclose(array, parameters[name], atol=1e-5, err_msg=name)
+    assert result.losses == pytest.approx(losses, rel=1e-4)
     assert result.teacher_counts == (teachers.count(0), teachers.count(1))
 
 
