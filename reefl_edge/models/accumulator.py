@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from reefl_edge.models.vit import MLP, join_heads, split_heads
 
-# The released code scales by the inner attention width, not by the width of a head.
 ACCUMULATOR_NORM_EPS = 1e-5
 
 
@@ -48,6 +47,7 @@ class Accumulator(nn.Module):
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
+        # The released code scales by the inner attention width, not by the width of a head.
         self.scale = attention_width**-0.5
         self.meta_token = nn.Parameter(torch.empty(width))
         self.depth_embedding = nn.Parameter(torch.empty(num_blocks + 1, width))
