@@ -98,6 +98,21 @@ def bootstrap_median(samples: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def bootstrap_ratio(
+    samples: NDArray[np.float64], reference: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return where the ratio of two medians lies with 95% confidence.
+
+    Sample i of both was taken in the same round, one right after the other, and they are drawn
+    together: what slowed the machine for a while slowed both.
+    """
+    generator = np.random.default_rng(0)
+    rounds = generator.integers(0, len(samples), (_RESAMPLES, len(samples)))
+    ratios = np.median(samples[rounds], axis=1) / np.median(reference[rounds], axis=1)
+    low, high = np.percentile(ratios, _CONFIDENCE_PERCENT)
+    return float(low), float(high)
+
+
 def _doubt(latencies: NDArray[np.float64]) -> str | None:
     """Say why samples, in the order they were taken, are not to be trusted; None if they are."""
     if len(latencies) < MIN_SAMPLES:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reefl_edge.profiling.summary import bootstrap_median, summarise
+from reefl_edge.profiling.summary import bootstrap_median, bootstrap_ratio, summarise
 from tests.profiling.fakes import measurement
 
 
@@ -61,3 +61,15 @@ def test_samples_that_disagree_are_noisy(samples: list[float], reason: str) -> N
     assert summary.validity == "noisy"
     assert summary.reason is not None
     assert summary.reason.startswith(reason)
+
+
+def test_a_ratio_is_certain_where_both_slow_down_together() -> None:
+    reference = np.array([1.0, 2.0, 4.0, 8.0])
+
+    assert bootstrap_ratio(reference / 2, reference) == (0.5, 0.5)
+
+
+def test_a_ratio_is_as_uncertain_as_its_samples() -> None:
+    low, high = bootstrap_ratio(np.array([1.0, 1.0, 3.0]), np.ones(3))
+
+    assert (low, high) == (1.0, 3.0)
