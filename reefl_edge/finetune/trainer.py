@@ -1,14 +1,15 @@
 """How does a client fine-tune its sub-model on its own data?
 
-Step after step of ``local_step`` over shuffled batches; what comes out is an *update*, the trained
-arrays alone. Nothing is kept from one round to the next: weights come from the server, running
-losses start at zero.
+Step after step over shuffled batches, in place on a copy of the trained arrays; what comes out is
+an *update*, these arrays alone. Nothing is kept from one round to the next: weights come from the
+server, running losses start at zero.
 
 Source: royson/reefl 61b18c1.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +27,8 @@ from reefl_edge.finetune.batches import (
     shuffled_batches,
 )
 from reefl_edge.finetune.distill import distill_weight
-from reefl_edge.finetune.step import (
-    Parameters,
-    StepMetrics,
-    StepOutput,
-    local_step,
-    trained_parameters,
-)
+from reefl_edge.finetune.inplace import step_in_place, trainable_copy
+from reefl_edge.finetune.step import Parameters, StepMetrics, trained_parameters
 from reefl_edge.models.checkpoint import arrays_of
 from reefl_edge.models.reefl import ReeFL
 
@@ -66,6 +62,7 @@ def finetune(
     learning_rate: float | None = None,
     server_round: int = 300,
     seed: int = 0,
+    checkpoint_activations: bool = False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> FinetuneResult:
     """Train what the network's regime trains; the network itself stays as it is.
@@ -78,6 +75,8 @@ def finetune(
         learning_rate: Size of a step; None for the schedule's at ``server_round``.
         server_round: The federated round, 1-based: sets the schedules.
         seed: Of the order of the examples.
+        checkpoint_activations: Compute parts of the forward pass again instead of keeping them:
+            the same update in less memory and more time.
         on_step: Called after every step with the steps done and those to do.
 
     Raises:
@@ -95,8 +94,16 @@ def finetune(
     )
     total = num_steps(count, epochs=epochs, batch_size=batch_size)
     history: list[StepMetrics] = []
-    for output in _steps(network, dataset, batches, rate, distill_weight(server_round)):
-        history.append(output.metrics)
+    learner = trainable_copy(network)
+    for metrics in _steps(
+        learner,
+        dataset,
+        batches,
+        learning_rate=rate,
+        distill_weight=distill_weight(server_round),
+        checkpoint_activations=checkpoint_activations,
+    ):
+        history.append(metrics)
         if on_step is not None:
             on_step(len(history), total)
     provenance = weights.Provenance(
@@ -104,7 +111,7 @@ def finetune(
         server_round=server_round,
         num_examples=count,
     )
-    arrays = _checked_arrays(output.parameters)
+    arrays = _checked_arrays(trained_parameters(learner))
     return FinetuneResult(
         update=weights.Update(submodel=network.submodel, arrays=arrays, provenance=provenance),
         losses=tuple(float(metrics.loss) for metrics in history),
@@ -113,28 +120,17 @@ def finetune(
 
 
 def _steps(
-    network: ReeFL,
-    dataset: Dataset,
-    batches: Iterable[Indices],
-    learning_rate: float,
-    distill_weight: float,
-) -> Iterator[StepOutput]:
-    """Take one step per batch, each from where the last one ended."""
-    architecture = network.submodel.architecture
-    parameters = trained_parameters(network)
-    running_losses = torch.zeros(network.submodel.num_exits)
+    learner: ReeFL, dataset: Dataset, batches: Iterable[Indices], **settings: Any
+) -> Iterator[StepMetrics]:
+    """Take one step per batch, each from where the last one ended; settings as for a step."""
+    architecture = learner.submodel.architecture
+    running_losses = torch.zeros(learner.submodel.num_exits)
     for indices in batches:
-        output = local_step(
-            network,
-            parameters,
-            running_losses,
-            network_input(dataset.images(indices), architecture),
-            labels_at(dataset, indices),
-            torch.tensor(learning_rate),
-            torch.tensor(distill_weight),
+        images = network_input(dataset.images(indices), architecture)
+        running_losses, metrics = step_in_place(
+            learner, running_losses, images, labels_at(dataset, indices), **settings
         )
-        parameters, running_losses = output.parameters, output.running_losses
-        yield output
+        yield metrics
 
 
 def _checked_arrays(parameters: Parameters) -> weights.Arrays:

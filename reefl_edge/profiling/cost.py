@@ -27,8 +27,8 @@ class Cost:
 
     Attributes:
         macs: Multiply-accumulates.
-        weight_bytes: Weights held; in a step also the trained arrays before it, their gradients,
-            and the trained arrays after it.
+        weight_bytes: Weights held; in a step also the copy of the trained arrays that learns. No
+            gradient outlives the moment it is used.
         activation_bytes: For inference the most that one operation and what it still needs hold;
             for a step what the forward pass keeps for the backward pass.
     """
@@ -129,7 +129,7 @@ def _step_cost(submodel: Submodel, segment: Segment, batch_size: int) -> Cost:
     return Cost(
         macs=batch_size * (patches + blocks + shared),
         weight_bytes=_FLOAT_BYTES
-        * sum(4 * count if trained else count for count, trained in _arrays_of(submodel, segment)),
+        * sum(2 * count if trained else count for count, trained in _arrays_of(submodel, segment)),
         activation_bytes=_FLOAT_BYTES * batch_size * kept,
     )
 

@@ -101,24 +101,25 @@ def _step(job: Job) -> Load:
 
     from reefl_edge.finetune.batches import network_input
     from reefl_edge.finetune.distill import distill_weight
+    from reefl_edge.finetune.inplace import step_in_place, trainable_copy
     from reefl_edge.finetune.schedule import NUM_ROUNDS, learning_rate
-    from reefl_edge.finetune.step import local_step, trained_parameters
 
     def load() -> Run:
         torch.set_num_threads(job.threads)
         network = _network(job)
+        learner = trainable_copy(network)
         architecture = job.submodel.architecture
         images = network_input(random_images(job.batch_size, architecture.image_size), architecture)
         labels = torch.arange(job.batch_size) % architecture.num_classes
         # The smallest step there is: the batch stays the same, and must not be learnt by heart.
-        rate, weight = torch.tensor(learning_rate(NUM_ROUNDS)), torch.tensor(distill_weight(1))
-        parameters = trained_parameters(network)
+        rate, weight = learning_rate(NUM_ROUNDS), distill_weight(1)
         running_losses = torch.zeros(job.submodel.num_exits)
 
-        def run() -> None:
-            nonlocal parameters, running_losses
-            parameters, running_losses, _ = local_step(
-                network, parameters, running_losses, images, labels, rate, weight
+        # The caller's network stays beside the copy that learns, as it does when fine-tuning.
+        def run(_caller: "ReeFL" = network) -> None:
+            nonlocal running_losses
+            running_losses, _ = step_in_place(
+                learner, running_losses, images, labels, learning_rate=rate, distill_weight=weight
             )
 
         return run
