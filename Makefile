@@ -1,5 +1,6 @@
 # make demo   the main job on real handwriting     make test   checks and every test
 # make check  lint, types, import rules            make lock   pin the dependencies anew
+# make bench  measure again, for docs/benchmarks   (on a machine with nothing else to do)
 #
 # The first call makes .venv with the pinned dependencies; it is skipped while nothing changed.
 # TORCH_BACKEND=cpu takes PyTorch's CPU wheels (0.2 GB instead of 4.7) from PyTorch's own index.
@@ -12,7 +13,7 @@ BIN := .venv/bin
 LOCKED := --require-hashes --no-deps
 STAMP := .venv/.stamp
 
-.PHONY: setup demo test check format lock clean
+.PHONY: setup demo test check format bench bench-docs lock clean
 
 demo: setup
 	$(BIN)/reefl-edge demo --output demo-out
@@ -25,6 +26,13 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m benchmarks.training_step
+	$(BIN)/python -m benchmarks.tables
+
+bench-docs: setup
+	$(BIN)/python -m benchmarks.tables
 
 format: setup
 	$(BIN)/ruff check --fix .
