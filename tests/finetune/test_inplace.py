@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from reefl_edge.data.base import ArrayDataset
 from reefl_edge.finetune.inplace import step_in_place, trainable_copy
 from reefl_edge.finetune.step import local_step, trained_parameters
+from reefl_edge.finetune.trainer import finetune
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.submodel import REGIMES, Regime
-from tests.fakes import tiny_submodel
+from tests.fakes import random_images, tiny_submodel
 
 RATE, WEIGHT, STEPS = 0.05, 0.3, 3
 
@@ -129,3 +132,19 @@ def test_a_checkpointed_block_with_trained_arrays_behind_a_fixed_input_learns() 
     take_steps(learner, checkpoint_activations=True)
 
     assert not torch.equal(learner.get_parameter("blocks.0.mlp.fc1.weight"), before)
+
+
+@pytest.mark.parametrize("regime", ["full", "frozen"])
+def test_checkpointing_activations_gives_the_same_update(regime: Regime) -> None:
+    network = network_of(regime)
+    dataset = ArrayDataset(
+        random_images(7), np.arange(7) % 3, class_names=("a", "b", "c"), image_size=16
+    )
+
+    kept = finetune(network, dataset, batch_size=5)
+    recomputed = finetune(network, dataset, batch_size=5, checkpoint_activations=True)
+
+    assert kept.update.arrays.keys() == recomputed.update.arrays.keys()
+    for name, array in kept.update.arrays.items():
+        np.testing.assert_allclose(recomputed.update.arrays[name], array, rtol=0, atol=1e-6)
+    assert kept.losses == pytest.approx(recomputed.losses)
