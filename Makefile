@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/reefl-edge demo --output demo-out
 
 test: check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
 from reefl_edge.data.base import ArrayDataset
@@ -25,3 +26,9 @@ def tiny_dataset() -> ArrayDataset:
     """Ten images of noise for the tiny network, of three classes."""
     labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], np.int64)
     return ArrayDataset(random_images(10), labels, ("a", "b", "c"), 16)
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread() -> None:
+    """Compute on one thread: threads that wait for each other make tiny tensors slow."""
+    torch.set_num_threads(1)

@@ -57,7 +57,7 @@ def finetune(
         bool,
         typer.Option(
             "--checkpoint-activations",
-            help="The same update in less memory, for up to a third more time.",
+            help="The same update in less memory, for up to half as much time again.",
         ),
     ] = False,
     eval_data: Annotated[

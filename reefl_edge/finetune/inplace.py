@@ -67,7 +67,7 @@ def step_in_place(
         teaches: How much the exit of a row teaches the exit of a column, (E, E); None: the exit
             with the lowest running loss teaches all others.
         checkpoint_activations: Keep a block's input only, and compute the rest again: less memory,
-            up to a third more time.
+            up to half as much time again.
 
     Returns:
         The running losses with this batch, and the metrics.
