@@ -146,6 +146,12 @@ def _chunk_as_slices(rows: Tensor, chunks: int, dim: int) -> tuple[Tensor, ...]:
     return tuple(rows[..., part * width : (part + 1) * width] for part in range(chunks))
 
 
+def _split_as_slices(tokens: Tensor, sizes: tuple[int, int], dim: int) -> tuple[Tensor, Tensor]:
+    """Split tokens (B, N, D) into the class token and the patches; see ``_chunk_as_slices``."""
+    assert dim == 1
+    return tokens[:, : sizes[0]], tokens[:, sizes[0] :]
+
+
 _PRODUCTS: Forms = {
     functional.scaled_dot_product_attention: _attention_as_products,
     functional.linear: _linear_on_rows,
@@ -157,6 +163,7 @@ FORMS: dict[Target, Forms] = {
         **_PRODUCTS,
         functional.layer_norm: _norm_as_products,
         Tensor.chunk: _chunk_as_slices,
+        Tensor.split_with_sizes: _split_as_slices,
     },
     "coreml": {},
 }

@@ -110,9 +110,10 @@ class ReeFL(nn.Module):
         exit_block = self.exit_blocks[exit_index]
         for block_index in range(first_block, exit_block + 1):
             tokens = self.blocks[block_index](tokens)
-            cls_token = tokens[:, :1]
+            # Two slices would go back through two arrays of zeros, as large as the tokens.
+            cls_token, patches = tokens.split_with_sizes((1, tokens.shape[1] - 1), dim=1)
             fused, modulated, cache = self.accumulator(
                 cls_token, cache, block_index, is_exit=block_index == exit_block
             )
-            tokens = torch.cat([modulated, tokens[:, 1:]], dim=1)
+            tokens = torch.cat([modulated, patches], dim=1)
         return tokens, cache, self.classifier((fused + cls_token).flatten(1))
