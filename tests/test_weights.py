@@ -131,7 +131,8 @@ def test_safetensors_of_somebody_else_are_refused(tmp_path: Path) -> None:
 def test_type_that_numpy_lacks_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
     save_torch_file({"weight": torch.zeros(3, dtype=torch.bfloat16)}, path)
-    with pytest.raises(InputError, match=r"holds arrays that are not float32: .*bfloat16"):
+    # Some packages teach numpy the type; then it is the missing metadata that shows.
+    with pytest.raises(InputError, match=r"not float32: .*bfloat16|not written by reefl-edge"):
         read_checkpoint(path)
 
 
