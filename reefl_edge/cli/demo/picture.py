@@ -9,6 +9,8 @@ from reefl_edge.files import replacing_file
 
 _TITLES = {"executorch": "ExecuTorch", "onnx": "ONNX Runtime"}
 _COLOURS = {"executorch": "#d1495b", "onnx": "#00798c"}
+# Above the first curve, below the second: the two lie close together.
+_LABEL_OFFSETS = ((-8, 9), (8, -16))
 _SHADES = ("#cfe8ef", "#86bbd8", "#33658a", "#1b3a4b")
 
 
@@ -36,7 +38,7 @@ def draw(curves: tuple[Curve, ...], path: Path) -> None:
 
 
 def _draw_trade(axes: Any, curves: tuple[Curve, ...]) -> None:
-    for curve in curves:
+    for curve, label_offset in zip(curves, _LABEL_OFFSETS, strict=False):
         colour = _COLOURS[curve.runtime]
         latencies = [point.mean_latency_ms for point in curve.points]
         accuracies = [100 * point.accuracy for point in curve.points]
@@ -46,7 +48,13 @@ def _draw_trade(axes: Any, curves: tuple[Curve, ...]) -> None:
         for point, latency, share in zip(curve.points, latencies, accuracies, strict=True):
             label = "deepest" if point.threshold == 1 else f"{point.threshold:g}"
             axes.annotate(
-                label, (latency, share), (0, 8), textcoords="offset points", ha="center", size=8
+                label,
+                (latency, share),
+                label_offset,
+                textcoords="offset points",
+                ha="center",
+                size=8,
+                color=colour,
             )
     axes.set_xlim(left=0)
     axes.set_xlabel("mean latency of one image (ms)")

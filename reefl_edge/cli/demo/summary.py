@@ -1,12 +1,15 @@
 """What does the demo say at its end, as a table and as one document?"""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from reefl_edge import schema
 from reefl_edge.cli import render
+from reefl_edge.cli.demo.measure import Curve
 from reefl_edge.cli.demo.run import DemoResult
 from reefl_edge.files import write_text
+from reefl_edge.profiling.report import report_json
 
 REPORT_NAME = "demo.json"
 
@@ -17,7 +20,7 @@ def save_report(result: DemoResult, output: Path) -> dict[str, Any]:
     document = {
         "schema_version": 1,
         "pretrained_accuracy": list(result.pretrained_accuracy),
-        "profile": schema.to_dict(result.report),
+        "profile": json.loads(report_json(result.report)),
         "finetune": {
             "own_classes": list(tuned.own_classes),
             "losses": list(tuned.result.losses),
@@ -29,8 +32,6 @@ def save_report(result: DemoResult, output: Path) -> dict[str, Any]:
         "threshold": result.threshold,
         "adaptive": [schema.to_dict(curve) for curve in result.curves],
     }
-    import json
-
     write_text(output / REPORT_NAME, json.dumps(document, indent=2))
     return document
 
@@ -51,7 +52,7 @@ def show_summary(result: DemoResult, output: Path) -> None:
         render.out().print(f"saved {output / name}: {what}")
 
 
-def _rows(curve: Any, threshold: float) -> list[tuple[str, str, str, str]]:
+def _rows(curve: Curve, threshold: float) -> list[tuple[str, str, str, str]]:
     chosen, deepest = curve.at(threshold), curve.deepest
     low, high = (100 * bound for bound in chosen.accuracy_change_interval)
     ratio = chosen.mean_latency_ms / deepest.mean_latency_ms
