@@ -1,34 +1,32 @@
 """How does a result look on a terminal, and how as JSON?
 
 Results go to stdout, as tables or as one JSON document; progress, hints and warnings to stderr.
+What only a running command needs of rich is imported there: ``--help`` is to be quick.
 """
 
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 
-def out() -> Console:
+def out() -> "Console":
     """Return the console for results."""
+    from rich.console import Console
+
     return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty(), highlight=False)
 
 
-def err() -> Console:
+def err() -> "Console":
     """Return the console for everything else."""
+    from rich.console import Console
+
     return Console(file=sys.stderr, highlight=False)
 
 
@@ -37,8 +35,10 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
     """Build a table; every column but the first is right-aligned."""
+    from rich.table import Table
+
     built = Table(title=title, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         built.add_column(column, justify="right" if index else "left")
@@ -69,7 +69,7 @@ def size(num_bytes: int) -> str:
 class Bar:
     """One line of progress: what is being done, how far, and since when."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
         self._progress = progress
         self._task = task
 
@@ -85,6 +85,15 @@ class Bar:
 @contextmanager
 def progress_bar(description: str, total: int | None = None) -> Iterator[Bar]:
     """Show progress on stderr while the block runs."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
