@@ -27,15 +27,16 @@ IMAGES_AT_ONCE = 2
 
 @contextmanager
 def checkpointed(network: ReeFL) -> Iterator[None]:
-    """Let all blocks of a network but the last keep only their input.
+    """Let all blocks of a network keep only their input.
 
-    The backward pass starts with the last block: what it forgot would be missed at once.
+    The last one too, though the backward pass starts with it: it would keep the whole batch where
+    the others keep a few images.
     """
     blocks = network.blocks
-    *earlier, last = blocks
-    kept = _KeptInputs(len(earlier))
-    wrapped = [_Checkpointed(block, kept, index) for index, block in enumerate(earlier)]
-    network.blocks = nn.ModuleList([*wrapped, last])
+    kept = _KeptInputs(len(blocks))
+    network.blocks = nn.ModuleList(
+        [_Checkpointed(block, kept, index) for index, block in enumerate(blocks)]
+    )
     try:
         yield
     finally:
