@@ -148,19 +148,7 @@ class AdaptiveSession:
             raise ValueError(
                 f"images must be uint8 (B, {edge}, {edge}, 3), got {images.dtype} {images.shape}"
             )
-        step = self._runtime.batch_size or max(len(images), 1)
-        parts = [
-            self._predict_batch(images[start : start + step])
-            for start in range(0, len(images), step)
-        ]
-        num_classes = self.submodel.architecture.num_classes
-        return Prediction(
-            np.concatenate([np.empty((0, num_classes), np.float32), *(p.logits for p in parts)]),
-            np.concatenate([np.empty(0, np.int64), *(p.exit_indices for p in parts)]),
-        )
-
-    def _predict_batch(self, images: NDArray[np.uint8]) -> Prediction:
-        """Run segment after segment, each on the examples that have not stopped yet."""
+        # Segment after segment, each on the examples that have not stopped yet.
         final_logits = np.empty((len(images), self.submodel.architecture.num_classes), np.float32)
         exit_indices = np.full(len(images), self.submodel.max_exit)
         running = np.arange(len(images))

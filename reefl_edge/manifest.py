@@ -1,13 +1,13 @@
 """What is in a bundle, and is it what was exported?
 
-A *bundle* is a folder: ``manifest.json`` and the artifacts of one sub-model, one per target. The
-manifest says everything a runtime must know; the bare install opens bundles. Shapes are written
-with ``"batch"`` for the batch axis.
+A *bundle* is a folder: ``manifest.json`` and the artifacts of one sub-model, one per target and
+precision. The manifest says everything a runtime must know; the bare install opens bundles. Shapes
+are written with ``"batch"`` for the batch axis.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
@@ -16,9 +16,10 @@ from reefl_edge.names import closest
 from reefl_edge.submodel import Submodel, TensorSpec
 
 Target = Literal["executorch", "onnx", "coreml"]
-Precision = Literal["fp32"]
+Precision = Literal["fp32", "fp16", "int8-dynamic", "int8-static", "int8-weights", "palette4"]
 
 TARGETS: tuple[Target, ...] = get_args(Target)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MANIFEST_NAME = "manifest.json"
 PARITY_NAME = "parity.json"
 SCHEMA_VERSION = 1
@@ -44,13 +45,13 @@ class BundleFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """The files of one target, and how they were made.
+    """The files of one target in one precision, and how they were made.
 
     Attributes:
         target: The format.
         delegate: The accelerator library inside the target, such as ``xnnpack``; None for none.
         precision: Of weights and activations.
-        batch_size: The one batch size it takes; None for any.
+        batch_sizes: The batch sizes it takes; empty for any.
         toolchain: Version of each package that made it.
         files: Every file, with its hash.
     """
@@ -58,7 +59,7 @@ class Artifact:
     target: Target
     delegate: str | None
     precision: Precision
-    batch_size: int | None
+    batch_sizes: tuple[int, ...]
     toolchain: dict[str, str]
     files: tuple[BundleFile, ...]
 
@@ -92,7 +93,7 @@ class Manifest:
         class_names: One name per class.
         threshold: Confidence at which to stop when the user gives none; None for never early.
         segments: Names, shapes and dtypes of the chain.
-        artifacts: One entry per target.
+        artifacts: One entry per target and precision, the preferred one of a target first.
         schema_version: Of this document.
     """
 
@@ -153,29 +154,30 @@ class Bundle:
             )
         return cls(directory, schema.read_json(Manifest, path))
 
-    def artifact(self, target: Target) -> Artifact:
-        """Return the artifact of ``target``.
+    def artifact(self, target: Target, precision: Precision | None = None) -> Artifact:
+        """Return the artifact of ``target``, in a precision or the first there is.
 
         Raises:
             InputError: The bundle has none.
         """
         for artifact in self.manifest.artifacts:
-            if artifact.target == target:
+            if artifact.target == target and precision in (None, artifact.precision):
                 return artifact
-        have = [artifact.target for artifact in self.manifest.artifacts]
+        wanted = target if precision is None else f"{target}-{precision}"
+        have = [f"{each.target}-{each.precision}" for each in self.manifest.artifacts]
         raise InputError(
-            f"{self.directory} has no {target} artifact, only {', '.join(have)}; "
-            f"export again with --format {','.join([*have, target])}"
+            f"{self.directory} has no {wanted} artifact, only {', '.join(have)}; "
+            f"export it again with --format {target} --precision {precision or 'fp32'} too"
         )
 
-    def verified_paths(self, target: Target) -> dict[str, Path]:
-        """Return the files of ``target`` by their path in the bundle, each held to its hash.
+    def verified_paths(self, artifact: Artifact) -> dict[str, Path]:
+        """Return the files of an artifact by their path in the bundle, each held to its hash.
 
         Raises:
             InputError: A file is missing or changed, or its path leads out of the bundle.
         """
         paths = {}
-        for file in self.artifact(target).files:
+        for file in artifact.files:
             path = confined(self.directory, file.path)
             if not path.is_file():
                 raise InputError(f"{self.directory} is incomplete: {file.path} is missing")
@@ -188,6 +190,17 @@ class Bundle:
         return paths
 
 
+def facts_of(manifest: Manifest) -> dict[str, Any]:
+    """Return what a manifest says of the model, for the metadata of each artifact.
+
+    Everything but what only the bundle knows: its name, its time and its artifacts.
+    """
+    facts = schema.to_dict(manifest)
+    for key in ("name", "created_at", "artifacts"):
+        del facts[key]
+    return facts
+
+
 def parse_target(name: str) -> Target:
     """Return the target called ``name``.
 
@@ -198,3 +211,15 @@ def parse_target(name: str) -> Target:
         if target == name:
             return target
     raise ValueError(f"no format is called {name!r}{closest(name, TARGETS)}")
+
+
+def parse_precision(name: str) -> Precision:
+    """Return the precision called ``name``.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for precision in PRECISIONS:
+        if precision == name:
+            return precision
+    raise ValueError(f"no precision is called {name!r}{closest(name, PRECISIONS)}")

@@ -45,12 +45,18 @@ def replay(
     policy: ConfidencePolicy, logits: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> Outcome:
     """Tell where a policy stops each example, from the logits of all exits (E, N, C)."""
+    exit_indices = exits_taken(policy, logits)
+    final = logits[exit_indices, np.arange(len(exit_indices))]
+    return Outcome(exit_indices, final.argmax(axis=-1) == labels)
+
+
+def exits_taken(policy: ConfidencePolicy, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the exit at which a policy stops each example, (N,), from logits (E, N, C)."""
     num_exits, num_examples, _ = logits.shape
     exit_indices = np.full(num_examples, num_exits - 1)
     for exit_index in reversed(range(num_exits - 1)):
         exit_indices[policy.stops(logits[exit_index], exit_index)] = exit_index
-    final = logits[exit_indices, np.arange(num_examples)]
-    return Outcome(exit_indices, final.argmax(axis=-1) == labels)
+    return exit_indices
 
 
 def choose_threshold(

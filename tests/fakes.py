@@ -43,11 +43,9 @@ class FakeRuntime:
 
     Args:
         logits: Logits of every exit and example, (E, N, C).
-        batch_size: The one batch size it takes; None for any.
     """
 
-    def __init__(self, logits: NDArray[np.float32], *, batch_size: int | None = None) -> None:
-        self.batch_size = batch_size
+    def __init__(self, logits: NDArray[np.float32]) -> None:
         self.batches: list[tuple[int, list[int]]] = []
         self._logits = logits
 

@@ -16,10 +16,8 @@ CONFIDENCES = [
 ]
 
 
-def session(
-    policy: ConfidencePolicy, *, batch_size: int | None = None
-) -> tuple[AdaptiveSession, FakeRuntime]:
-    runtime = FakeRuntime(confident_logits(CONFIDENCES), batch_size=batch_size)
+def session(policy: ConfidencePolicy) -> tuple[AdaptiveSession, FakeRuntime]:
+    runtime = FakeRuntime(confident_logits(CONFIDENCES))
     return AdaptiveSession(runtime, tiny_submodel(num_exits=4), policy), runtime
 
 
@@ -68,18 +66,6 @@ def test_thresholds_may_differ_by_exit() -> None:
     adaptive, _ = session(ConfidencePolicy((0.97, 0.9, 0.75)))
 
     assert adaptive.predict(numbered_images([0, 1, 2])).exit_indices.tolist() == [1, 1, 2]
-
-
-def test_a_runtime_of_fixed_batch_size_gives_the_same_one_by_one() -> None:
-    whole, _ = session(ConfidencePolicy((0.9,)))
-    single, runtime = session(ConfidencePolicy((0.9,)), batch_size=1)
-
-    expected = whole.predict(numbered_images([0, 1, 2]))
-    prediction = single.predict(numbered_images([0, 1, 2]))
-
-    np.testing.assert_array_equal(prediction.logits, expected.logits)
-    np.testing.assert_array_equal(prediction.exit_indices, expected.exit_indices)
-    assert {len(numbers) for _, numbers in runtime.batches} == {1}
 
 
 def test_an_empty_batch_gives_an_empty_prediction() -> None:

@@ -1,15 +1,15 @@
-"""Has this artifact been made before?
+"""Has this artifact been made before, and compared with its network on these images?
 
-Artifacts are kept under a key that hashes everything they depend on: weights, sub-model, recipe,
-toolchain versions and this package's own. What is in the cache passed its parity check. A hit
-imports no torch.
+Artifacts are kept under a key that hashes everything they depend on: what the manifest says of the
+model (the hash of its weights among it), recipe, calibration images, toolchain versions and this
+package's own. Comparisons are kept beside them. A hit imports no torch.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,21 +19,20 @@ from reefl_edge import schema
 from reefl_edge.errors import InputError
 from reefl_edge.files import confined, replacing_folder, sha256_of_file, write_text
 from reefl_edge.manifest import Artifact
-from reefl_edge.submodel import Submodel
 from reefl_export.parity import ParityRow
 from reefl_export.recipe import ExportRecipe
+from reefl_export.sample import Sample
 
-_ENTRY_NAME = "entry.json"
+_ARTIFACT_NAME = "artifact.json"
 # Raise when the exporters change what they write for the same key.
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CacheEntry:
-    """An artifact and its parity rows; its files lie beside this description."""
+class _Rows:
+    """The comparison of one artifact."""
 
-    artifact: Artifact
-    parity: tuple[ParityRow, ...]
+    rows: tuple[ParityRow, ...]
 
 
 def cache_home() -> Path:
@@ -42,48 +41,89 @@ def cache_home() -> Path:
     return (Path(home) if home else user_cache_path("reefl-edge")) / "artifacts"
 
 
-def cache_key(weights_sha256: str, submodel: Submodel, recipe: ExportRecipe) -> str:
-    """Return the key of an artifact: a hash of everything that determines it."""
-    identity = {
-        "format": _FORMAT_VERSION,
-        "reefl_edge": version("reefl-edge"),
-        "weights": weights_sha256,
-        "submodel": schema.to_dict(submodel),
-        "recipe": schema.to_dict(recipe),
-        "toolchain": recipe.toolchain(),
-    }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+def artifact_key(recipe: ExportRecipe, facts: str, calibration: Sample | None) -> str:
+    """Return the key of an artifact.
+
+    Args:
+        recipe: How it is made; what its gate says changes nothing in it.
+        facts: What the manifest says of the model, as JSON.
+        calibration: The images its ranges come from, if any.
+    """
+    made_how = {key: value for key, value in asdict(recipe).items() if key != "gate"}
+    return _hash(
+        {
+            "format": _FORMAT_VERSION,
+            "reefl_edge": version("reefl-edge"),
+            "facts": facts,
+            "recipe": made_how,
+            "calibration": None if calibration is None else calibration.sha256(),
+            "toolchain": recipe.toolchain(),
+        }
+    )
 
 
-def fetch(key: str, folder: Path) -> CacheEntry | None:
+def rows_key(trained_sha256: str, sample: Sample, threshold: float | None) -> str:
+    """Return the key of a comparison, beside its artifact.
+
+    Args:
+        trained_sha256: Hash of the weights that the artifact was compared with.
+        sample: The images.
+        threshold: The confidence at which to stop.
+    """
+    return _hash({"trained": trained_sha256, "images": sample.sha256(), "threshold": threshold})
+
+
+def fetch_artifact(key: str, folder: Path) -> Artifact | None:
     """Copy a cached artifact's files into ``folder``; None if there is none, or it is damaged."""
     home = cache_home() / key
-    path = home / _ENTRY_NAME
+    path = home / _ARTIFACT_NAME
     if not path.is_file():
         return None
     try:
-        entry = schema.read_json(CacheEntry, path)
-        for file in entry.artifact.files:
+        artifact = schema.read_json(Artifact, path)
+        for file in artifact.files:
             source = confined(home, file.path)
             if not source.is_file() or sha256_of_file(source) != file.sha256:
                 return None
     except InputError:
         return None
-    for file in entry.artifact.files:
+    for file in artifact.files:
         destination = confined(folder, file.path)
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(home / file.path, destination)
-    return entry
+    return artifact
 
 
-def store(key: str, folder: Path, entry: CacheEntry) -> None:
+def store_artifact(key: str, folder: Path, artifact: Artifact) -> None:
     """Keep a copy of an artifact whose files lie in ``folder``.
 
     Two processes may store the same artifact at once: what the later one wrote stays.
     """
-    with replacing_folder(cache_home() / key, marker=_ENTRY_NAME) as home:
-        for file in entry.artifact.files:
+    with replacing_folder(cache_home() / key, marker=_ARTIFACT_NAME) as home:
+        for file in artifact.files:
             destination = home / file.path
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / file.path, destination)
-        write_text(home / _ENTRY_NAME, schema.to_json(entry, indent=2))
+        write_text(home / _ARTIFACT_NAME, schema.to_json(artifact, indent=2))
+
+
+def fetch_rows(artifact: str, comparison: str) -> tuple[ParityRow, ...] | None:
+    """Return the rows of a comparison by its artifact's key and its own; None if there are none."""
+    path = _rows_path(artifact, comparison)
+    try:
+        return schema.read_json(_Rows, path).rows if path.is_file() else None
+    except InputError:
+        return None
+
+
+def store_rows(artifact: str, comparison: str, rows: tuple[ParityRow, ...]) -> None:
+    """Keep the rows of a comparison."""
+    write_text(_rows_path(artifact, comparison), schema.to_json(_Rows(rows=rows), indent=2))
+
+
+def _rows_path(artifact: str, comparison: str) -> Path:
+    return cache_home() / artifact / f"parity-{comparison}.json"
+
+
+def _hash(identity: object) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

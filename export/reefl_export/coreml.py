@@ -11,7 +11,7 @@ Vision gives it, where the other formats take uint8 (B, H, W, 3). The program se
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,14 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from reefl_edge import schema
 from reefl_edge.errors import MissingToolchainError, ParityError
 from reefl_edge.files import write_bytes
 from reefl_edge.submodel import Segment, Submodel, TensorSpec
+from reefl_export.job import METADATA_KEY, ExportJob
 from reefl_export.quiet import quiet, without_progress_bars
+from reefl_export.segments import FORMS, trace_segments
 
 PACKAGE_NAME = "model.mlpackage"
-SUBMODEL_KEY = "reefl_edge.submodel"
 
 # Every operator of the ML programs made here, named as in Apple's MIL reference.
 OPERATORS = frozenset(
@@ -51,34 +51,33 @@ _LEAST_SHARE = 0.95
 _quiet = partial(quiet, "coremltools", "torch.utils._pytree")
 
 
-def export_coreml(
-    programs: dict[str, ExportedProgram],
-    submodel: Submodel,
-    folder: Path,
-    on_segment: Callable[[str], None],
-) -> None:
+def export_coreml(job: ExportJob) -> None:
     """Write ``model.mlpackage`` with a function per segment.
-
-    Args:
-        programs: A traced program per segment, of batch size 1; they stay as they are. Core ML has
-            attention, linear layers and norms of its own: trace them whole.
-        submodel: What they are the programs of; it goes into the package's metadata as JSON.
-        folder: Where the package goes.
-        on_segment: Called with the name of each segment before it is converted.
 
     Raises:
         MissingToolchainError: coremltools is not installed, or this release of it lacks an
             operator of a program.
     """
+    job.say("trace")
+    write_package(job, trace_segments(job.network, batch_size=1, forms=FORMS["coreml"]))
+
+
+def write_package(job: ExportJob, programs: dict[str, ExportedProgram]) -> None:
+    """Write traced segments, by name, as the functions of a package; the programs stay as they are.
+
+    Raises:
+        MissingToolchainError: As ``export_coreml``.
+    """
     ct = _coremltools()
     with tempfile.TemporaryDirectory() as scratch:
         parts = {}
-        for segment in submodel.segments():
-            on_segment(segment.name)
+        for segment in job.segments():
+            job.say(f"convert {segment.name}")
             parts[segment.name] = Path(scratch, f"{segment.name}.mlpackage")
             _convert(ct, programs[segment.name], segment, parts[segment.name])
-        _join(ct, parts, folder / PACKAGE_NAME)
-    _describe(ct, submodel, folder / PACKAGE_NAME)
+        _join(ct, parts, job.folder / PACKAGE_NAME)
+    _describe(ct, job, job.folder / PACKAGE_NAME)
+    check_structure(job.folder / PACKAGE_NAME, job.submodel)
 
 
 def check_structure(path: Path, submodel: Submodel) -> None:
@@ -178,14 +177,15 @@ def _join(ct: Any, parts: dict[str, Path], path: Path) -> None:
     (path / _WEIGHTS_PATH).parent.chmod(0o755)  # coremltools lets only its owner in
 
 
-def _describe(ct: Any, submodel: Submodel, path: Path) -> None:
+def _describe(ct: Any, job: ExportJob, path: Path) -> None:
     """Say in a package's metadata what it is."""
     spec = ct.models.utils.load_spec(str(path))
     metadata = spec.description.metadata
+    submodel = job.submodel
     metadata.shortDescription = (
         f"ReeFL, {submodel.num_exits} exits over {submodel.depth} blocks: a function per segment"
     )
-    metadata.userDefined[SUBMODEL_KEY] = schema.to_json(submodel)
+    metadata.userDefined[METADATA_KEY] = job.facts
     write_bytes(path / _SPEC_PATH, spec.SerializeToString())
 
 

@@ -4,7 +4,6 @@ The weights file is a checkpoint: ONNX lets an initialiser point at a range of b
 file, so the graphs read the safetensors file that the eager runtime and the trainer read too.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import onnx_ir
@@ -12,8 +11,10 @@ import torch
 from torch.export import ExportedProgram
 
 from reefl_edge.submodel import Segment
-from reefl_edge.weights import WEIGHTS_NAME, Checkpoint, data_ranges, write_checkpoint
+from reefl_edge.weights import WEIGHTS_NAME, data_ranges, write_checkpoint
+from reefl_export.job import METADATA_KEY, ExportJob
 from reefl_export.quiet import quiet
+from reefl_export.segments import FORMS, trace_segments
 
 # Opset 20 has Gelu; onnxruntime 1.20 reads IR versions up to 10.
 OPSET_VERSION = 20
@@ -23,28 +24,19 @@ MAX_IR_VERSION = 10
 _VIEW_PREFIX = "network."
 
 
-def export_onnx(
-    programs: dict[str, ExportedProgram],
-    checkpoint: Checkpoint,
-    folder: Path,
-    on_segment: Callable[[str], None],
-) -> None:
-    """Write ``segment_K.onnx`` for every segment, and the weights they share.
-
-    Args:
-        programs: A traced program per segment, of any batch size.
-        checkpoint: The weights of the network that was traced.
-        folder: Where the files go.
-        on_segment: Called with the name of each segment before it is converted.
-    """
-    weights_path = folder / WEIGHTS_NAME
-    write_checkpoint(checkpoint, weights_path)
-    for segment in checkpoint.submodel.segments():
-        on_segment(segment.name)
+def export_onnx(job: ExportJob) -> None:
+    """Write ``segment_K.onnx`` for every segment, and the weights they share."""
+    job.say("trace")
+    programs = trace_segments(job.network, batch_size=None, forms=FORMS["onnx"])
+    weights_path = job.folder / WEIGHTS_NAME
+    write_checkpoint(job.checkpoint, weights_path)
+    for segment in job.segments():
+        job.say(f"convert {segment.name}")
         model = _convert(programs[segment.name], segment)
         _strip_traces(model)
+        model.metadata_props[METADATA_KEY] = job.facts
         _point_at_weights(model, weights_path)
-        onnx_ir.save(model, folder / f"{segment.name}.onnx")
+        onnx_ir.save(model, job.folder / f"{segment.name}.onnx")
 
 
 @quiet("torch.onnx")

@@ -1,24 +1,27 @@
 """Does an artifact compute what the network computes, at every exit?
 
 The chain of segments of each runtime is run on the same 8-bit images as the eager network, and the
-logits of every exit are compared.
+logits of every exit are compared, and where they would stop.
+
+Letters: N images, C classes.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.adaptive import ConfidencePolicy
 from reefl_edge.errors import ParityError
-from reefl_edge.manifest import Precision, Target
+from reefl_edge.manifest import Artifact, Precision, Target
 from reefl_edge.runtimes.base import Runtime, Tensors
-from reefl_edge.submodel import Submodel
+from reefl_edge.thresholds import exits_taken
+from reefl_export.gate import Gate
+from reefl_export.sample import Sample
 
-# Largest absolute difference of a logit. Float32 sums in another order differ by about 1e-6 on
-# logits near 1 and grow with depth: DeiT-S after 12 blocks shows 2e-6.
-TOLERANCES: dict[Precision, float] = {"fp32": 1e-4}
-
-NUM_IMAGES = 16
+# Images at once: what bounds the memory of a comparison on thousands.
+_BATCH_SIZE = 32
 
 Logits = NDArray[np.float32]
 
@@ -28,72 +31,137 @@ class ParityRow:
     """How one exit of one artifact compares with the eager network.
 
     Attributes:
-        target: The artifact.
+        target: The artifact's format.
         precision: Its precision.
         exit_index: The exit compared.
-        num_images: On how many images.
         max_abs_error: Largest absolute difference of a logit.
         mean_abs_error: Mean absolute difference of the logits.
+        logit_std: Standard deviation of the network's logits: what an error is small against.
         top1_agreement: Share of images that get the same class.
-        tolerance: What ``max_abs_error`` is held to.
+        exit_agreement: Share of images that stop at the same exit, in a chain cut after this one;
+            None without a threshold.
     """
 
     target: Target
     precision: Precision
     exit_index: int
-    num_images: int
     max_abs_error: float
     mean_abs_error: float
+    logit_std: float
     top1_agreement: float
-    tolerance: float
+    exit_agreement: float | None
 
-    @property
-    def holds(self) -> bool:
-        """Whether the artifact computes the same; a NaN does not."""
-        return self.max_abs_error <= self.tolerance
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityReport:
+    """The parity of every artifact of a bundle.
+
+    Attributes:
+        images: What was compared on: the name of the data, or ``noise``.
+        num_images: How many.
+        threshold: The confidence at which ``exit_agreement`` stops; None for never.
+        rows: One per artifact and exit.
+        schema_version: Of this document.
+    """
+
+    images: str
+    num_images: int
+    threshold: float | None
+    rows: tuple[ParityRow, ...]
+    schema_version: int = 2
+
+
+def report(rows: Sequence[ParityRow], sample: Sample, threshold: float | None) -> ParityReport:
+    """Return the report of rows that were compared on a sample."""
+    return ParityReport(
+        images=sample.name, num_images=len(sample.images), threshold=threshold, rows=tuple(rows)
+    )
 
 
 def compare(
-    target: Target,
-    precision: Precision,
-    expected: list[Logits],
-    actual: list[Logits],
+    artifact: Artifact, expected: list[Logits], actual: list[Logits], *, threshold: float | None
 ) -> tuple[ParityRow, ...]:
-    """Compare the logits (N, C) of every exit."""
+    """Compare the logits (N, C) of every exit.
+
+    Args:
+        artifact: What gave ``actual``.
+        expected: The network's logits, exit by exit.
+        actual: The artifact's.
+        threshold: The confidence at which to stop; None for never.
+    """
     return tuple(
         ParityRow(
-            target=target,
-            precision=precision,
+            target=artifact.target,
+            precision=artifact.precision,
             exit_index=exit_index,
-            num_images=len(reference),
             max_abs_error=float(np.abs(logits - reference).max()),
             mean_abs_error=float(np.abs(logits - reference).mean()),
+            logit_std=float(reference.std()),
             top1_agreement=float((logits.argmax(1) == reference.argmax(1)).mean()),
-            tolerance=TOLERANCES[precision],
+            exit_agreement=(
+                None
+                if threshold is None
+                else _exit_agreement(
+                    expected[: exit_index + 1], actual[: exit_index + 1], threshold
+                )
+            ),
         )
         for exit_index, (reference, logits) in enumerate(zip(expected, actual, strict=True))
     )
 
 
-def check(rows: tuple[ParityRow, ...]) -> None:
+def _exit_agreement(expected: list[Logits], actual: list[Logits], threshold: float) -> float:
+    policy = ConfidencePolicy((threshold,))
+    taken = [exits_taken(policy, np.stack(logits)) for logits in (expected, actual)]
+    return float((taken[0] == taken[1]).mean())
+
+
+def problems(row: ParityRow, gate: Gate, *, is_trained: bool) -> Iterator[str]:
+    """Say in which ways a row fails a gate; a NaN fails.
+
+    Args:
+        row: The row.
+        gate: What it is held to.
+        is_trained: The weights are trained, so that shares of agreement mean something.
+    """
+    mean_error = row.mean_abs_error / row.logit_std if row.logit_std else row.mean_abs_error
+    if gate.max_abs_error is not None and not row.max_abs_error <= gate.max_abs_error:
+        yield f"by {row.max_abs_error:.2g}, more than {gate.max_abs_error:g}"
+    if gate.max_mean_error is not None and not mean_error <= gate.max_mean_error:
+        yield f"by {mean_error:.2g} of the logits' spread, more than {gate.max_mean_error:g}"
+    if not is_trained:
+        return
+    agreements = (
+        (row.top1_agreement, gate.min_top1_agreement, "class"),
+        (row.exit_agreement, gate.min_exit_agreement, "decision where to stop"),
+    )
+    for share, least, what in agreements:
+        if share is not None and least is not None and share < least:
+            yield f"in the {what} of {1 - share:.1%} of images, more than {1 - least:.1%}"
+
+
+def check(rows: tuple[ParityRow, ...], gate: Gate, *, is_trained: bool) -> None:
     """Refuse an artifact that does not compute the same.
 
+    Args:
+        rows: One per exit.
+        gate: What they are held to.
+        is_trained: The weights are trained.
+
     Raises:
-        ParityError: An exit is off; the worst is named.
+        ParityError: An exit is off; the first is named.
     """
-    broken = [row for row in rows if not row.holds]
-    if broken:
-        worst = max(broken, key=lambda row: np.nan_to_num(row.max_abs_error, nan=np.inf))
-        raise ParityError(
-            f"{worst.target} differs from the network at exit {worst.exit_index} by "
-            f"{worst.max_abs_error:.2g}, more than {worst.tolerance:g}; nothing was written"
-        )
+    for row in rows:
+        for problem in problems(row, gate, is_trained=is_trained):
+            raise ParityError(
+                f"{row.target} {row.precision} differs from the network at exit {row.exit_index} "
+                f"{problem}"
+            )
 
 
 def chain_logits(runtime: Runtime, images: NDArray[np.uint8], *, num_exits: int) -> list[Logits]:
     """Run images (N, H, W, 3) through all segments; return the logits (N, C) of every exit."""
-    step = runtime.batch_size or len(images)
-    batches = [images[start : start + step] for start in range(0, len(images), step)]
+    batches = [images[start : start + _BATCH_SIZE] for start in range(0, len(images), _BATCH_SIZE)]
     per_batch = [_run_chain(runtime, batch, num_exits) for batch in batches]
     return [np.concatenate(logits) for logits in zip(*per_batch, strict=True)]
 
@@ -106,10 +174,3 @@ def _run_chain(runtime: Runtime, images: NDArray[np.uint8], num_exits: int) -> l
         carried = tuple(rest)
         logits.append(exit_logits)
     return logits
-
-
-def sample_images(submodel: Submodel) -> NDArray[np.uint8]:
-    """Return random 8-bit images of the model's size, (N, H, W, 3), always the same ones."""
-    edge = submodel.architecture.image_size
-    generator = np.random.default_rng(0)
-    return generator.integers(0, 256, (NUM_IMAGES, edge, edge, 3), dtype=np.uint8)

@@ -9,7 +9,8 @@ from reefl_edge.cli import options, render
 
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
-    from reefl_edge.manifest import Bundle, Target
+    from reefl_edge.manifest import Bundle
+    from reefl_export.recipe import ExportRecipe
 
 
 def export(
@@ -18,6 +19,19 @@ def export(
     formats: Annotated[
         str, typer.Option("--format", help="Artifacts to make, separated by commas.")
     ] = "executorch,onnx,coreml",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            help="Of each format, separated by commas, the preferred one first: fp32; fp16 (onnx, "
+            "coreml); int8-dynamic, int8-static (onnx, executorch); int8-weights, palette4 "
+            "(coreml).",
+        ),
+    ] = "fp32",
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option("--recipe", help="A recipe's TOML file or name, instead of --format."),
+    ] = None,
     max_exit: options.MaxExit = None,
     report: Annotated[
         Path | None,
@@ -49,7 +63,7 @@ def export(
 
     if max_exit is not None and report is not None:
         raise typer.BadParameter("give --max-exit or --report, not both", param_hint="'--report'")
-    targets = parse_formats(formats)
+    recipes = parse_recipes(recipe) if recipe else recipes_for(formats, precision)
     check_threshold(threshold)
     facts = options.model_facts(
         num_classes=num_classes,
@@ -68,16 +82,27 @@ def export(
         threshold=source.threshold if threshold is None else threshold,
     )
     with render.progress_bar("export") as bar:
-        bundle = export_checkpoint(source.checkpoint, output, targets, origin, on_stage=bar.say)
+        bundle = export_checkpoint(source.checkpoint, output, recipes, origin, on_stage=bar.say)
     _show(bundle, source, json=json)
 
 
-def parse_formats(text: str) -> "list[Target]":
-    """Return the targets of a comma-separated list, in its order."""
-    from reefl_edge.manifest import parse_target
+def parse_recipes(texts: list[str]) -> "list[ExportRecipe]":
+    """Return the recipes of ``--recipe``."""
+    from reefl_export.recipe import read_recipe
+
+    with options.usage_errors("--recipe"):
+        return [read_recipe(text) for text in texts]
+
+
+def recipes_for(formats: str, precisions: str) -> "list[ExportRecipe]":
+    """Return the stock recipes of formats in precisions, lists separated by commas."""
+    from reefl_edge.manifest import parse_precision, parse_target
+    from reefl_export.recipe import stock
 
     with options.usage_errors("--format"):
-        return [parse_target(name.strip()) for name in text.split(",")]
+        targets = [parse_target(name.strip()) for name in formats.split(",")]
+    with options.usage_errors("--precision"):
+        return stock(targets, [parse_precision(name.strip()) for name in precisions.split(",")])
 
 
 def check_threshold(threshold: float | None) -> None:

@@ -96,7 +96,8 @@ def _from_bundle(path: Path, facts: ModelFacts) -> Model:
     from reefl_edge.weights import WEIGHTS_NAME
 
     bundle = Bundle.open(path)
-    reading = read_model_file(artifact_path(bundle.verified_paths("onnx"), WEIGHTS_NAME), facts)
+    paths = bundle.verified_paths(bundle.artifact("onnx", "fp32"))
+    reading = read_model_file(artifact_path(paths, WEIGHTS_NAME), facts)
     return Model(
         name=bundle.manifest.name,
         arguments=_arguments(str(path), facts),

@@ -122,8 +122,9 @@ def _inference_source(
 
 def _export(model: Model, target: Target, folder: Path, on_stage: OnStage) -> Path:
     from reefl_export.bundle import Origin, export_checkpoint
+    from reefl_export.recipe import stock
 
     origin = Origin(name=model.name, has_random_weights=model.is_untrained)
     return export_checkpoint(
-        model.checkpoint, folder, (target,), origin, on_stage=on_stage
+        model.checkpoint, folder, stock([target]), origin, on_stage=on_stage
     ).directory

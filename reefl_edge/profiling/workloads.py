@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.data.images import resize
-from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.errors import MissingToolchainError
 from reefl_edge.manifest import Bundle
 from reefl_edge.profiling.job import BundleFolder, CheckpointFile, Job, RandomWeights
 from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors, open_runtime
@@ -74,15 +74,9 @@ def _inference(job: Job) -> Load:
 def _open(job: Job) -> Runtime:
     if isinstance(job.source, BundleFolder):
         bundle = Bundle.open(job.source.bundle)
-        runtime = open_runtime(
+        return open_runtime(
             job.runtime, bundle, threads=job.threads, max_exit=job.submodel.max_exit
         )
-        if runtime.batch_size not in (None, job.batch_size):
-            raise InputError(
-                f"{job.source.bundle} takes batches of {runtime.batch_size} on {job.runtime}, "
-                f"latency is measured on {job.batch_size}; export it again"
-            )
-        return runtime
     from reefl_edge.runtimes.eager import EagerRuntime
 
     return EagerRuntime(_network(job), threads=job.threads)

@@ -5,12 +5,14 @@ follow ``Segment.inputs`` and ``Segment.outputs``; the logits always come last.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol, assert_never, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.manifest import Bundle
+from reefl_edge.manifest import Bundle, Precision
 from reefl_edge.names import closest
 
 RuntimeName = Literal["onnx", "executorch", "eager"]
@@ -22,18 +24,13 @@ Tensors = tuple[NDArray[Any], ...]
 class Runtime(Protocol):
     """Runs the segments of one sub-model."""
 
-    @property
-    def batch_size(self) -> int | None:
-        """The one batch size it takes; None for any."""
-        ...
-
     def run(self, exit_index: int, inputs: Tensors) -> Tensors:
         """Run the segment that ends at an exit.
 
         Args:
             exit_index: The exit to reach.
-            inputs: ``Segment.inputs``: uint8 images (B, H, W, 3) for the first segment, what the
-                previous segment gave (without its logits) for the others.
+            inputs: ``Segment.inputs``, a batch of any size: uint8 images (B, H, W, 3) for the first
+                segment, what the previous one gave (without its logits) for the others.
 
         Returns:
             ``Segment.outputs``; the logits (B, C) come last.
@@ -42,20 +39,27 @@ class Runtime(Protocol):
 
 
 def open_runtime(
-    name: RuntimeName, bundle: Bundle, *, threads: int | None = None, max_exit: int | None = None
+    name: RuntimeName,
+    bundle: Bundle,
+    *,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    max_exit: int | None = None,
 ) -> Runtime:
     """Load the segments of a bundle.
 
     Args:
         name: Which runtime.
         bundle: The bundle; it must hold the runtime's artifact.
+        precision: Of the artifact; None for the first that the runtime can run.
         threads: Threads to compute with; None for one per core this process may use.
         max_exit: The deepest exit to load; None for all.
 
     Raises:
         InputError: The bundle lacks the artifact, or a file of it is missing or changed.
         MissingToolchainError: The runtime is not installed.
-        ValueError: ``threads`` or ``max_exit`` is out of range.
+        ValueError: ``threads`` or ``max_exit`` is out of range, or ``precision`` is one in which
+            the runtime does not compute.
     """
     threads = default_threads() if threads is None else threads
     if threads < 1:
@@ -66,12 +70,16 @@ def open_runtime(
         case "onnx":
             from reefl_edge.runtimes.onnx import OnnxRuntime
 
-            return OnnxRuntime.open(bundle, depth.segments(), threads=threads)
+            artifact = bundle.artifact("onnx", precision)
+            return OnnxRuntime.open(bundle, artifact, depth.segments(), threads=threads)
         case "executorch":
             from reefl_edge.runtimes.executorch import ExecuTorchRuntime
 
-            return ExecuTorchRuntime.open(bundle, depth.segments(), threads=threads)
+            artifact = bundle.artifact("executorch", precision)
+            return ExecuTorchRuntime.open(bundle, artifact, depth.segments(), threads=threads)
         case "eager":
+            if precision not in (None, "fp32"):
+                raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
             from reefl_edge.runtimes.eager import EagerRuntime
 
             return EagerRuntime.open(bundle, depth, threads=threads)
@@ -101,3 +109,22 @@ def default_threads() -> int:
 def artifact_path(paths: dict[str, Path], name: str) -> Path:
     """Return the one file of an artifact whose path in the bundle ends in ``name``."""
     return next(path for relative, path in paths.items() if Path(relative).name == name)
+
+
+def in_batches(
+    run: Callable[[int, Tensors], Tensors], batch_sizes: tuple[int, ...], inputs: Tensors
+) -> Tensors:
+    """Run a batch of any size in parts of the sizes that can be run.
+
+    Args:
+        run: Runs one part, given its size, which is one of ``batch_sizes``.
+        batch_sizes: The sizes, 1 among them.
+        inputs: The whole batch.
+    """
+    parts: list[Tensors] = []
+    start, total = 0, len(inputs[0])
+    while start < total:
+        size = max(size for size in batch_sizes if size <= total - start)
+        parts.append(run(size, tuple(array[start : start + size] for array in inputs)))
+        start += size
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))

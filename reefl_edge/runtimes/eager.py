@@ -18,8 +18,6 @@ from reefl_edge.weights import WEIGHTS_NAME, read_checkpoint
 class EagerRuntime:
     """Segments of a network in memory."""
 
-    batch_size: int | None = None
-
     def __init__(self, network: ReeFL, *, threads: int) -> None:
         torch.set_num_threads(threads)
         self._network = network.eval()
@@ -27,12 +25,12 @@ class EagerRuntime:
 
     @classmethod
     def open(cls, bundle: Bundle, submodel: Submodel, *, threads: int) -> Self:
-        """Build the network of a bundle from the checkpoint in its ONNX artifact.
+        """Build the network of a bundle from the checkpoint in its float32 ONNX artifact.
 
         Raises:
-            InputError: The bundle has no ONNX artifact, or its weights are damaged.
+            InputError: The bundle has no such artifact, or its weights are damaged.
         """
-        path = artifact_path(bundle.verified_paths("onnx"), WEIGHTS_NAME)
+        path = artifact_path(bundle.verified_paths(bundle.artifact("onnx", "fp32")), WEIGHTS_NAME)
         checkpoint = read_checkpoint(path).cut(submodel.max_exit)
         return cls(network_from(checkpoint.submodel, checkpoint.arrays), threads=threads)
 

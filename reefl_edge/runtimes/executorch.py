@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from reefl_edge.errors import InputError, MissingToolchainError
-from reefl_edge.manifest import Bundle
-from reefl_edge.runtimes.base import Tensors, artifact_path
+from reefl_edge.manifest import Artifact, Bundle
+from reefl_edge.runtimes.base import Tensors, artifact_path, in_batches
 from reefl_edge.submodel import Segment
 
 PROGRAM_NAME = "model.pte"
@@ -24,20 +24,21 @@ PROGRAM_NAME = "model.pte"
 class ExecuTorchRuntime:
     """Segments as the methods of one ExecuTorch program."""
 
-    def __init__(self, program: Any, methods: list[Any], *, batch_size: int | None) -> None:
+    def __init__(self, program: Any, methods: list[dict[int, Any]]) -> None:
         self._program = program  # the methods read its memory
         self._methods = methods
-        self.batch_size = batch_size
 
     @classmethod
-    def open(cls, bundle: Bundle, segments: tuple[Segment, ...], *, threads: int) -> Self:
-        """Load the ExecuTorch methods of a bundle.
+    def open(
+        cls, bundle: Bundle, artifact: Artifact, segments: tuple[Segment, ...], *, threads: int
+    ) -> Self:
+        """Load the methods of an ExecuTorch artifact of a bundle.
 
         Raises:
-            InputError: The bundle has no ExecuTorch artifact, or ExecuTorch refuses it.
+            InputError: A file is missing or changed, or ExecuTorch refuses it.
             MissingToolchainError: ExecuTorch is not installed.
         """
-        path = artifact_path(bundle.verified_paths("executorch"), PROGRAM_NAME)
+        path = artifact_path(bundle.verified_paths(artifact), PROGRAM_NAME)
         with _quiet():
             try:
                 from executorch.extension.pybindings import portable_lib
@@ -49,16 +50,34 @@ class ExecuTorchRuntime:
             portable_lib._unsafe_reset_threadpool(threads)
             try:
                 program = Engine.get().load_program(path)
-                methods = [program.load_method(segment.name) for segment in segments]
+                methods = [
+                    {
+                        size: program.load_method(method_name(segment, size))
+                        for size in artifact.batch_sizes
+                    }
+                    for segment in segments
+                ]
             except RuntimeError as error:
                 raise InputError(f"ExecuTorch cannot load {path}: {error}") from error
-        return cls(program, methods, batch_size=bundle.artifact("executorch").batch_size)
+        return cls(program, methods)
 
     def run(self, exit_index: int, inputs: Tensors) -> Tensors:
         """Run one segment; see ``Runtime.run``."""
-        tensors = [torch.from_numpy(np.require(array, requirements=("C", "W"))) for array in inputs]
-        # The outputs lie in the method's memory, which its next call overwrites.
-        return tuple(out.numpy().copy() for out in self._methods[exit_index].execute(tensors))
+        methods = self._methods[exit_index]
+
+        def run_part(size: int, part: Tensors) -> Tensors:
+            tensors = [
+                torch.from_numpy(np.require(array, requirements=("C", "W"))) for array in part
+            ]
+            # The outputs lie in the method's memory, which its next call overwrites.
+            return tuple(out.numpy().copy() for out in methods[size].execute(tensors))
+
+        return in_batches(run_part, tuple(methods), inputs)
+
+
+def method_name(segment: Segment, batch_size: int) -> str:
+    """Return the name of the method that runs a segment on batches of a size."""
+    return segment.name if batch_size == 1 else f"{segment.name}_batch_{batch_size}"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import Bundle
+from reefl_edge.manifest import Artifact, Bundle
 from reefl_edge.runtimes.base import Tensors, artifact_path
 from reefl_edge.submodel import Segment
 
@@ -29,21 +29,21 @@ _pool_threads: int | None = None
 class OnnxRuntime:
     """Segments as onnxruntime sessions on one shared thread pool."""
 
-    batch_size: int | None = None
-
     def __init__(self, sessions: list[onnxruntime.InferenceSession]) -> None:
         self._sessions = sessions
         self._input_names = [[put.name for put in session.get_inputs()] for session in sessions]
 
     @classmethod
-    def open(cls, bundle: Bundle, segments: tuple[Segment, ...], *, threads: int) -> Self:
-        """Load the ONNX segments of a bundle.
+    def open(
+        cls, bundle: Bundle, artifact: Artifact, segments: tuple[Segment, ...], *, threads: int
+    ) -> Self:
+        """Load the segments of an ONNX artifact of a bundle.
 
         Raises:
-            InputError: The bundle has no ONNX artifact, or onnxruntime refuses it.
+            InputError: A file is missing or changed, or onnxruntime refuses it.
             ValueError: This process has a pool of another number of threads.
         """
-        paths = bundle.verified_paths("onnx")
+        paths = bundle.verified_paths(artifact)
         _share_pool(threads)
         return cls([_session(artifact_path(paths, f"{segment.name}.onnx")) for segment in segments])
 

@@ -15,6 +15,7 @@ from reefl_edge.cli import app
 from reefl_edge.models.checkpoint import arrays_of, random_network
 from reefl_edge.weights import Checkpoint, write_checkpoint
 from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.recipe import stock
 from tests.fakes import random_images, tiny_submodel
 
 
@@ -65,7 +66,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken.png").write_bytes(b"no image")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REEFL_EDGE_HOME", str(folder / "cache"))
-        export_checkpoint(checkpoint, folder / "bundle", ("onnx",), Origin(name="model"))
+        export_checkpoint(checkpoint, folder / "bundle", stock(["onnx"]), Origin(name="model"))
     return folder
 
 

@@ -8,6 +8,7 @@ from reefl_edge.manifest import Bundle
 from reefl_edge.models.checkpoint import arrays_of, random_network
 from reefl_edge.weights import Checkpoint
 from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.recipe import stock
 from tests.fakes import tiny_submodel
 
 
@@ -39,6 +40,4 @@ def bundle(
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REEFL_EDGE_HOME", str(cache_home))
-        return export_checkpoint(
-            checkpoint, folder, ("executorch", "onnx", "coreml"), Origin(name="tiny", threshold=0.8)
-        )
+        return export_checkpoint(checkpoint, folder, stock(), Origin(name="tiny", threshold=0.8))

@@ -14,12 +14,14 @@ import pytest
 from reefl_edge import schema
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.errors import InputError, ParityError
-from reefl_edge.manifest import Bundle, Target
+from reefl_edge.manifest import Artifact, Bundle, Target
 from reefl_edge.models.checkpoint import network_from
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.weights import Checkpoint, read_checkpoint
 from reefl_export import export_bundle, parity
 from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.gate import Gate
+from reefl_export.recipe import recipe_for, stock
 from tests.fakes import random_images
 
 RUNTIMES: tuple[RuntimeName, ...] = ("onnx", "executorch", "eager")
@@ -108,31 +110,40 @@ def test_parity_rows_stand_for_every_exit_of_what_runs_here(bundle: Bundle) -> N
     assert all(row["max_abs_error"] <= 1e-4 and row["top1_agreement"] == 1 for row in rows)
 
 
+def rows_of(
+    expected: list[parity.Logits], actual: list[parity.Logits], threshold: float | None = None
+) -> tuple[parity.ParityRow, ...]:
+    artifact = Artifact(
+        target="onnx", delegate=None, precision="fp32", batch_sizes=(), toolchain={}, files=()
+    )
+    return parity.compare(artifact, expected, actual, threshold=threshold)
+
+
 def test_parity_refuses_logits_that_are_off_or_not_a_number() -> None:
     reference = np.zeros((4, 3), np.float32)
     off, nan = reference.copy(), reference.copy()
     off[2, 1] = 2e-4
     nan[0, 0] = np.nan
 
-    parity.check(parity.compare("onnx", "fp32", [reference], [reference + 9e-5]))
+    gate = Gate(max_abs_error=1e-4)
+    parity.check(rows_of([reference], [reference + 9e-5]), gate, is_trained=True)
     for wrong in (off, nan):
-        rows = parity.compare("onnx", "fp32", [reference, reference], [reference, wrong])
-        with pytest.raises(ParityError, match=r"onnx differs from the network at exit 1"):
-            parity.check(rows)
+        rows = rows_of([reference, reference], [reference, wrong])
+        with pytest.raises(ParityError, match=r"onnx fp32 differs from the network at exit 1"):
+            parity.check(rows, gate, is_trained=True)
 
 
 def test_a_bundle_that_fails_parity_is_not_written(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "empty-cache"))
-    monkeypatch.setitem(parity.TOLERANCES, "fp32", -1.0)  # nothing can meet it
+    unmeetable = replace(recipe_for("onnx"), gate=Gate(max_abs_error=-1.0))
 
     with pytest.raises(ParityError):
-        export_checkpoint(checkpoint, tmp_path / "bundle", ("onnx",), Origin(name="tiny"))
+        export_checkpoint(checkpoint, tmp_path / "bundle", [unmeetable], Origin(name="tiny"))
 
     assert not (tmp_path / "bundle").exists()
     assert not list(tmp_path.glob(".*"))
-    assert not list((tmp_path / "empty-cache").rglob("entry.json"))
 
 
 def test_an_unchanged_export_comes_from_the_cache_without_torch(
@@ -143,8 +154,9 @@ def test_an_unchanged_export_comes_from_the_cache_without_torch(
         "import sys; from pathlib import Path\n"
         "from reefl_edge.weights import read_checkpoint\n"
         "from reefl_export.bundle import Origin, export_checkpoint\n"
+        "from reefl_export.recipe import stock\n"
         f"export_checkpoint(read_checkpoint(Path({str(weights)!r})), Path({str(tmp_path / 'b')!r}),"
-        " ('executorch', 'onnx', 'coreml'), Origin(name='again'))\n"
+        " stock(), Origin(name='again'))\n"
         "assert 'torch' not in sys.modules\n"
     )
     environment = {"REEFL_EDGE_HOME": str(cache_home), "PATH": ""}
@@ -163,7 +175,7 @@ def test_other_weights_are_exported_anew(
     changed = {**checkpoint.arrays, bias: checkpoint.arrays[bias] + 1}
     other = replace(checkpoint, arrays=changed)
 
-    exported = export_checkpoint(other, tmp_path / "other", ("onnx",), Origin(name="tiny"))
+    exported = export_checkpoint(other, tmp_path / "other", stock(["onnx"]), Origin(name="tiny"))
 
     images = random_images(2)
     before, after = (AdaptiveSession.open(b).predict(images) for b in (bundle, exported))
@@ -243,9 +255,9 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
 
 def test_a_format_the_bundle_lacks_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
     formats: tuple[Target, ...] = ("onnx",)
-    exported = export_checkpoint(checkpoint, tmp_path / "b", formats, Origin(name="tiny"))
+    exported = export_checkpoint(checkpoint, tmp_path / "b", stock(formats), Origin(name="tiny"))
 
-    with pytest.raises(InputError, match="has no executorch artifact, only onnx"):
+    with pytest.raises(InputError, match="has no executorch artifact, only onnx-fp32"):
         AdaptiveSession.open(exported, runtime="executorch")
 
 
@@ -255,6 +267,6 @@ def test_a_folder_that_is_something_else_is_not_overwritten(
     (tmp_path / "thesis.txt").write_text("mine")
 
     with pytest.raises(InputError, match=r"exists and has no manifest\.json"):
-        export_checkpoint(checkpoint, tmp_path, ("onnx",), Origin(name="tiny"))
+        export_checkpoint(checkpoint, tmp_path, stock(["onnx"]), Origin(name="tiny"))
 
     assert (tmp_path / "thesis.txt").read_text() == "mine"

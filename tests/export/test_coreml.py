@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from reefl_edge import schema
 from reefl_edge.architectures import ARCHITECTURES
 from reefl_edge.errors import MissingToolchainError, ParityError
 from reefl_edge.models import build
 from reefl_edge.submodel import ExitSchedule, Submodel
-from reefl_export.coreml import PACKAGE_NAME, SUBMODEL_KEY, check_structure, export_coreml
+from reefl_export.coreml import PACKAGE_NAME, check_structure, export_coreml, write_package
 from reefl_export.segments import trace_segments
+from tests.export.jobs import FACTS, job_for
 
 pytestmark = pytest.mark.skipif(
     find_spec("coremltools") is None, reason="coremltools makes the package"
@@ -61,7 +61,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
     programs = trace_segments(network, batch_size=1, forms={})
     before = _graphs(programs)
     announced: list[str] = []
-    export_coreml(programs, SUBMODEL, folder, announced.append)
+    write_package(job_for(network, folder, announced.append), programs)
     return Export(folder / PACKAGE_NAME, before, _graphs(programs), announced)
 
 
@@ -134,14 +134,15 @@ def test_weights_are_stored_once_in_float32(export: Export) -> None:
 def test_the_package_says_what_it_is_and_names_no_author(export: Export) -> None:
     metadata = _spec(export.path).description.metadata
 
-    submodel = schema.from_json(Submodel, metadata.userDefined[SUBMODEL_KEY], source="metadata")
-    assert submodel == SUBMODEL
+    assert metadata.userDefined["reefl_edge"] == FACTS
     assert metadata.shortDescription == "ReeFL, 3 exits over 3 blocks: a function per segment"
     assert not metadata.author
 
 
 def test_segments_are_announced_in_order(export: Export) -> None:
-    assert export.announced == ["segment_0", "segment_1", "segment_2"]
+    assert export.announced == [
+        f"Core ML fp32: convert segment_{exit_index}" for exit_index in range(3)
+    ]
 
 
 def test_the_traced_programs_stay_as_they_are(export: Export) -> None:
@@ -222,7 +223,7 @@ def test_an_operator_that_core_ml_lacks_is_named(
     program = torch.export.export(_Unconvertible(), (images,))
 
     with pytest.raises(MissingToolchainError, match=r"cannot convert segment_0: .*bessel_j0"):
-        export_coreml({"segment_0": program}, SUBMODEL, tmp_path, lambda _: None)
+        write_package(job_for(build(SUBMODEL), tmp_path), {"segment_0": program})
 
     assert not any(tmp_path.iterdir())
     assert capfd.readouterr() == ("", "")
@@ -234,8 +235,7 @@ def test_conversion_prints_nothing_and_leaves_logging_as_it_was(
     submodel = SUBMODEL.cut(0)
     level = logging.getLogger("coremltools").level
 
-    programs = trace_segments(build(submodel).eval(), batch_size=1, forms={})
-    export_coreml(programs, submodel, tmp_path, lambda _: None)
+    export_coreml(job_for(build(submodel).eval(), tmp_path))
 
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("coremltools").level == level
@@ -247,7 +247,7 @@ def test_without_coremltools_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "coremltools", None)
 
     with pytest.raises(MissingToolchainError, match=r"install 'reefl-edge\[coreml\]'"):
-        export_coreml({}, SUBMODEL, tmp_path, lambda _: None)
+        export_coreml(job_for(build(SUBMODEL).eval(), tmp_path))
 
 
 def _graphs(programs: dict[str, ExportedProgram]) -> list[str]:

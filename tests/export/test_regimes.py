@@ -17,6 +17,7 @@ from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint, read_checkpoint, weights_sha256, write_checkpoint
 from reefl_export import parity
 from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.recipe import stock
 from tests.fakes import random_images, tiny_submodel
 
 
@@ -37,7 +38,9 @@ def test_what_folds_becomes_a_plain_bundle_that_computes_the_same(
 ) -> None:
     checkpoint = adapted_checkpoint(regime)
 
-    bundle = export_checkpoint(checkpoint, tmp_path / "bundle", ("onnx",), Origin(name="tiny"))
+    bundle = export_checkpoint(
+        checkpoint, tmp_path / "bundle", stock(["onnx"]), Origin(name="tiny")
+    )
 
     stored = read_checkpoint(bundle.directory / "onnx" / "weights.safetensors")
     assert stored.submodel == bundle.manifest.submodel == checkpoint.submodel.folded()
@@ -57,7 +60,7 @@ def test_bottleneck_adapters_are_exported_as_they_are(
 ) -> None:
     checkpoint = adapted_checkpoint(regime)
 
-    bundle = export_checkpoint(checkpoint, tmp_path / "bundle", formats, Origin(name="tiny"))
+    bundle = export_checkpoint(checkpoint, tmp_path / "bundle", stock(formats), Origin(name="tiny"))
 
     assert bundle.manifest.submodel == checkpoint.submodel
     if "onnx" in formats:
@@ -78,13 +81,14 @@ def test_folding_for_an_export_from_the_cache_needs_no_torch(
 ) -> None:
     checkpoint = adapted_checkpoint("lora")
     write_checkpoint(checkpoint, tmp_path / "lora.safetensors")
-    export_checkpoint(checkpoint, tmp_path / "first", ("onnx",), Origin(name="tiny"))
+    export_checkpoint(checkpoint, tmp_path / "first", stock(["onnx"]), Origin(name="tiny"))
     script = (
         "import sys; from pathlib import Path\n"
         "from reefl_edge.weights import read_checkpoint\n"
         "from reefl_export.bundle import Origin, export_checkpoint\n"
+        "from reefl_export.recipe import stock\n"
         "checkpoint = read_checkpoint(Path('lora.safetensors'))\n"
-        "export_checkpoint(checkpoint, Path('again'), ('onnx',), Origin(name='tiny'))\n"
+        "export_checkpoint(checkpoint, Path('again'), stock(['onnx']), Origin(name='tiny'))\n"
         "assert 'torch' not in sys.modules\n"
     )
     environment = {**os.environ, "REEFL_EDGE_HOME": str(cache_home)}

@@ -14,6 +14,7 @@ import pytest
 from reefl_edge.models.checkpoint import arrays_of, random_network
 from reefl_edge.weights import Checkpoint
 from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.recipe import stock
 from tests.fakes import random_images, tiny_submodel
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +84,7 @@ def test_the_bare_install_runs_an_onnx_bundle(
     monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "cache"))
     network = random_network(tiny_submodel(num_blocks=2), seed=0)
     checkpoint = Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
-    export_checkpoint(checkpoint, tmp_path / "bundle", ("onnx",), Origin(name="tiny"))
+    export_checkpoint(checkpoint, tmp_path / "bundle", stock(["onnx"]), Origin(name="tiny"))
     np.save(tmp_path / "images.npy", random_images(3))
 
     typed = run_bare(
@@ -100,7 +101,7 @@ def test_the_bare_install_measures_an_onnx_bundle_and_lists_devices(
     monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "cache"))
     network = random_network(tiny_submodel(num_blocks=2), seed=0)
     checkpoint = Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
-    export_checkpoint(checkpoint, tmp_path / "bundle", ("onnx",), Origin(name="tiny"))
+    export_checkpoint(checkpoint, tmp_path / "bundle", stock(["onnx"]), Origin(name="tiny"))
 
     profiled = run_bare(
         site, "profile", "--model", str(tmp_path / "bundle"), "--regime", "none",

@@ -35,7 +35,7 @@ def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         target="onnx",
         delegate=None,
         precision="fp32",
-        batch_size=None,
+        batch_sizes=(),
         toolchain={"onnx": onnx.__version__},
         files=tuple(BundleFile.of(folder, path) for path in paths),
     )

@@ -35,6 +35,7 @@ from reefl_edge.submodel import Submodel
 from reefl_edge.thresholds import choose_threshold, replay
 from reefl_edge.weights import Checkpoint, apply_update, write_update
 from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.recipe import stock
 
 NUM_CLIENTS = 8
 LABEL_SKEW_ALPHA = 0.5
@@ -258,7 +259,7 @@ def _export(checkpoint: Checkpoint, threshold: float, output: Path) -> Bundle:
         bundle = export_checkpoint(
             checkpoint,
             output / "bundle",
-            ("executorch", "onnx", "coreml"),
+            stock(),
             Origin(name="digits", threshold=threshold),
             on_stage=lambda text: bar.say(f"5/6 export · {text}"),
         )

@@ -1,0 +1,24 @@
+"""How far may an artifact's logits be from the network's?"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What every exit of an artifact is held to; None holds it to nothing.
+
+    Attributes:
+        max_abs_error: Largest absolute difference of a logit.
+        max_mean_error: Mean absolute difference of the logits, over their standard deviation.
+        min_top1_agreement: Share of images that get the same class. Not held against random
+            weights, whose classes nearly tie.
+        min_exit_agreement: Share of images that stop at the same exit; as above.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    max_abs_error: float | None = None
+    max_mean_error: float | None = None
+    min_top1_agreement: float | None = None
+    min_exit_agreement: float | None = None

@@ -1,0 +1,118 @@
+"""How is one artifact of a bundle made, or taken from the cache?"""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reefl_edge.errors import MissingToolchainError
+from reefl_edge.manifest import Artifact, BundleFile, Target
+from reefl_edge.weights import Checkpoint
+from reefl_export import cache
+from reefl_export.job import ExportJob, OnStage
+from reefl_export.recipe import TITLES, ExportRecipe
+from reefl_export.reference import network_of
+from reefl_export.sample import Sample
+
+if TYPE_CHECKING:
+    from reefl_edge.models.reefl import ReeFL
+
+
+class Maker:
+    """Makes the artifacts of one network, which is built only if one of them is not cached.
+
+    Args:
+        checkpoint: What the artifacts are made of, folded.
+        facts: What the manifest says of it, as JSON.
+        calibration: Typical images, for recipes that need them.
+        on_stage: Called with a description of each stage as it begins.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        facts: str,
+        calibration: Sample | None,
+        on_stage: OnStage,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._facts = facts
+        self._calibration = calibration
+        self._on_stage = on_stage
+
+    def key(self, recipe: ExportRecipe) -> str:
+        """Return the identity of the artifact of a recipe: a hash of everything it depends on."""
+        return cache.artifact_key(recipe, self._facts, self._calibration_for(recipe))
+
+    def artifact(self, recipe: ExportRecipe, folder: Path) -> Artifact:
+        """Put the artifact of a recipe into ``folder``, from the cache or made anew.
+
+        Raises:
+            MissingToolchainError: The format's packages are not installed.
+        """
+        key = self.key(recipe)
+        cached = cache.fetch_artifact(key, folder)
+        if cached is not None:
+            self._on_stage(f"{recipe.title}: unchanged, taken from the cache")
+            return cached
+        artifact = Artifact(
+            target=recipe.target,
+            delegate=recipe.delegate,
+            precision=recipe.precision,
+            batch_sizes=recipe.batch_sizes,
+            toolchain=recipe.toolchain(),
+            files=tuple(BundleFile.of(folder, path) for path in self._make(recipe, folder)),
+        )
+        cache.store_artifact(key, folder, artifact)
+        return artifact
+
+    def _make(self, recipe: ExportRecipe, folder: Path) -> list[Path]:
+        destination = folder / recipe.folder
+        destination.mkdir(exist_ok=True)
+        before = _files_in(destination)
+        network = self._network
+        calibration = self._calibration_for(recipe)
+        try:
+            _converter(recipe.target)(
+                ExportJob(
+                    recipe=recipe,
+                    network=network,
+                    checkpoint=self._checkpoint,
+                    facts=self._facts,
+                    calibration=None if calibration is None else calibration.images,
+                    folder=destination,
+                    on_stage=self._on_stage,
+                )
+            )
+        except ImportError as error:
+            raise MissingToolchainError.for_extra(
+                f"exporting to {TITLES[recipe.target]}", str(error.name), recipe.target
+            ) from error
+        return sorted(_files_in(destination) - before)
+
+    @cached_property
+    def _network(self) -> "ReeFL":
+        return network_of(self._checkpoint)
+
+    def _calibration_for(self, recipe: ExportRecipe) -> Sample | None:
+        return self._calibration if recipe.needs_calibration else None
+
+
+def _converter(target: Target) -> Callable[[ExportJob], None]:
+    match target:
+        case "executorch":
+            from reefl_export.executorch import export_executorch
+
+            return export_executorch
+        case "onnx":
+            from reefl_export.onnx import export_onnx
+
+            return export_onnx
+        case "coreml":
+            from reefl_export.coreml import export_coreml
+
+            return export_coreml
+
+
+def _files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,80 @@
+"""How are the artifacts of a bundle run beside the network they were made from?"""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, assert_never
+
+from reefl_edge.errors import MissingToolchainError
+from reefl_edge.manifest import Artifact, Bundle
+from reefl_edge.runtimes.base import Runtime, default_threads, open_runtime
+from reefl_edge.weights import Checkpoint
+from reefl_export import parity
+from reefl_export.sample import Sample
+
+if TYPE_CHECKING:
+    from reefl_edge.models.reefl import ReeFL
+
+
+class Reference:
+    """The network that artifacts are held to; its logits are computed once, when first asked for.
+
+    Args:
+        checkpoint: The network's arrays, as they were trained.
+        sample: What to compare on.
+        threshold: The confidence at which to stop; None for never.
+
+    Raises:
+        ValueError: The images do not fit the network.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, sample: Sample, threshold: float | None) -> None:
+        sample.fits(checkpoint.submodel)
+        self.sample = sample
+        self.threshold = threshold
+        self._checkpoint = checkpoint
+
+    def rows(self, bundle: Bundle, artifact: Artifact) -> tuple[parity.ParityRow, ...]:
+        """Compare an artifact of a bundle with the network; none for what cannot run here.
+
+        Raises:
+            InputError: A file of the artifact is missing or changed.
+            MissingToolchainError: Its runtime is not installed.
+        """
+        runtime = _runtime(bundle, artifact)
+        if runtime is None:
+            return ()
+        num_exits = bundle.manifest.submodel.num_exits
+        actual = parity.chain_logits(runtime, self.sample.images, num_exits=num_exits)
+        expected = self._logits[:num_exits]
+        return parity.compare(artifact, expected, actual, threshold=self.threshold)
+
+    @cached_property
+    def _logits(self) -> list[parity.Logits]:
+        network = network_of(self._checkpoint)
+        from reefl_edge.runtimes.eager import EagerRuntime
+
+        eager = EagerRuntime(network, threads=default_threads())
+        num_exits = self._checkpoint.submodel.num_exits
+        return parity.chain_logits(eager, self.sample.images, num_exits=num_exits)
+
+
+def network_of(checkpoint: Checkpoint) -> "ReeFL":
+    """Return the network of a checkpoint.
+
+    Raises:
+        MissingToolchainError: PyTorch is not installed.
+    """
+    try:
+        from reefl_edge.models.checkpoint import network_from
+    except ImportError as error:
+        raise MissingToolchainError.for_extra("exporting", "torch", "train") from error
+    return network_from(checkpoint.submodel, checkpoint.arrays)
+
+
+def _runtime(bundle: Bundle, artifact: Artifact) -> Runtime | None:
+    match artifact.target:
+        case "executorch" | "onnx":
+            return open_runtime(artifact.target, bundle, precision=artifact.precision)
+        case "coreml":
+            return None  # Core ML itself runs on a Mac only
+        case _:
+            assert_never(artifact.target)
