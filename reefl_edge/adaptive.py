@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.manifest import Bundle
+from reefl_edge.manifest import Bundle, Precision
 from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors, open_runtime
 from reefl_edge.submodel import Submodel
 
@@ -108,6 +108,7 @@ class AdaptiveSession:
         bundle: Bundle | str | Path,
         *,
         runtime: RuntimeName = "onnx",
+        precision: Precision | None = None,
         policy: ConfidencePolicy | None = None,
         threads: int | None = None,
     ) -> Self:
@@ -116,8 +117,9 @@ class AdaptiveSession:
         Args:
             bundle: The bundle or its folder.
             runtime: What runs the segments.
+            precision: Of the artifact; None for the first that the runtime can run.
             policy: When to stop; None for the bundle's own threshold, or never early without one.
-            threads: Threads to compute with; None for one per core this process may use.
+            threads: Threads to compute with; None as for ``open_runtime``.
 
         Raises:
             InputError: The folder is no bundle, or lacks what the runtime needs.
@@ -128,7 +130,8 @@ class AdaptiveSession:
             bundle = Bundle.open(Path(bundle))
         policy = policy or ConfidencePolicy((bundle.manifest.threshold or 1.0,))
         policy.check(bundle.manifest.submodel.num_exits)
-        return cls(open_runtime(runtime, bundle, threads=threads), bundle.manifest.submodel, policy)
+        opened = open_runtime(runtime, bundle, precision=precision, threads=threads)
+        return cls(opened, bundle.manifest.submodel, policy)
 
     def with_policy(self, policy: ConfidencePolicy) -> "AdaptiveSession":
         """Return a session that shares this one's runtime and stops by another policy."""

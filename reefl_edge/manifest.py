@@ -22,7 +22,7 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MANIFEST_NAME = "manifest.json"
 PARITY_NAME = "parity.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,11 @@ class Artifact:
     files: tuple[BundleFile, ...]
 
     @property
+    def name(self) -> str:
+        """How reports call it: ``FORMAT-PRECISION``."""
+        return f"{self.target}-{self.precision}"
+
+    @property
     def size_bytes(self) -> int:
         """Size of all its files."""
         return sum(file.size_bytes for file in self.files)
@@ -77,6 +82,19 @@ class SegmentSignature:
     exit_index: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What the profile of a device suggests for running a bundle there.
+
+    Attributes:
+        device: The profile's name.
+        threads: Threads to compute with.
+    """
+
+    device: str
+    threads: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +112,7 @@ class Manifest:
         threshold: Confidence at which to stop when the user gives none; None for never early.
         segments: Names, shapes and dtypes of the chain.
         artifacts: One entry per target and precision, the preferred one of a target first.
+        deployment: What it was exported for; None for no device in particular.
         schema_version: Of this document.
     """
 
@@ -106,6 +125,7 @@ class Manifest:
     threshold: float | None
     segments: tuple[SegmentSignature, ...]
     artifacts: tuple[Artifact, ...]
+    deployment: Deployment | None = None
     schema_version: int = field(default=SCHEMA_VERSION)
 
     def __post_init__(self) -> None:
@@ -141,7 +161,7 @@ class Bundle:
         """Open a bundle; its artifacts are verified when they are asked for.
 
         Raises:
-            InputError: The folder is no bundle, or its manifest is damaged or from a newer version.
+            InputError: The folder is no bundle, or its manifest is damaged or of another version.
         """
         path = directory / MANIFEST_NAME
         if not path.is_file():
@@ -151,6 +171,11 @@ class Bundle:
             raise InputError(
                 f"{path} has schema version {version}, newer than {SCHEMA_VERSION}, the newest "
                 "this reefl-edge reads; upgrade reefl-edge"
+            )
+        if version is not None and version < SCHEMA_VERSION:
+            raise InputError(
+                f"{path} has schema version {version}, older than {SCHEMA_VERSION}; "
+                "export the bundle again"
             )
         return cls(directory, schema.read_json(Manifest, path))
 
@@ -164,7 +189,7 @@ class Bundle:
             if artifact.target == target and precision in (None, artifact.precision):
                 return artifact
         wanted = target if precision is None else f"{target}-{precision}"
-        have = [f"{each.target}-{each.precision}" for each in self.manifest.artifacts]
+        have = [each.name for each in self.manifest.artifacts]
         raise InputError(
             f"{self.directory} has no {wanted} artifact, only {', '.join(have)}; "
             f"export it again with --format {target} --precision {precision or 'fp32'} too"
@@ -193,10 +218,10 @@ class Bundle:
 def facts_of(manifest: Manifest) -> dict[str, Any]:
     """Return what a manifest says of the model, for the metadata of each artifact.
 
-    Everything but what only the bundle knows: its name, its time and its artifacts.
+    Everything but what only the bundle knows: its name, time, artifacts and device.
     """
     facts = schema.to_dict(manifest)
-    for key in ("name", "created_at", "artifacts"):
+    for key in ("name", "created_at", "artifacts", "deployment"):
         del facts[key]
     return facts
 

@@ -19,6 +19,7 @@ from reefl_edge.manifest import (
     TARGETS,
     Artifact,
     Bundle,
+    Deployment,
     Manifest,
     Target,
     facts_of,
@@ -44,11 +45,13 @@ class Origin:
         name: A short name of the model.
         has_random_weights: The weights are random: good for measuring, not for answers.
         threshold: Confidence at which to stop when the user gives none; None for never early.
+        deployment: What it is exported for, if for a device in particular.
     """
 
     name: str
     has_random_weights: bool = False
     threshold: float | None = None
+    deployment: Deployment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +154,13 @@ def export_checkpoint(
             parity.check(compared, recipe.gate, is_trained=not origin.has_random_weights)
             artifacts.append(artifact)
             rows.extend(compared)
-        report = parity.report(rows, sample, origin.threshold)
+        report = parity.ParityReport(
+            images=sample.name,
+            num_images=len(sample.images),
+            threshold=origin.threshold,
+            gates={recipe.name: recipe.gate for recipe in recipes},
+            rows=tuple(rows),
+        )
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
         manifest = replace(manifest, artifacts=tuple(artifacts))
         write_text(folder / MANIFEST_NAME, schema.to_json(manifest, indent=2))
@@ -181,4 +190,5 @@ def _manifest(checkpoint: Checkpoint, origin: Origin) -> Manifest:
         threshold=origin.threshold,
         segments=signatures(checkpoint.submodel),
         artifacts=(),
+        deployment=origin.deployment,
     )

@@ -6,7 +6,7 @@ logits of every exit are compared, and where they would stop.
 Letters: N images, C classes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,6 @@ from reefl_edge.manifest import Artifact, Precision, Target
 from reefl_edge.runtimes.base import Runtime, Tensors
 from reefl_edge.thresholds import exits_taken
 from reefl_export.gate import Gate
-from reefl_export.sample import Sample
 
 # Images at once: what bounds the memory of a comparison on thousands.
 _BATCH_SIZE = 32
@@ -51,6 +50,16 @@ class ParityRow:
     top1_agreement: float
     exit_agreement: float | None
 
+    @property
+    def artifact(self) -> str:
+        """The artifact's name in reports: ``FORMAT-PRECISION``."""
+        return f"{self.target}-{self.precision}"
+
+    @property
+    def mean_error_share(self) -> float:
+        """Mean error over the standard deviation of the logits."""
+        return self.mean_abs_error / self.logit_std if self.logit_std else self.mean_abs_error
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityReport:
@@ -60,6 +69,7 @@ class ParityReport:
         images: What was compared on: the name of the data, or ``noise``.
         num_images: How many.
         threshold: The confidence at which ``exit_agreement`` stops; None for never.
+        gates: What the rows of an artifact are held to, by ``FORMAT-PRECISION``.
         rows: One per artifact and exit.
         schema_version: Of this document.
     """
@@ -67,15 +77,9 @@ class ParityReport:
     images: str
     num_images: int
     threshold: float | None
+    gates: dict[str, Gate]
     rows: tuple[ParityRow, ...]
     schema_version: int = 2
-
-
-def report(rows: Sequence[ParityRow], sample: Sample, threshold: float | None) -> ParityReport:
-    """Return the report of rows that were compared on a sample."""
-    return ParityReport(
-        images=sample.name, num_images=len(sample.images), threshold=threshold, rows=tuple(rows)
-    )
 
 
 def compare(
@@ -124,7 +128,7 @@ def problems(row: ParityRow, gate: Gate, *, is_trained: bool) -> Iterator[str]:
         gate: What it is held to.
         is_trained: The weights are trained, so that shares of agreement mean something.
     """
-    mean_error = row.mean_abs_error / row.logit_std if row.logit_std else row.mean_abs_error
+    mean_error = row.mean_error_share
     if gate.max_abs_error is not None and not row.max_abs_error <= gate.max_abs_error:
         yield f"by {row.max_abs_error:.2g}, more than {gate.max_abs_error:g}"
     if gate.max_mean_error is not None and not mean_error <= gate.max_mean_error:

@@ -68,6 +68,11 @@ class ExportRecipe:
             raise ValueError(f"keep_float says nothing of {self.precision}")
 
     @property
+    def name(self) -> str:
+        """How reports call the artifact: ``FORMAT-PRECISION``."""
+        return f"{self.target}-{self.precision}"
+
+    @property
     def title(self) -> str:
         """Format and precision, for messages."""
         return f"{TITLES[self.target]} {self.precision}"
@@ -76,7 +81,7 @@ class ExportRecipe:
     def folder(self) -> str:
         """Where in a bundle the artifact's files lie."""
         if self.precision != "fp32":
-            return f"{self.target}-{self.precision}"
+            return self.name
         return "." if self.target == "executorch" else self.target
 
     @property

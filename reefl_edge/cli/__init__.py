@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reefl_edge.cli import convert, demo, devices, doctor, export, finetune, infer, profile
+from reefl_edge.cli import (
+    convert,
+    demo,
+    devices,
+    doctor,
+    export,
+    finetune,
+    infer,
+    parity,
+    profile,
+)
 from reefl_edge.errors import InputError, ReeflEdgeError
 
 INTERRUPTED = 130
@@ -79,6 +89,7 @@ app.command("convert")(convert.convert)
 app.command("profile")(profile.profile)
 app.command("finetune")(finetune.finetune)
 app.command("export")(export.export)
+app.command("parity")(parity.parity)
 app.command("infer")(infer.infer)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)

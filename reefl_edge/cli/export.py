@@ -1,5 +1,6 @@
 """``reefl-edge export``: compile a model to a bundle."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,28 +11,54 @@ from reefl_edge.cli import options, render
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
     from reefl_edge.manifest import Bundle
-    from reefl_export.recipe import ExportRecipe
+    from reefl_export.sample import Sample
 
 
 def export(
     model: options.ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The bundle's folder.")],
     formats: Annotated[
-        str, typer.Option("--format", help="Artifacts to make, separated by commas.")
-    ] = "executorch,onnx,coreml",
+        str | None,
+        typer.Option(
+            "--format",
+            help="executorch, onnx and coreml, separated by commas.  [default: all three; with "
+            "--device: the one it runs best]",
+        ),
+    ] = None,
     precision: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--precision",
             help="Of each format, separated by commas, the preferred one first: fp32; fp16 (onnx, "
             "coreml); int8-dynamic, int8-static (onnx, executorch); int8-weights, palette4 "
-            "(coreml).",
+            "(coreml).  [default: fp32; with --device: what suits it]",
         ),
-    ] = "fp32",
+    ] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option("--recipe", help="A recipe's TOML file or name, instead of --format."),
+        typer.Option("--recipe", help="A recipe's TOML file or name, instead; may be repeated."),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="A device profile: choose what suits it."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Images to compare on: a folder, an .npy or .npz file, or a dataset. Real ones "
+            "tell how many decisions differ.  [default: noise]",
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration", help="Typical images for int8-static, other ones than --data."
+        ),
+    ] = None,
+    num_images: Annotated[
+        int, typer.Option("--num-images", min=1, help="How many images to take of each.")
+    ] = 128,
     max_exit: options.MaxExit = None,
     report: Annotated[
         Path | None,
@@ -53,17 +80,20 @@ def export(
 ) -> None:
     """Compile a model to ExecuTorch, ONNX and Core ML: one segment per exit, proven equal.
 
-    Example:  reefl-edge export model.safetensors -o bundle --format onnx,executorch --max-exit 2
+    Example:  reefl-edge export model.safetensors -o bundle --device pixel7 --data images/
     """
     from dataclasses import replace
 
     from reefl_edge.cli.models import read_model
+    from reefl_edge.cli.recipes import wanted_recipes
     from reefl_edge.weights import apply_update, read_update
-    from reefl_export.bundle import Origin, export_checkpoint
+    from reefl_export.bundle import Origin, Samples, export_checkpoint
 
     if max_exit is not None and report is not None:
         raise typer.BadParameter("give --max-exit or --report, not both", param_hint="'--report'")
-    recipes = parse_recipes(recipe) if recipe else recipes_for(formats, precision)
+    wanted = wanted_recipes(
+        formats=formats, precisions=precision, recipes=recipe or [], device=device
+    )
     check_threshold(threshold)
     facts = options.model_facts(
         num_classes=num_classes,
@@ -80,29 +110,33 @@ def export(
         name=source.name,
         has_random_weights=source.is_untrained,
         threshold=source.threshold if threshold is None else threshold,
+        deployment=wanted.deployment,
     )
-    with render.progress_bar("export") as bar:
-        bundle = export_checkpoint(source.checkpoint, output, recipes, origin, on_stage=bar.say)
-    _show(bundle, source, json=json)
+    samples = Samples(
+        calibration=read_sample(calibration, source, limit=num_images),
+        parity=read_sample(data, source, limit=num_images),
+    )
+    with options.usage_errors("--calibration"), render.progress_bar("export") as bar:
+        bundle = export_checkpoint(
+            source.checkpoint, output, wanted.recipes, origin, samples=samples, on_stage=bar.say
+        )
+    _show(bundle, source, wanted.reasons, json=json)
 
 
-def parse_recipes(texts: list[str]) -> "list[ExportRecipe]":
-    """Return the recipes of ``--recipe``."""
-    from reefl_export.recipe import read_recipe
+def read_sample(path: Path | None, source: "Model", *, limit: int) -> "Sample | None":
+    """Read images of the model's size; None for no path."""
+    from reefl_edge.data.pictures import read_pictures
+    from reefl_export.sample import Sample
 
-    with options.usage_errors("--recipe"):
-        return [read_recipe(text) for text in texts]
-
-
-def recipes_for(formats: str, precisions: str) -> "list[ExportRecipe]":
-    """Return the stock recipes of formats in precisions, lists separated by commas."""
-    from reefl_edge.manifest import parse_precision, parse_target
-    from reefl_export.recipe import stock
-
-    with options.usage_errors("--format"):
-        targets = [parse_target(name.strip()) for name in formats.split(",")]
-    with options.usage_errors("--precision"):
-        return stock(targets, [parse_precision(name.strip()) for name in precisions.split(",")])
+    if path is None:
+        return None
+    images = read_pictures(
+        path,
+        image_size=source.checkpoint.submodel.architecture.image_size,
+        class_names=source.checkpoint.names(),
+        limit=limit,
+    )
+    return Sample(name=path.name, images=images)
 
 
 def check_threshold(threshold: float | None) -> None:
@@ -123,8 +157,11 @@ def _chosen_exit(path: Path) -> int:
     return choice.exit_index
 
 
-def _show(bundle: "Bundle", source: "Model", *, json: bool) -> None:
+def _show(bundle: "Bundle", source: "Model", reasons: Sequence[str], *, json: bool) -> None:
     from reefl_edge import schema
+    from reefl_edge.cli.parity import table_of
+    from reefl_edge.manifest import PARITY_NAME
+    from reefl_export.parity import ParityReport
 
     if json:
         render.print_json({"bundle": str(bundle.directory), **schema.to_dict(bundle.manifest)})
@@ -142,6 +179,10 @@ def _show(bundle: "Bundle", source: "Model", *, json: bool) -> None:
         title = f"{bundle.manifest.name}: exits 0 to {bundle.manifest.submodel.max_exit}"
         columns = ("format", "delegate", "precision", "files", "size")
         render.out().print(render.table(title, columns, rows))
+        report = schema.read_json(ParityReport, bundle.directory / PARITY_NAME)
+        render.out().print(table_of(report, failed={}))
+        for reason in reasons:
+            render.out().print(reason)
         render.out().print(f"saved {bundle.directory}")
     if source.is_untrained:
         what = "the weights are" if source.has_random_weights else "the classifier is"

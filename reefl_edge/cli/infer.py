@@ -33,6 +33,10 @@ def infer(
         ),
     ] = None,
     runtime: Annotated[str, typer.Option("--runtime", help="onnx, executorch or eager.")] = "onnx",
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="Of the artifact.  [default: the bundle's preferred one]"),
+    ] = None,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -41,17 +45,22 @@ def infer(
     Example:  reefl-edge infer bundle photo.png folder/ digits.npz --threshold 0.8
     """
     from reefl_edge.adaptive import AdaptiveSession
-    from reefl_edge.manifest import Bundle
+    from reefl_edge.manifest import Bundle, parse_precision
     from reefl_edge.runtimes.base import parse_runtime
 
     with options.usage_errors("--runtime"):
         runtime_name = parse_runtime(runtime)
+    with options.usage_errors("--precision"):
+        wanted = None if precision is None else parse_precision(precision)
     policy = _policy(threshold)
     opened = Bundle.open(bundle)
     with options.usage_errors("--threshold"):
         if policy is not None:
             policy.check(opened.manifest.submodel.num_exits)
-    session = AdaptiveSession.open(opened, runtime=runtime_name, policy=policy, threads=threads)
+    with options.usage_errors("--precision"):
+        session = AdaptiveSession.open(
+            opened, runtime=runtime_name, precision=wanted, policy=policy, threads=threads
+        )
     if opened.manifest.has_random_weights:
         render.warn("the bundle's weights are random: its answers mean nothing")
     rows, failures = _classify(session, opened, inputs)

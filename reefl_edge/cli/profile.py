@@ -9,8 +9,10 @@ from reefl_edge.cli import options, render
 from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
+    from reefl_edge.manifest import Precision
     from reefl_edge.profiling.choose import Budget
     from reefl_edge.profiling.report import Report
+    from reefl_edge.runtimes.base import RuntimeName
 
 
 def profile(
@@ -24,6 +26,10 @@ def profile(
     runtime: Annotated[
         str, typer.Option("--runtime", help="What runs inference: onnx, executorch or eager.")
     ] = "onnx",
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="Of inference, as export makes it; eager: fp32 only."),
+    ] = "fp32",
     budget_ms: Annotated[
         float | None, typer.Option("--budget-ms", help="For one image, at the p90.")
     ] = None,
@@ -83,6 +89,7 @@ def profile(
     request = ProfileRequest(
         model=source,
         runtime=runtime_name,
+        precision=_precision(precision, runtime_name, is_bundle=source.bundle_path is not None),
         threads=threads or default_threads(),
         regime=None if regime == "none" else parse_regime(regime, source),
         batch_size=batch_size,
@@ -100,6 +107,23 @@ def profile(
     else:
         _show(report, output)
     _suggest(source.arguments, report, output)
+
+
+def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precision":
+    from reefl_edge.manifest import parse_precision
+    from reefl_export.recipe import recipe_for
+
+    with options.usage_errors("--precision"):
+        precision = parse_precision(text)
+        if runtime == "eager" and precision != "fp32":
+            raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
+        if (
+            runtime != "eager"
+            and recipe_for(runtime, precision).needs_calibration
+            and not is_bundle
+        ):
+            raise ValueError(f"{precision} needs images: export it, and profile the bundle")
+        return precision
 
 
 def _budget(

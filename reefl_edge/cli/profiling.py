@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reefl_edge.cli.models import Model
-from reefl_edge.manifest import Target
+from reefl_edge.manifest import Precision
 from reefl_edge.profiling.job import (
     BundleFolder,
     CheckpointFile,
@@ -23,6 +23,7 @@ from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.submodel import Regime
 from reefl_edge.weights import weights_sha256, write_checkpoint
+from reefl_export.recipe import ExportRecipe, recipe_for
 
 OnStage = Callable[[str], None]
 
@@ -34,6 +35,7 @@ class ProfileRequest:
     Attributes:
         model: The model, cut at the deepest exit to measure.
         runtime: What runs inference; a fine-tuning step always runs on eager.
+        precision: Of inference.
         threads: Threads to compute with.
         regime: Which arrays the step trains; None to measure no step.
         batch_size: Images of a step.
@@ -41,6 +43,7 @@ class ProfileRequest:
 
     model: Model
     runtime: RuntimeName
+    precision: Precision
     threads: int
     regime: Regime | None
     batch_size: int = 32
@@ -85,7 +88,11 @@ def profile_model(
 def _jobs(request: ProfileRequest, source: ModelSource, weights: ModelSource) -> tuple[Job, ...]:
     submodel = request.model.checkpoint.submodel
     jobs = inference_jobs(
-        submodel.folded(), source, runtime=request.runtime, threads=request.threads
+        submodel.folded(),
+        source,
+        runtime=request.runtime,
+        precision=request.precision,
+        threads=request.threads,
     )
     if request.regime is None:
         return jobs
@@ -117,14 +124,14 @@ def _inference_source(
         return weights
     if model.bundle_path is not None:
         return BundleFolder(bundle=model.bundle_path)
-    return BundleFolder(bundle=_export(model, runtime, folder / "bundle", on_stage))
+    recipe = recipe_for(runtime, request.precision)
+    return BundleFolder(bundle=_export(model, recipe, folder / "bundle", on_stage))
 
 
-def _export(model: Model, target: Target, folder: Path, on_stage: OnStage) -> Path:
+def _export(model: Model, recipe: ExportRecipe, folder: Path, on_stage: OnStage) -> Path:
     from reefl_export.bundle import Origin, export_checkpoint
-    from reefl_export.recipe import stock
 
     origin = Origin(name=model.name, has_random_weights=model.is_untrained)
     return export_checkpoint(
-        model.checkpoint, folder, stock([target]), origin, on_stage=on_stage
+        model.checkpoint, folder, [recipe], origin, on_stage=on_stage
     ).directory

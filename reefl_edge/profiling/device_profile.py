@@ -34,6 +34,7 @@ class CpuCluster:
         name: The design, such as ``Cortex-A76``.
         num_cores: How many there are.
         max_ghz: Their highest clock.
+        is_efficiency: They are built to save energy, beside faster ones.
     """
 
     # A misspelt key in a file written by hand is an error (read by schema.py).
@@ -42,6 +43,7 @@ class CpuCluster:
     name: str
     num_cores: int
     max_ghz: float
+    is_efficiency: bool = False
 
     def __post_init__(self) -> None:
         if self.num_cores < 1 or self.max_ghz <= 0:

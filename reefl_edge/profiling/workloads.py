@@ -75,7 +75,11 @@ def _open(job: Job) -> Runtime:
     if isinstance(job.source, BundleFolder):
         bundle = Bundle.open(job.source.bundle)
         return open_runtime(
-            job.runtime, bundle, threads=job.threads, max_exit=job.submodel.max_exit
+            job.runtime,
+            bundle,
+            precision=job.precision,
+            threads=job.threads,
+            max_exit=job.submodel.max_exit,
         )
     from reefl_edge.runtimes.eager import EagerRuntime
 

@@ -52,7 +52,8 @@ def open_runtime(
         name: Which runtime.
         bundle: The bundle; it must hold the runtime's artifact.
         precision: Of the artifact; None for the first that the runtime can run.
-        threads: Threads to compute with; None for one per core this process may use.
+        threads: Threads to compute with; None for what the bundle's device suggests, if it names
+            one, but at most one per core this process may use.
         max_exit: The deepest exit to load; None for all.
 
     Raises:
@@ -61,7 +62,7 @@ def open_runtime(
         ValueError: ``threads`` or ``max_exit`` is out of range, or ``precision`` is one in which
             the runtime does not compute.
     """
-    threads = default_threads() if threads is None else threads
+    threads = _threads_for(bundle) if threads is None else threads
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     submodel = bundle.manifest.submodel
@@ -104,6 +105,12 @@ def default_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _threads_for(bundle: Bundle) -> int:
+    deployment = bundle.manifest.deployment
+    cores = default_threads()
+    return cores if deployment is None else min(cores, deployment.threads)
 
 
 def artifact_path(paths: dict[str, Path], name: str) -> Path:

@@ -44,9 +44,29 @@ def test_an_export_replaces_a_bundle_but_no_other_folder(
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_a_device_chooses_what_is_not_given_and_is_remembered(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    typed = type_command(
+        "export", home / "model.safetensors", "--device", "rpi5", "--precision", "fp32",
+        "--data", home / "data.npz", "-o", tmp_path / "bundle", "--json",
+    )  # fmt: skip
+
+    assert typed.exit_code == 0
+    assert [artifact["target"] for artifact in typed.document["artifacts"]] == ["onnx"]
+    assert typed.document["deployment"] == {"device": "rpi5", "threads": 4}
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
+        (("--precision", "int9"), 2, "no precision is called"),
+        (("--format", "onnx", "--precision", "palette4"), 2, "onnx does not come in palette4"),
+        (("--format", "onnx", "--precision", "int8-static"), 2, "needs images"),
+        (("--recipe", "onnx-fp23"), 2, "did you mean onnx-fp32"),
+        (("--recipe", "missing.toml"), 3, "missing.toml: no such file"),
+        (("--recipe", "onnx-fp32", "--format", "onnx"), 2, "give it alone"),
+        (("--device", "pixel8"), 2, "no device is called"),
         (("--format", "onnx,coremll"), 2, "did you mean coreml?"),
         (("--format", "tflite"), 2, "choose one of executorch, onnx, coreml"),
         (("--threshold", "2"), 2, "above 0 and at most 1"),

@@ -177,7 +177,9 @@ def _profile(network: ReeFL, output: Path, *, threads: int, seed: int) -> tuple[
         checkpoint_path=output / "model.safetensors",
         seed=seed,
     )
-    request = ProfileRequest(model=model, runtime="onnx", threads=threads, regime="frozen")
+    request = ProfileRequest(
+        model=model, runtime="onnx", precision="fp32", threads=threads, regime="frozen"
+    )
     with _stage(3, "profile this machine") as bar:
         report = profile_model(
             request,

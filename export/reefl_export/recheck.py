@@ -1,0 +1,79 @@
+"""Do the artifacts of a finished bundle compute what a network computes?"""
+
+from collections.abc import Callable, Mapping
+
+from reefl_edge import schema
+from reefl_edge.manifest import PARITY_NAME, Bundle
+from reefl_edge.weights import Checkpoint
+from reefl_export import parity
+from reefl_export.gate import Gate
+from reefl_export.recipe import recipe_for
+from reefl_export.reference import Reference
+from reefl_export.sample import Sample
+
+
+def gates_of(bundle: Bundle) -> dict[str, Gate]:
+    """Return what each artifact was held to when it was exported, by ``FORMAT-PRECISION``.
+
+    Raises:
+        InputError: The bundle's parity report is damaged.
+    """
+    path = bundle.directory / PARITY_NAME
+    stored = schema.read_json(parity.ParityReport, path).gates if path.is_file() else {}
+    return {
+        artifact.name: stored.get(artifact.name)
+        or recipe_for(artifact.target, artifact.precision).gate
+        for artifact in bundle.manifest.artifacts
+    }
+
+
+def recheck(
+    bundle: Bundle,
+    checkpoint: Checkpoint,
+    sample: Sample,
+    *,
+    threshold: float | None,
+    gates: Mapping[str, Gate],
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> parity.ParityReport:
+    """Compare every artifact of a bundle with a network.
+
+    Args:
+        bundle: The bundle.
+        checkpoint: The network's arrays.
+        sample: What to compare on.
+        threshold: The confidence at which to stop; None for never.
+        gates: What the rows will be held to, by artifact; ``failures`` holds them to it.
+        on_stage: Called with the name of each artifact before it is compared.
+
+    Raises:
+        InputError: A file of an artifact is missing or changed.
+        MissingToolchainError: A runtime is not installed.
+        ValueError: The images do not fit the network.
+    """
+    reference = Reference(checkpoint, sample, threshold)
+    rows: list[parity.ParityRow] = []
+    for artifact in bundle.manifest.artifacts:
+        on_stage(artifact.name)
+        rows.extend(reference.rows(bundle, artifact))
+    return parity.ParityReport(
+        images=sample.name,
+        num_images=len(sample.images),
+        threshold=threshold,
+        gates=dict(gates),
+        rows=tuple(rows),
+    )
+
+
+def failures(report: parity.ParityReport, *, is_trained: bool) -> dict[tuple[str, int], str]:
+    """Return what is wrong with each row that fails its gate, by artifact and exit.
+
+    Args:
+        report: The rows and their gates.
+        is_trained: The weights are trained, so that shares of agreement mean something.
+    """
+    return {
+        (row.artifact, row.exit_index): "; ".join(found)
+        for row in report.rows
+        if (found := list(parity.problems(row, report.gates[row.artifact], is_trained=is_trained)))
+    }

@@ -1,0 +1,83 @@
+"""Which artifacts do the options of ``reefl-edge export`` ask for?"""
+
+from dataclasses import dataclass
+
+from reefl_edge.cli import options
+from reefl_edge.manifest import (
+    TARGETS,
+    Deployment,
+    Precision,
+    Target,
+    parse_precision,
+    parse_target,
+)
+from reefl_edge.profiling.device_profile import DeviceProfile, load_profile
+from reefl_export.deployment import choose_deployment
+from reefl_export.recipe import ExportRecipe, read_recipe, recipe_for, stock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to make.
+
+    Attributes:
+        recipes: A recipe for each artifact.
+        deployment: The device it is for, if one was named.
+        reasons: Why these suit the device, a sentence for each.
+    """
+
+    recipes: list[ExportRecipe]
+    deployment: Deployment | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def wanted_recipes(
+    *, formats: str | None, precisions: str | None, recipes: list[str], device: str | None
+) -> Wanted:
+    """Return what the options ask for.
+
+    Args:
+        formats: Formats, separated by commas; None for all, or what suits the device.
+        precisions: Precisions, separated by commas; None for float32, or what suits the device.
+        recipes: Names or paths of recipes, which stand instead of the others.
+        device: A device profile.
+
+    Raises:
+        BadParameter: A name is unknown, or options contradict each other.
+        InputError: A file is missing or damaged.
+    """
+    with options.usage_errors("--recipe"):
+        if recipes and (formats or precisions or device):
+            raise ValueError("a recipe says format and precision: give it alone")
+        if recipes:
+            return Wanted(recipes=[read_recipe(text) for text in recipes])
+    with options.usage_errors("--format"):
+        targets = [parse_target(name.strip()) for name in formats.split(",")] if formats else []
+    with options.usage_errors("--precision"):
+        listed = precisions.split(",") if precisions else []
+        chosen = [parse_precision(name.strip()) for name in listed]
+    if device is not None:
+        with options.usage_errors("--device"):
+            profile = load_profile(device)
+        return _for_device(profile, targets, chosen)
+    with options.usage_errors("--precision"):
+        return Wanted(recipes=stock(targets or TARGETS, chosen or ["fp32"]))
+
+
+def _for_device(
+    profile: DeviceProfile, targets: list[Target], precisions: list[Precision]
+) -> Wanted:
+    wanted: list[Precision | None] = [*precisions] or [None]
+    choices = [
+        choose_deployment(profile, target, precision)
+        for target in targets or profile.formats[:1]
+        for precision in wanted
+    ]
+    with options.usage_errors("--precision"):
+        recipes = [recipe_for(choice.target, choice.precision) for choice in choices]
+    reasons = dict.fromkeys(reason for choice in choices for reason in choice.reasons)
+    return Wanted(
+        recipes=recipes,
+        deployment=Deployment(device=profile.name, threads=choices[0].threads),
+        reasons=tuple(reasons),
+    )

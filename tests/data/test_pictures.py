@@ -1,0 +1,58 @@
+"""Images without labels, from whatever holds images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reefl_edge.data.pictures import read_pictures
+from reefl_edge.errors import InputError
+
+# Ten images of one colour each: 0, 10, 20 ...
+SHADES = np.arange(10, dtype=np.uint8) * 10
+PIXELS = np.broadcast_to(SHADES[:, None, None, None], (10, 8, 8, 3)).copy()
+
+
+def shades_in(path: Path, *, limit: int) -> list[int]:
+    images = read_pictures(path, image_size=16, class_names=("a", "b"), limit=limit)
+    assert images.dtype == np.uint8
+    assert images.shape[1:] == (16, 16, 3)
+    return [int(shade) for shade in images[:, 0, 0, 0]]
+
+
+def write_folder(folder: Path) -> Path:
+    folder.mkdir()
+    for index, image in enumerate(PIXELS):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    return folder
+
+
+def write_npy(path: Path) -> Path:
+    np.save(path, PIXELS)
+    return path.with_suffix(".npy")
+
+
+def test_a_folder_an_array_file_and_a_dataset_give_the_same_images(tmp_path: Path) -> None:
+    np.savez(tmp_path / "sets.npz", test_images=PIXELS, test_labels=np.arange(10) % 2)
+    sources = (
+        write_folder(tmp_path / "folder"),
+        write_npy(tmp_path / "array"),
+        tmp_path / "sets.npz#test",
+    )
+
+    for source in sources:
+        assert shades_in(source, limit=20) == SHADES.tolist()
+
+
+def test_where_there_are_more_than_asked_for_they_are_spread_over_all(tmp_path: Path) -> None:
+    assert shades_in(write_npy(tmp_path / "array"), limit=4) == [0, 30, 60, 90]
+
+
+def test_no_images_and_no_file_are_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "none.npy", PIXELS[:0])
+
+    with pytest.raises(InputError, match=r"none\.npy holds no images"):
+        shades_in(tmp_path / "none.npy", limit=4)
+    with pytest.raises(InputError, match="no such file or folder"):
+        shades_in(tmp_path / "missing", limit=4)

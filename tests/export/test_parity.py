@@ -1,0 +1,98 @@
+"""Comparing an artifact's logits with the network's: two exits, four images, three classes."""
+
+import numpy as np
+import pytest
+
+from reefl_edge.errors import ParityError
+from reefl_edge.manifest import Artifact
+from reefl_export import parity
+from reefl_export.gate import Gate
+from tests.fakes import confident_logits
+
+ARTIFACT = Artifact(
+    target="onnx", delegate=None, precision="int8-dynamic", batch_sizes=(), toolchain={}, files=()
+)
+# Probability of class 0 by exit and image; at 0.8, images 0 and 1 stop at exit 0.
+EXPECTED = list(confident_logits([[0.9, 0.85, 0.5, 0.6], [0.9, 0.9, 0.9, 0.9]]))
+
+
+def rows_of(actual: list[parity.Logits], threshold: float | None = 0.8) -> list[parity.ParityRow]:
+    return list(parity.compare(ARTIFACT, EXPECTED, actual, threshold=threshold))
+
+
+def test_equal_logits_agree_in_everything() -> None:
+    rows = rows_of(EXPECTED)
+
+    assert [row.max_abs_error for row in rows] == [0, 0]
+    assert [row.top1_agreement for row in rows] == [1, 1]
+    assert [row.exit_agreement for row in rows] == [1, 1]
+
+
+def test_errors_are_the_largest_and_the_mean_difference_of_a_logit() -> None:
+    off = EXPECTED[0].copy()
+    off[1, 2] += 0.6
+
+    row = rows_of([off, EXPECTED[1]])[0]
+
+    assert row.max_abs_error == pytest.approx(0.6)
+    assert row.mean_abs_error == pytest.approx(0.6 / 12)
+    assert row.logit_std == pytest.approx(EXPECTED[0].std())
+    assert row.mean_error_share == pytest.approx(0.05 / EXPECTED[0].std())
+
+
+def test_the_decision_where_to_stop_is_compared_in_the_chain_up_to_each_exit() -> None:
+    # Image 1 is no longer sure enough at exit 0, image 2 now is.
+    doubtful = list(confident_logits([[0.9, 0.7, 0.95, 0.6], [0.9, 0.9, 0.9, 0.9]]))
+
+    rows = rows_of(doubtful)
+
+    # A chain cut after exit 0 has nowhere else to stop; the whole chain differs on two of four.
+    assert [row.exit_agreement for row in rows] == [1.0, 0.5]
+    assert [row.exit_agreement for row in rows_of(doubtful, threshold=None)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("gate", "problem"),
+    [
+        (Gate(max_abs_error=0.5), "by 0.6, more than 0.5"),
+        (Gate(max_mean_error=0.001), "of the logits' spread, more than 0.001"),
+        (Gate(min_top1_agreement=0.9), r"in the class of 25\.0% of images, more than 10\.0%"),
+        (Gate(min_exit_agreement=0.9), r"in the decision where to stop of 25\.0% of images"),
+    ],
+)
+def test_a_gate_refuses_what_is_off_by_more(gate: Gate, problem: str) -> None:
+    row = parity.ParityRow(
+        target="onnx",
+        precision="fp32",
+        exit_index=1,
+        max_abs_error=0.6,
+        mean_abs_error=0.01,
+        logit_std=2.0,
+        top1_agreement=0.75,
+        exit_agreement=0.75,
+    )
+
+    with pytest.raises(
+        ParityError, match=rf"onnx fp32 differs from the network at exit 1 .*{problem}"
+    ):
+        parity.check((row,), gate, is_trained=True)
+    parity.check((row,), Gate(), is_trained=True)
+
+
+def test_agreement_is_not_held_against_random_weights() -> None:
+    other_class = [logits[:, ::-1] for logits in EXPECTED]
+    rows = tuple(rows_of(other_class))
+
+    parity.check(rows, Gate(min_top1_agreement=0.9), is_trained=False)
+    with pytest.raises(ParityError):
+        parity.check(rows, Gate(min_top1_agreement=0.9), is_trained=True)
+
+
+def test_a_logit_that_is_no_number_fails() -> None:
+    broken = EXPECTED[0].copy()
+    broken[0, 0] = np.nan
+    rows = tuple(rows_of([broken, EXPECTED[1]]))
+
+    for gate in (Gate(max_abs_error=1e9), Gate(max_mean_error=1e9)):
+        with pytest.raises(ParityError, match="by nan"):
+            parity.check(rows, gate, is_trained=True)
