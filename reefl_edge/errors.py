@@ -5,6 +5,7 @@
     |- DeviceError            4  a device is absent, offline or refuses
     |- MissingToolchainError  5  a toolchain or an extra is not installed
     |- ParityError            6  an artifact does not compute what the network computes
+    |- DivergenceError        6  training left the finite numbers
     |- BudgetError            6  no exit meets the budget
     `- MeasurementError       6  a measurement is not valid
 
@@ -45,6 +46,12 @@ class MissingToolchainError(ReeflEdgeError):
 
 class ParityError(ReeflEdgeError):
     """An exported artifact does not compute what the network computes."""
+
+    exit_code = 6
+
+
+class DivergenceError(ReeflEdgeError):
+    """Training left the finite numbers."""
 
     exit_code = 6
 

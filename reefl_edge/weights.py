@@ -43,11 +43,13 @@ class Checkpoint:
         submodel: What they are the arrays of.
         arrays: Array by name, float32.
         class_names: One name per class, if known.
+        is_untrained: Its accumulator and classifier are random: it was made from a backbone.
     """
 
     submodel: Submodel
     arrays: Arrays
     class_names: tuple[str, ...] | None = None
+    is_untrained: bool = False
 
     def names(self) -> tuple[str, ...]:
         """Return one name per class: the known ones, or their numbers."""
@@ -117,7 +119,11 @@ def base_sha256(arrays: Arrays) -> str:
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint, whole or not at all; equal ones become equal files."""
-    metadata = _Metadata(submodel=checkpoint.submodel, class_names=checkpoint.class_names)
+    metadata = _Metadata(
+        submodel=checkpoint.submodel,
+        class_names=checkpoint.class_names,
+        is_untrained=checkpoint.is_untrained,
+    )
     _write(checkpoint.arrays, metadata, path)
 
 
@@ -140,7 +146,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "give it with --update, beside the model it was trained from"
         )
     _check_arrays(arrays, metadata.submodel.arrays(), path)
-    return Checkpoint(submodel=metadata.submodel, arrays=arrays, class_names=metadata.class_names)
+    return Checkpoint(
+        submodel=metadata.submodel,
+        arrays=arrays,
+        class_names=metadata.class_names,
+        is_untrained=metadata.is_untrained,
+    )
 
 
 def read_update(path: Path) -> Update:
@@ -181,7 +192,8 @@ def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
             f"the update was trained from weights {trained_from[:12]}, "
             f"but this model's are {base[:12]}; give the model it was trained from"
         )
-    return replace(checkpoint, arrays={**checkpoint.arrays, **update.arrays})
+    # Whatever the regime, accumulator and classifier are trained.
+    return replace(checkpoint, arrays={**checkpoint.arrays, **update.arrays}, is_untrained=False)
 
 
 def _under(checkpoint: Checkpoint, regime: Regime) -> Checkpoint:
@@ -205,6 +217,7 @@ class _Metadata:
 
     submodel: Submodel
     class_names: tuple[str, ...] | None = None
+    is_untrained: bool = False
     update: Provenance | None = None
 
 

@@ -134,8 +134,9 @@ def _document(source: "Model", output: Path, destination: Destination) -> dict[s
 
 def _parts(source: "Model") -> list[str]:
     """Return which parts of the model are random."""
-    names = source.checkpoint.arrays if source.has_random_weights else source.fresh
-    return list(dict.fromkeys(name.split(".")[0] for name in names))
+    if source.has_random_weights:
+        return list(dict.fromkeys(name.split(".")[0] for name in source.checkpoint.arrays))
+    return ["accumulator", "classifier"] if source.is_untrained else []
 
 
 def _show(document: dict[str, Any]) -> None:

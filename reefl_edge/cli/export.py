@@ -104,7 +104,7 @@ def export(
     source = read_model(model, facts, seed=seed)
     if update is not None:
         updated = apply_update(source.checkpoint, read_update(update))
-        source = replace(source, checkpoint=updated, fresh=())
+        source = replace(source, checkpoint=updated)
     source = source.cut(_chosen_exit(report) if report is not None else max_exit)
     origin = Origin(
         name=source.name,

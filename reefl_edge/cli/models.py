@@ -6,7 +6,7 @@ profile and to export.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import typer
@@ -32,7 +32,6 @@ class Model:
         arguments: How to say it again on a command line.
         checkpoint: Its arrays.
         has_random_weights: It was given by an architecture's name alone.
-        fresh: Arrays that start at random, because a backbone's file does not hold them.
         threshold: The threshold its bundle stores, if it is a bundle.
         checkpoint_path: A file that holds these arrays as a checkpoint of ours, if there is one.
         bundle_path: The bundle, if it is one.
@@ -43,7 +42,6 @@ class Model:
     arguments: str
     checkpoint: Checkpoint
     has_random_weights: bool = False
-    fresh: tuple[str, ...] = field(default=(), repr=False)
     threshold: float | None = None
     checkpoint_path: Path | None = None
     bundle_path: Path | None = None
@@ -52,7 +50,7 @@ class Model:
     @property
     def is_untrained(self) -> bool:
         """It is good for measuring, not for answers."""
-        return self.has_random_weights or bool(self.fresh)
+        return self.has_random_weights or self.checkpoint.is_untrained
 
     def cut(self, max_exit: int | None) -> "Model":
         """Return the model cut at an exit; None keeps it."""
@@ -115,7 +113,6 @@ def _from_file(text: str, facts: ModelFacts, seed: int) -> Model:
         name=Path(text).stem if Path(text).is_file() else Path(text).name,
         arguments=_arguments(text, facts, seed=seed if reading.fresh else 0),
         checkpoint=_completed(reading, text, seed),
-        fresh=reading.fresh,
         checkpoint_path=reading.path,
         seed=seed,
     )

@@ -17,6 +17,7 @@ import torch
 from reefl_edge import weights
 from reefl_edge.data.augment import Augmentation, augment
 from reefl_edge.data.base import Dataset, Images, num_examples
+from reefl_edge.errors import DivergenceError
 from reefl_edge.finetune import schedule
 from reefl_edge.finetune.batches import (
     Indices,
@@ -87,8 +88,8 @@ def finetune(
         on_step: Called after every step with the steps done and those to do.
 
     Raises:
-        ValueError: The dataset is empty or does not fit the network, a number is out of range, or
-            training diverged.
+        ValueError: The dataset is empty or does not fit the network, or a number is out of range.
+        DivergenceError: An array is no longer finite.
     """
     check_counts(epochs=epochs, batch_size=batch_size)
     check_dataset(dataset, network.submodel.architecture)
@@ -172,7 +173,9 @@ def _checked_arrays(parameters: Parameters) -> weights.Arrays:
     arrays = {name: parameter.numpy() for name, parameter in parameters.items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise ValueError(f"training diverged, {name} is not finite; lower the learning rate")
+            raise DivergenceError(
+                f"training diverged, {name} is not finite; lower the learning rate"
+            )
     return arrays
 
 

@@ -30,12 +30,14 @@ class Reading:
         submodel: What the model is.
         arrays: The arrays its file holds, under our names.
         class_names: One name per class, if known.
+        is_untrained: The file holds an accumulator and a classifier, but random ones.
         path: The file, if it is a checkpoint of ours that holds exactly these arrays.
     """
 
     submodel: Submodel
     arrays: Arrays
     class_names: tuple[str, ...] | None = None
+    is_untrained: bool = False
     path: Path | None = None
 
     @property
@@ -51,7 +53,12 @@ class Reading:
             for spec in self.submodel.arrays()
         }
         complete = {name: array for name, array in arrays.items() if array is not None}
-        return Checkpoint(submodel=self.submodel, arrays=complete, class_names=self.class_names)
+        return Checkpoint(
+            submodel=self.submodel,
+            arrays=complete,
+            class_names=self.class_names,
+            is_untrained=self.is_untrained or bool(self.fresh),
+        )
 
 
 def read_model_file(source: str | Path, facts: ModelFacts | None = None) -> Reading:
@@ -88,6 +95,7 @@ def _own(checkpoint: Checkpoint, path: Path, facts: ModelFacts) -> Reading:
         submodel=submodel,
         arrays=arrays,
         class_names=checkpoint.class_names,
+        is_untrained=checkpoint.is_untrained,
         path=path if is_same and arrays["pos_embed"] is checkpoint.arrays["pos_embed"] else None,
     )
 

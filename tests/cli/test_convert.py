@@ -109,6 +109,22 @@ def test_a_backbone_exported_untrained_says_so(
     assert manifest["has_random_weights"]
 
 
+def test_a_checkpoint_made_from_a_backbone_remembers_that_its_head_is_random(
+    type_command: Type, backbone: Path, home: Path, tmp_path: Path
+) -> None:
+    model, update = tmp_path / "model.safetensors", tmp_path / "update.safetensors"
+    type_command("convert", backbone, "--num-classes", 3, "--num-exits", 2, "-o", model)
+
+    untrained = type_command("export", model, "--format", "onnx", "-o", tmp_path / "a")
+    type_command("finetune", model, "--data", home / "data.npz", "-o", update)
+    trained = type_command(
+        "export", model, "--update", update, "--format", "onnx", "-o", tmp_path / "b"
+    )
+
+    assert "the classifier is random" in untrained.stderr
+    assert "random" not in trained.stderr
+
+
 def test_a_foreign_model_is_profiled(type_command: Type, backbone: Path) -> None:
     typed = type_command(
         "profile", "--model", backbone, "--num-classes", 3, "--num-exits", 1,
