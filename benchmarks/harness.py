@@ -10,11 +10,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter_ns, process_time_ns
+from time import perf_counter_ns, process_time_ns, sleep
 from typing import Any
 
 import numpy as np
-import torch
 
 from reefl_edge.profiling import memory
 from reefl_edge.profiling.summary import bootstrap_median, bootstrap_ratio
@@ -31,13 +30,21 @@ ALLOCATORS: dict[str, dict[str, str]] = {
 _ALLOCATOR_VARIABLES = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "DYLD_INSERT")
 
 
-def interleave(runs: Mapping[str, Run], *, rounds: int) -> Samples:
-    """Time each run once a round: name to ``wall_ms`` and ``cpu_ms``, a sample per round."""
+def interleave(runs: Mapping[str, Run], *, rounds: int, pause_s: float = 0.0) -> Samples:
+    """Time each run once a round: name to ``wall_ms`` and ``cpu_ms``, a sample per round.
+
+    Args:
+        runs: What to time.
+        rounds: How often.
+        pause_s: To wait before each run: the threads of another library's pool spin on for
+            milliseconds after their last work, on the cores that the next run needs.
+    """
     names = list(runs)
     samples: Samples = {name: {"wall_ms": [], "cpu_ms": []} for name in names}
     for index in range(rounds):
         start = index % len(names)
         for name in names[start:] + names[:start]:
+            sleep(pause_s)
             wall_ns, cpu_ns = perf_counter_ns(), process_time_ns()
             runs[name]()
             cpu_ns, wall_ns = process_time_ns() - cpu_ns, perf_counter_ns() - wall_ns
@@ -72,7 +79,7 @@ def peak_above_imports_mib(load: Callable[[], Run], *, warmup_runs: int, runs: i
     return memory.peak_mib() - baseline_mib
 
 
-def in_fresh_process(module: str, arguments: Sequence[str], *, allocator: str) -> Any:
+def in_fresh_process(module: str, arguments: Sequence[str], *, allocator: str = "default") -> Any:
     """Run a module that prints JSON in a process of its own, and read what it prints."""
     environment = {
         name: value
@@ -90,6 +97,13 @@ def in_fresh_process(module: str, arguments: Sequence[str], *, allocator: str) -
 
 def sgemm_run(size: int) -> Run:
     """Return a product of two square matrices: the fastest that this library multiplies here."""
+    import torch
+
     left, right = torch.rand(size, size), torch.rand(size, size)
     out = torch.empty(size, size)
     return lambda: torch.mm(left, right, out=out)
+
+
+def sgemm_gflops(samples: Samples, size: int) -> float:
+    """Return the machine's rate of single-precision products, from the times of ``sgemm_run``."""
+    return 2 * size**3 / float(np.median(samples["sgemm"]["wall_ms"])) / 1e6

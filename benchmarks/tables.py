@@ -1,112 +1,42 @@
-"""How do the results become a page? ``python -m benchmarks.tables`` writes docs/benchmarks.md."""
+"""How do the results become a page? ``python -m benchmarks.tables`` writes docs/benchmarks.md.
+
+A section per report, those that have been measured, in this order.
+"""
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from benchmarks.training_step import RESULTS
+from benchmarks.documents import RESULTS
+from benchmarks.sections import training_step
+from benchmarks.sections.common import Document
 from reefl_edge.files import write_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
-_INTRODUCTION = """\
+SECTIONS: dict[str, Callable[[Document], str]] = {
+    "training_step": training_step.section,
+}
+
+_TITLE = """\
 # Benchmarks
 
-Made by `make bench` from `benchmarks/results/*.json`; change nothing here by hand.
-
-## The training step
-
-One step of DeiT-S with four exits, against ReeFL as the released code writes it
-(`benchmarks/plain_reefl.py`): queries, keys and values apart, attention with an explicit softmax,
-the accumulator's whole sequence recomputed after every block, a gradient for every array.
-
-* **pure** is the definition (`finetune/step.py`): fused products, fused attention, the incremental
-  accumulator, no gradient for frozen arrays.
-* **in-place** is what `finetune` runs: each array changes inside the backward pass.
-* **checkpointed** is `finetune --checkpoint-activations`: blocks keep their input only.
-
-Time is taken in one process, variants in turns; memory in fresh processes, as the peak above the
-level after the imports, after warm-up. Ratios are to plain; brackets hold 95% bootstrap intervals.
-The limit is the time that the products a step needs would take at the machine's rate for a large
-one (sgemm).
-"""
-
-
-def training_step_section(document: dict[str, Any]) -> str:
-    """Render the results of the training step."""
-    host, settings = document["host"], document["settings"]
-    return "\n".join(
-        [
-            f"{host['cpu_name']}, {settings['threads']} threads, torch "
-            f"{host['packages']['torch']}; {settings['architecture']}, batch "
-            f"{settings['batch_size']}, {settings['rounds']} rounds; sgemm "
-            f"{document['time']['sgemm_gflops']:.0f} GFLOP/s; {document['measured_at']}.",
-            "",
-            *_time_table(document),
-            "",
-            *_memory_table(document),
-            "",
-            "Where the time goes (shares of the time in operations, by PyTorch's profiler):",
-            "",
-            *_breakdown_table(document["breakdown"]),
-        ]
-    )
-
-
-def _time_table(document: dict[str, Any]) -> list[str]:
-    rows = [
-        "| step | wall ms | CPU ms | to plain | bar | limit ms | share of limit "
-        "| weights from plain |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    differences = document["weights_max_abs_difference_from_plain"]
-    for name, difference in differences.items():
-        row = document["time"][name]
-        against = row["to_plain"]
-        rows.append(
-            f"| {name} | {row['wall_ms']['median']:.0f} | {row['cpu_ms']['median']:.0f} "
-            f"| {against['ratio']:.2f} [{against['low']:.2f}, {against['high']:.2f}] "
-            f"| {_bar(document, 'time', name)} | {row['limit_ms']:.0f} "
-            f"| {row['share_of_limit']:.0%} | {difference:.0e} |"
-        )
-    return rows
-
-
-def _memory_table(document: dict[str, Any]) -> list[str]:
-    allocators = list(document["memory"])
-    titles = " | ".join(f"MiB, {allocator} | to plain" for allocator in allocators)
-    rows = [f"| step | {titles} | bar |", "|---" * (2 + 2 * len(allocators)) + "|"]
-    for name in document["weights_max_abs_difference_from_plain"]:
-        figures = " | ".join(
-            f"{peaks[name]['peak_above_imports_mib']:.0f} | {peaks[name]['to_plain']:.2f}"
-            for peaks in document["memory"].values()
-        )
-        rows.append(f"| {name} | {figures} | {_bar(document, 'memory', name)} |")
-    return rows
-
-
-def _bar(document: dict[str, Any], question: str, name: str) -> str:
-    bars = document["bars"][question]
-    return f"{bars[name]:.2f}" if name in bars else ""
-
-
-def _breakdown_table(breakdown: dict[str, dict[str, float]]) -> list[str]:
-    kinds = list(next(iter(breakdown.values())))
-    rows = [f"| step | {' | '.join(kinds)} |", "|---" * (1 + len(kinds)) + "|"]
-    for name, shares in breakdown.items():
-        rows.append(f"| {name} | {' | '.join(f'{shares[kind]:.0%}' for kind in kinds)} |")
-    return rows
+Made by `make bench` from `benchmarks/results/*.json`; change nothing here by hand."""
 
 
 def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the reports")
     parser.add_argument("-o", "--output", type=Path, default=PAGE)
     arguments = parser.parse_args()
-    section = training_step_section(json.loads(arguments.results.read_text()))
-    write_text(arguments.output, f"{_INTRODUCTION}\n{section}\n")
+    parts = [_TITLE]
+    for name, section in SECTIONS.items():
+        path = arguments.results / f"{name}.json"
+        if path.is_file():
+            parts.append(section(json.loads(path.read_text())))
+    write_text(arguments.output, "\n\n".join(parts) + "\n")
     print(f"saved {arguments.output}")
 
 

@@ -5,11 +5,8 @@ its memory in fresh ones, and writes ``results/training_step.json``. The limit i
 of single-precision products, in the same run, over the products that the step needs.
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -18,6 +15,7 @@ import torch
 import torch._dynamo
 
 from benchmarks.breakdown import time_by_kind
+from benchmarks.documents import parser, write
 from benchmarks.harness import (
     ALLOCATORS,
     Samples,
@@ -26,20 +24,18 @@ from benchmarks.harness import (
     median,
     peak_above_imports_mib,
     ratio,
+    sgemm_gflops,
     sgemm_run,
 )
 from benchmarks.variants import VARIANTS, Stepper, Variant, stepper_for
-from reefl_edge import schema
 from reefl_edge.architectures import named_submodel
-from reefl_edge.files import write_text
 from reefl_edge.profiling.cost import exit_costs
-from reefl_edge.profiling.host import describe_host
 from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
 
 TrainedPart = Literal["full", "frozen"]
 REGIMES: tuple[TrainedPart, ...] = ("full", "frozen")
-RESULTS = Path(__file__).parent / "results" / "training_step.json"
+NAMES = [f"{regime} {variant}" for regime in REGIMES for variant in VARIANTS]
 WARMUP_STEPS = 2
 MEMORY_STEPS = 3
 
@@ -65,28 +61,27 @@ QUICK_SIZE = Sizes(architecture="digits", batch_size=2, rounds=2, sgemm_size=64)
 
 def main() -> None:
     """Measure and write the results, or measure the memory of one variant and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--threads", type=int, default=default_threads())
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
-    parser.add_argument("--memory-of", nargs=2, metavar=("REGIME", "VARIANT"))
-    arguments = parser.parse_args()
+    options = parser(__doc__, "training_step")
+    options.add_argument("--threads", type=int, default=default_threads())
+    options.add_argument("--memory-of", nargs=2, metavar=("REGIME", "VARIANT"))
+    arguments = options.parse_args()
     sizes = QUICK_SIZE if arguments.quick else FULL_SIZE
     torch.set_num_threads(arguments.threads)
     if arguments.memory_of is not None:
         print(json.dumps(_memory_of(sizes, *arguments.memory_of)))
         return
-    document = measure(sizes, arguments.threads, is_quick=arguments.quick)
-    write_text(arguments.output, json.dumps(document, indent=1) + "\n")
-    print(f"saved {arguments.output}")
+    findings = measure(sizes, arguments.threads, is_quick=arguments.quick)
+    settings = {**sizes._asdict(), "threads": arguments.threads, "warmup_steps": WARMUP_STEPS}
+    write(arguments.output, settings=settings, **findings)
 
 
 def measure(sizes: Sizes, threads: int, *, is_quick: bool) -> dict[str, Any]:
     """Measure everything; memory first, while this process is small."""
-    # A process takes seconds to import; for seeing that it runs, one allocator is enough.
+    # A process takes seconds to import; for seeing that it runs, two of them are enough.
     allocators = list(ALLOCATORS)[:1] if is_quick else list(ALLOCATORS)
+    names = ["full plain", "full in-place"] if is_quick else NAMES
     options = ["--threads", str(threads), *(["--quick"] if is_quick else [])]
-    memory = {allocator: measure_memory(options, allocator) for allocator in allocators}
+    memory = {allocator: measure_memory(names, options, allocator) for allocator in allocators}
     steppers = {
         f"{regime} {variant}": stepper_for(
             variant, submodel_of(sizes, regime), batch_size=sizes.batch_size
@@ -101,9 +96,6 @@ def measure(sizes: Sizes, threads: int, *, is_quick: bool) -> dict[str, Any]:
         rounds=sizes.rounds,
     )
     return {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": schema.to_dict(describe_host()),
-        "settings": {**sizes._asdict(), "threads": threads, "warmup_steps": WARMUP_STEPS},
         "weights_max_abs_difference_from_plain": differences,
         "time": _time_summary(samples, sizes),
         "memory": {name: _memory_summary(peaks) for name, peaks in memory.items()},
@@ -119,16 +111,17 @@ def submodel_of(sizes: Sizes, regime: TrainedPart) -> Submodel:
     return named_submodel(sizes.architecture, num_classes=num_classes, regime=regime)
 
 
-def measure_memory(options: Sequence[str], allocator: str) -> dict[str, float]:
-    """Return the peak of every variant in a process of its own, in MiB above the imports."""
+def measure_memory(
+    names: Sequence[str], options: Sequence[str], allocator: str
+) -> dict[str, float]:
+    """Return the peak of each variant in a process of its own, in MiB above the imports."""
     return {
-        f"{regime} {variant}": in_fresh_process(
+        name: in_fresh_process(
             "benchmarks.training_step",
-            [*options, "--memory-of", regime, variant],
+            [*options, "--memory-of", *name.split(" ")],
             allocator=allocator,
         )
-        for regime in REGIMES
-        for variant in VARIANTS
+        for name in names
     }
 
 
@@ -161,9 +154,8 @@ def _plain_of(name: str) -> str:
 
 def _time_summary(samples: Samples, sizes: Sizes) -> dict[str, Any]:
     """Derive medians, ratios to plain, and the share of the machine's limit."""
-    sgemm = median(samples["sgemm"]["wall_ms"])
-    flops_per_ms = 2 * sizes.sgemm_size**3 / sgemm["median"]
-    summary: dict[str, Any] = {"sgemm_gflops": flops_per_ms / 1e6}
+    gflops = sgemm_gflops(samples, sizes.sgemm_size)
+    summary: dict[str, Any] = {"sgemm_gflops": gflops}
     for name, taken in samples.items():
         if name == "sgemm":
             continue
@@ -171,7 +163,7 @@ def _time_summary(samples: Samples, sizes: Sizes) -> dict[str, Any]:
         regime = cast(TrainedPart, name.split(" ")[0])
         cost = exit_costs(submodel_of(sizes, regime), batch_size=sizes.batch_size)[-1].step
         wall = median(taken["wall_ms"])
-        limit_ms = 2 * cost.macs / flops_per_ms
+        limit_ms = 2 * cost.macs / gflops / 1e6
         summary[name] = {
             "wall_ms": wall,
             "cpu_ms": median(taken["cpu_ms"]),
