@@ -3,10 +3,12 @@
 # make bench  measure again, for docs/benchmarks   (on a machine with nothing else to do)
 #
 # The first call makes .venv with the pinned dependencies; it is skipped while nothing changed.
+# INT8_ARGS='--model M --update U --data D' lets bench measure the accuracy of int8, too.
 # TORCH_BACKEND=cpu takes PyTorch's CPU wheels (0.2 GB instead of 4.7) from PyTorch's own index.
 
 PYTHON ?= python3
 TORCH_BACKEND ?=
+INT8_ARGS ?=
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
@@ -29,6 +31,12 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.training_step
+	$(BIN)/python -m benchmarks.export_build
+	$(BIN)/python -m benchmarks.export_size
+	$(BIN)/python -m benchmarks.export_speed
+	$(BIN)/python -m benchmarks.reexport
+	$(BIN)/python -m benchmarks.batches
+	$(BIN)/python -m benchmarks.int8_accuracy $(INT8_ARGS)
 	$(BIN)/python -m benchmarks.tables
 
 bench-docs: setup

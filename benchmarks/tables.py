@@ -9,7 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.documents import RESULTS
-from benchmarks.sections import training_step
+from benchmarks.sections import (
+    batches,
+    export_build,
+    export_size,
+    export_speed,
+    int8_accuracy,
+    reexport,
+    training_step,
+)
 from benchmarks.sections.common import Document
 from reefl_edge.files import write_text
 
@@ -17,6 +25,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 SECTIONS: dict[str, Callable[[Document], str]] = {
     "training_step": training_step.section,
+    "export_size": export_size.section,
+    "export_speed": export_speed.section,
+    "export_build": export_build.section,
+    "int8_accuracy": int8_accuracy.section,
+    "reexport": reexport.section,
+    "batches": batches.section,
 }
 
 _TITLE = """\
