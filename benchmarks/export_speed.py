@@ -165,7 +165,7 @@ def segment_bars(
     for runtime in runtimes:
         whole = against(samples, f"{runtime} {deepest}", f"{runtime} plain")
         yield at_most(f"{runtime}: all segments to plain{where}", whole, SEGMENTS_LIMIT[runtime])
-        for exit_index, exit_block in enumerate(submodel.exit_blocks):
+        for exit_index, exit_block in enumerate(submodel.exit_blocks[:-1]):
             part = against(samples, f"{runtime} fp32 exit {exit_index}", f"{runtime} plain")
             limit = (exit_block + 1) / submodel.depth + EXIT_MARGIN
             yield at_most(f"{runtime}: up to exit {exit_index} to plain{where}", part, limit)

@@ -27,7 +27,13 @@ from reefl_edge.data.sources import read_dataset
 from reefl_edge.manifest import Artifact, Bundle
 from reefl_edge.runtimes.base import open_runtime
 from reefl_edge.thresholds import choose_threshold, exits_taken, paired_difference_interval
-from reefl_edge.weights import Checkpoint, apply_update, read_checkpoint, read_update
+from reefl_edge.weights import (
+    Checkpoint,
+    apply_update,
+    read_checkpoint,
+    read_update,
+    weights_sha256,
+)
 from reefl_export.bundle import Origin, Samples, export_checkpoint
 from reefl_export.gate import Gate
 from reefl_export.parity import chain_logits
@@ -67,6 +73,7 @@ def main() -> None:
         arguments.output,
         settings={
             **settings_of(question.checkpoint.submodel),
+            "weights": weights_sha256(question.checkpoint.arrays)[:12],
             "data": question.calibration.name,
             "num_calibration": len(question.calibration.images),
             "num_validation": len(question.validation.labels),

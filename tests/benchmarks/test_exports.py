@@ -47,7 +47,6 @@ def test_speed_holds_segments_and_int8_to_their_bars(results: Path) -> None:
     assert bars_of(document).keys() == {
         "onnx: all segments to plain, 1 thread",
         "onnx: up to exit 0 to plain, 1 thread",
-        "onnx: up to exit 1 to plain, 1 thread",
         "onnx int8-dynamic to fp32, 1 thread",
         "onnx int8-static to fp32, 1 thread",
     }
