@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.documents import Bar, at_least, parser, write
+from benchmarks.documents import Bar, at_least, on_threads, parser, write
 from benchmarks.harness import Run, Samples, in_fresh_process, interleave, median, ratio
 from benchmarks.measured import Runnable, add_runtimes, measured_submodel, settings_of
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy, softmax
@@ -131,7 +131,7 @@ def bars(samples: Mapping[int, Samples], runtimes: Sequence[Runnable]) -> list[B
     """Hold the gain in throughput to what the issue asks for."""
     return [
         at_least(
-            f"{name}: throughput where half stop first to all to the end, {threads} thread(s)",
+            f"{name}: throughput where half stop first to all to the end{on_threads(threads)}",
             ratio(
                 taken[f"{name} all to the end"]["wall_ms"],
                 taken[f"{name} half stop first"]["wall_ms"],

@@ -77,3 +77,8 @@ def int8_instructions(features: Sequence[str]) -> str | None:
         if any(flag in features for flag in flags):
             return name
     return None
+
+
+def on_threads(threads: int) -> str:
+    """Say on how many threads, at the end of what a bar is of."""
+    return ", 1 thread" if threads == 1 else f", {threads} threads"

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from benchmarks.documents import Bar, at_most, int8_instructions, parser, write
+from benchmarks.documents import Bar, at_most, int8_instructions, on_threads, parser, write
 from benchmarks.harness import (
     Run,
     Samples,
@@ -161,7 +161,7 @@ def segment_bars(
 ) -> Iterator[Bar]:
     """Hold the fp32 segments to the plain backbone, the stock lowering and the other runtime."""
     deepest = f"fp32 exit {submodel.max_exit}"
-    where = _on(threads)
+    where = on_threads(threads)
     for runtime in runtimes:
         whole = against(samples, f"{runtime} {deepest}", f"{runtime} plain")
         yield at_most(f"{runtime}: all segments to plain{where}", whole, SEGMENTS_LIMIT[runtime])
@@ -191,16 +191,12 @@ def int8_bars(
         for precision in INT8:
             fp32 = f"{runtime} fp32 exit {submodel.max_exit}"
             figure = against(samples, f"{runtime} {precision}", fp32)
-            yield at_most(f"{runtime} {precision} to fp32{_on(threads)}", figure, limit)
+            yield at_most(f"{runtime} {precision} to fp32{on_threads(threads)}", figure, limit)
 
 
 def against(samples: Samples, name: str, other: str) -> dict[str, float]:
     """Return the ratio of two wall times, with its interval."""
     return ratio(samples[name]["wall_ms"], samples[other]["wall_ms"])
-
-
-def _on(threads: int) -> str:
-    return ", 1 thread" if threads == 1 else f", {threads} threads"
 
 
 def summary(samples: Samples, submodel: Submodel, sizes: Sizes) -> dict[str, Any]:
