@@ -1,8 +1,8 @@
 """How do traced segments become one Core ML package: a function per segment, each weight once?
 
 The package is a *multifunction* ML program (iOS 18, macOS 15 or newer); its functions bear the
-names of the segments. Core ML runs on Apple's systems only: elsewhere the package is held to its
-description (``check_structure``).
+names of the segments. Core ML runs on Apple's systems only: the package is held to its description
+(``coreml_structure``), and run by an interpreter of our own (``mil``).
 
 Core ML has no 8-bit arrays (coremltools would make the images int32, four times the bytes), but it
 has images: segment 0 takes an RGB pixel buffer of the model's size, as a camera, a decoder or
@@ -11,44 +11,31 @@ Vision gives it, where the other formats take uint8 (B, H, W, 3). The program se
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from reefl_edge.errors import MissingToolchainError, ParityError
+from reefl_edge.errors import MissingToolchainError
 from reefl_edge.files import write_bytes
-from reefl_edge.submodel import Segment, Submodel, TensorSpec
+from reefl_edge.submodel import Segment, TensorSpec
+from reefl_export.coreml_precision import compute_precision, passes_for, repeatable
+from reefl_export.coreml_structure import check_structure
 from reefl_export.job import METADATA_KEY, ExportJob
-from reefl_export.quiet import quiet, without_progress_bars
+from reefl_export.mil.package import (
+    SPEC_PATH,
+    WEIGHTS_PATH,
+    load_coremltools,
+    load_spec,
+    quiet_coremltools,
+)
+from reefl_export.quiet import without_progress_bars
+from reefl_export.recipe import ExportRecipe
 from reefl_export.segments import FORMS, trace_segments
 
 PACKAGE_NAME = "model.mlpackage"
-
-# Every operator of the ML programs made here, named as in Apple's MIL reference.
-OPERATORS = frozenset(
-    (
-        *("add", "mul", "matmul", "linear", "conv", "layer_norm", "softmax", "gelu", "relu"),
-        *("scaled_dot_product_attention", "const", "concat", "split", "slice_by_index"),
-        *("reshape", "transpose"),
-    )
-)
-
-# Where a package keeps its description and its weights.
-_SPEC_PATH = "Data/com.apple.CoreML/model.mlmodel"
-_WEIGHTS_PATH = "Data/com.apple.CoreML/weights/weight.bin"
-
-# The weights file begins with 64 bytes; before each array stand 64, and behind it up to 63, so that
-# the next begins at a multiple of 64. Source: MILBlob's StorageFormat.hpp, coremltools 9.0.
-_OVERHEAD_BYTES = 128
-# Equal arrays are stored once, so a fresh network's zero biases take no room (1.3% of ``digits``).
-_LEAST_SHARE = 0.95
-
-# coremltools imports torchao where it is installed, of which torch warns.
-_quiet = partial(quiet, "coremltools", "torch.utils._pytree")
 
 
 def export_coreml(job: ExportJob) -> None:
@@ -57,6 +44,8 @@ def export_coreml(job: ExportJob) -> None:
     Raises:
         MissingToolchainError: coremltools is not installed, or this release of it lacks an
             operator of a program.
+        ParityError: The package is not what the sub-model says.
+        ValueError: Core ML packages do not come in the recipe's precision.
     """
     job.say("trace")
     write_package(job, trace_segments(job.network, batch_size=1, forms=FORMS["coreml"]))
@@ -65,64 +54,38 @@ def export_coreml(job: ExportJob) -> None:
 def write_package(job: ExportJob, programs: dict[str, ExportedProgram]) -> None:
     """Write traced segments, by name, as the functions of a package; the programs stay as they are.
 
-    Raises:
-        MissingToolchainError: As ``export_coreml``.
+    Raises: as ``export_coreml``.
     """
-    ct = _coremltools()
+    ct = load_coremltools()
     with tempfile.TemporaryDirectory() as scratch:
         parts = {}
         for segment in job.segments():
             job.say(f"convert {segment.name}")
             parts[segment.name] = Path(scratch, f"{segment.name}.mlpackage")
-            _convert(ct, programs[segment.name], segment, parts[segment.name])
+            _convert(ct, job.recipe, programs[segment.name], segment, parts[segment.name])
         _join(ct, parts, job.folder / PACKAGE_NAME)
-    _describe(ct, job, job.folder / PACKAGE_NAME)
-    check_structure(job.folder / PACKAGE_NAME, job.submodel)
+    _describe(job, job.folder / PACKAGE_NAME)
+    check_structure(job.folder / PACKAGE_NAME, job.submodel, job.recipe.precision)
 
 
-def check_structure(path: Path, submodel: Submodel) -> None:
-    """Hold a package to what ``submodel`` says: functions, operators and weights.
-
-    Raises:
-        ParityError: Something is off; everything that is, is listed.
-    """
-    spec = _coremltools().models.utils.load_spec(str(path))
-    problems = [
-        *_signature_problems(spec.description, submodel),
-        *_operator_problems(spec.mlProgram),
-        *_weight_problems(path / _WEIGHTS_PATH, submodel),
-    ]
-    if problems:
-        raise ParityError(f"{path.name} is not what was exported: {'; '.join(problems)}")
-
-
-@_quiet()
-def _coremltools() -> Any:
-    try:
-        import coremltools
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(
-            "exporting to Core ML", "coremltools", "coreml"
-        ) from error
-    return coremltools
-
-
-@_quiet()
-def _convert(ct: Any, program: ExportedProgram, segment: Segment, path: Path) -> None:
+@quiet_coremltools()
+def _convert(
+    ct: Any, recipe: ExportRecipe, program: ExportedProgram, segment: Segment, path: Path
+) -> None:
     """Write one segment as a package of its own."""
     # With no decompositions, linear layers and norms stay whole, as Core ML has them.
     program = program.run_decompositions({})
     if segment.exit_index == 0:
         _feed_image(program)
     try:
-        with without_progress_bars():
+        with without_progress_bars(), repeatable(recipe.precision):
             ct.convert(
                 program,
                 inputs=[_input_type(ct, spec) for spec in segment.inputs],
-                outputs=[ct.TensorType(name=spec.name) for spec in segment.outputs],
-                minimum_deployment_target=ct.target.iOS18,
-                compute_precision=ct.precision.FLOAT32,
-                pass_pipeline=_passes(ct),
+                outputs=[_tensor_type(ct, spec) for spec in segment.outputs],
+                minimum_deployment_target=ct.target[recipe.deployment_target or "iOS18"],
+                compute_precision=compute_precision(ct, recipe.precision),
+                pass_pipeline=passes_for(ct, recipe.precision),
                 package_dir=str(path),
                 skip_model_load=True,
             )
@@ -131,17 +94,6 @@ def _convert(ct: Any, program: ExportedProgram, segment: Segment, path: Path) ->
             f"coremltools {ct.__version__} cannot convert {segment.name}: {error}; "
             "install the releases that 'reefl-edge[coreml]' asks for"
         ) from error
-
-
-def _passes(ct: Any) -> Any:
-    """Return coremltools' passes but one, which would shift the pixels a little.
-
-    It makes their normalisation a batch norm and forgets its epsilon of 1e-5: pixels lose 5e-6 of
-    their value, and logits differ from the network's by ten times as much (coremltools 9.0).
-    """
-    passes = ct.PassPipeline()
-    passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
-    return passes
 
 
 def _feed_image(program: ExportedProgram) -> None:
@@ -162,10 +114,14 @@ def _feed_image(program: ExportedProgram) -> None:
 def _input_type(ct: Any, spec: TensorSpec) -> Any:
     if spec.dtype == "uint8":
         return ct.ImageType(name=spec.name, color_layout=ct.colorlayout.RGB)
-    return ct.TensorType(name=spec.name)
+    return _tensor_type(ct, spec)
 
 
-@_quiet()
+def _tensor_type(ct: Any, spec: TensorSpec) -> Any:
+    return ct.TensorType(name=spec.name, dtype=np.float32)
+
+
+@quiet_coremltools()
 def _join(ct: Any, parts: dict[str, Path], path: Path) -> None:
     """Write packages as the functions of one, which share equal weights."""
     joined = ct.utils.MultiFunctionDescriptor()
@@ -174,74 +130,16 @@ def _join(ct: Any, parts: dict[str, Path], path: Path) -> None:
     joined.default_function_name = next(iter(parts))
     with without_progress_bars():
         ct.utils.save_multifunction(joined, str(path))
-    (path / _WEIGHTS_PATH).parent.chmod(0o755)  # coremltools lets only its owner in
+    (path / WEIGHTS_PATH).parent.chmod(0o755)  # coremltools lets only its owner in
 
 
-def _describe(ct: Any, job: ExportJob, path: Path) -> None:
+def _describe(job: ExportJob, path: Path) -> None:
     """Say in a package's metadata what it is."""
-    spec = ct.models.utils.load_spec(str(path))
+    spec = load_spec(path)
     metadata = spec.description.metadata
     submodel = job.submodel
     metadata.shortDescription = (
         f"ReeFL, {submodel.num_exits} exits over {submodel.depth} blocks: a function per segment"
     )
     metadata.userDefined[METADATA_KEY] = job.facts
-    write_bytes(path / _SPEC_PATH, spec.SerializeToString())
-
-
-def _signature_problems(description: Any, submodel: Submodel) -> Iterator[str]:
-    segments = submodel.segments()
-    expected = {
-        segment.name: _signature(map(_tensor, segment.inputs), map(_tensor, segment.outputs))
-        for segment in segments
-    }
-    found = {
-        function.name: _signature(map(_feature, function.input), map(_feature, function.output))
-        for function in description.functions
-    }
-    for name in sorted(expected.keys() | found.keys()):
-        if found.get(name) != expected.get(name):
-            yield f"{name} should be {expected.get(name)}, but is {found.get(name)}"
-    if description.defaultFunctionName != segments[0].name:
-        yield f"the default function is {description.defaultFunctionName!r}"
-
-
-def _signature(inputs: Iterable[str], outputs: Iterable[str]) -> str:
-    return f"({', '.join(inputs)}) -> ({', '.join(outputs)})"
-
-
-def _tensor(spec: TensorSpec) -> str:
-    """Say what Core ML should have for a tensor of a segment."""
-    shape = [1 if size == "batch" else size for size in spec.shape]
-    if spec.dtype == "uint8":
-        return f"{spec.name} RGB {shape[1:3]}"
-    return f"{spec.name} FLOAT32 {shape}"
-
-
-def _feature(feature: Any) -> str:
-    """Say what Core ML has: a name, a colour space or dtype, a shape."""
-    if feature.type.WhichOneof("Type") == "imageType":
-        image = feature.type.imageType
-        color_space = image.ColorSpace.Name(image.colorSpace)
-        return f"{feature.name} {color_space} {[image.height, image.width]}"
-    array = feature.type.multiArrayType
-    return f"{feature.name} {array.ArrayDataType.Name(array.dataType)} {list(array.shape)}"
-
-
-def _operator_problems(program: Any) -> Iterator[str]:
-    for name, function in sorted(program.functions.items()):
-        operations = function.block_specializations[function.opset].operations
-        unknown = {operation.type for operation in operations} - OPERATORS
-        if unknown:
-            yield f"{name} uses {', '.join(sorted(unknown))}"
-
-
-def _weight_problems(path: Path, submodel: Submodel) -> Iterator[str]:
-    """Compare the weights file with the float32 arrays, each of them stored once."""
-    arrays = submodel.arrays()
-    array_bytes = sum(4 * spec.num_elements for spec in arrays)
-    # Each row of the depth embedding is stored as an array: one per block, and the meta token's.
-    num_stored = len(arrays) + submodel.depth + 1
-    size_bytes = path.stat().st_size
-    if not _LEAST_SHARE * array_bytes <= size_bytes <= array_bytes + _OVERHEAD_BYTES * num_stored:
-        yield f"its weights take {size_bytes} bytes, where its arrays have {array_bytes}"
+    write_bytes(path / SPEC_PATH, spec.SerializeToString())

@@ -33,15 +33,14 @@ class Reference:
         self._checkpoint = checkpoint
 
     def rows(self, bundle: Bundle, artifact: Artifact) -> tuple[parity.ParityRow, ...]:
-        """Compare an artifact of a bundle with the network; none for what cannot run here.
+        """Compare an artifact of a bundle with the network.
 
         Raises:
             InputError: A file of the artifact is missing or changed.
             MissingToolchainError: Its runtime is not installed.
+            ParityError: It cannot be run.
         """
         runtime = _runtime(bundle, artifact)
-        if runtime is None:
-            return ()
         num_exits = bundle.manifest.submodel.num_exits
         actual = parity.chain_logits(runtime, self.sample.images, num_exits=num_exits)
         expected = self._logits[:num_exits]
@@ -70,11 +69,13 @@ def network_of(checkpoint: Checkpoint) -> "ReeFL":
     return network_from(checkpoint.submodel, checkpoint.arrays)
 
 
-def _runtime(bundle: Bundle, artifact: Artifact) -> Runtime | None:
+def _runtime(bundle: Bundle, artifact: Artifact) -> Runtime:
     match artifact.target:
         case "executorch" | "onnx":
             return open_runtime(artifact.target, bundle, precision=artifact.precision)
         case "coreml":
-            return None  # Core ML itself runs on a Mac only
+            from reefl_export.mil import MilRuntime
+
+            return MilRuntime.open(bundle, artifact, bundle.manifest.submodel.segments())
         case _:
             assert_never(artifact.target)

@@ -27,7 +27,11 @@ CAPABILITIES = (
         packages=("torch", "executorch", "torchao"),
         extra="executorch",
     ),
-    Capability(what="export to Core ML", packages=("torch", "coremltools"), extra="coreml"),
+    Capability(
+        what="export to Core ML",
+        packages=("torch", "coremltools", "scikit-learn"),
+        extra="coreml",
+    ),
     Capability(what="take models from the hub", packages=("huggingface_hub",), extra="hub"),
     Capability(what="run the demo", packages=("scikit-learn", "matplotlib"), extra="demo"),
 )

@@ -22,7 +22,8 @@ from reefl_edge.architectures import ARCHITECTURES
 from reefl_edge.errors import MissingToolchainError, ParityError
 from reefl_edge.models import build
 from reefl_edge.submodel import ExitSchedule, Submodel
-from reefl_export.coreml import PACKAGE_NAME, check_structure, export_coreml, write_package
+from reefl_export.coreml import PACKAGE_NAME, export_coreml, write_package
+from reefl_export.coreml_structure import check_structure
 from reefl_export.segments import trace_segments
 from tests.export.jobs import FACTS, job_for
 
@@ -72,7 +73,7 @@ def damaged(export: Export, tmp_path: Path) -> Path:
 
 
 def test_the_package_is_what_the_submodel_says(export: Export) -> None:
-    check_structure(export.path, SUBMODEL)
+    check_structure(export.path, SUBMODEL, "fp32")
 
 
 def test_every_segment_is_a_function_and_the_first_is_the_default(export: Export) -> None:
@@ -163,7 +164,7 @@ def test_a_package_of_fewer_segments_is_refused(export: Export) -> None:
     )
 
     with pytest.raises(ParityError, match=r"segment_3 should be .* but is None"):
-        check_structure(export.path, deeper)
+        check_structure(export.path, deeper, "fp32")
 
 
 def _take_a_bgr_image(spec: Any) -> None:
@@ -195,7 +196,7 @@ def test_a_package_with_another_description_is_refused(
     (damaged / "Data/com.apple.CoreML/model.mlmodel").write_bytes(spec.SerializeToString())
 
     with pytest.raises(ParityError, match=complaint):
-        check_structure(damaged, SUBMODEL)
+        check_structure(damaged, SUBMODEL, "fp32")
 
 
 @pytest.mark.parametrize("share", [0.5, 1.1])
@@ -203,7 +204,7 @@ def test_weights_of_half_precision_or_stored_twice_are_refused(damaged: Path, sh
     _weights(damaged).write_bytes(bytes(int(share * WEIGHT_BYTES)))
 
     with pytest.raises(ParityError, match=f"where its arrays have {WEIGHT_BYTES}"):
-        check_structure(damaged, SUBMODEL)
+        check_structure(damaged, SUBMODEL, "fp32")
 
 
 class _Unconvertible(nn.Module):

@@ -1,0 +1,41 @@
+"""Where does a Core ML package keep its parts, and what reads them?"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from reefl_edge.errors import MissingToolchainError
+from reefl_export.quiet import quiet
+
+# Where a package keeps its description and its weights.
+SPEC_PATH = "Data/com.apple.CoreML/model.mlmodel"
+WEIGHTS_PATH = "Data/com.apple.CoreML/weights/weight.bin"
+
+# coremltools imports torchao where it is installed, of which torch warns.
+quiet_coremltools = partial(quiet, "coremltools", "torch.utils._pytree")
+
+
+@quiet_coremltools()
+def load_coremltools() -> Any:
+    """Return coremltools, without what it says on import.
+
+    Raises:
+        MissingToolchainError: It is not installed.
+    """
+    try:
+        import coremltools
+        import coremltools.optimize.coreml
+    except ImportError as error:
+        raise MissingToolchainError.for_extra(
+            "exporting to Core ML", "coremltools", "coreml"
+        ) from error
+    return coremltools
+
+
+def load_spec(path: Path) -> Any:
+    """Return a package's description: the ``Model`` message of Apple's Model.proto.
+
+    Raises:
+        MissingToolchainError: coremltools is not installed.
+    """
+    return load_coremltools().models.utils.load_spec(str(path))
