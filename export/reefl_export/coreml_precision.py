@@ -59,7 +59,11 @@ def passes_for(ct: Any, precision: Precision) -> Any:
         case _:
             raise ValueError(f"coreml does not come in {precision}")
     passes.append_pass(name)
-    config = optimize.OptimizationConfig(op_type_configs={"linear": how, "conv": how})
+    # Matrices only: embeddings are added or joined on. (To name the operators that are to be
+    # narrowed fails where a bias and a norm's shift are equal, and so one constant: coremltools
+    # leaves constants of one axis alone, but only after finding that the two contradict.)
+    not_narrowed = dict.fromkeys(("add", "concat", "mul"))
+    config = optimize.OptimizationConfig(global_config=how, op_type_configs=not_narrowed)
     passes.set_options(name, {"config": config})
     return passes
 
@@ -85,6 +89,7 @@ def is_quantized(array: ArraySpec) -> bool:
 def is_palettized(array: ArraySpec) -> bool:
     """Whether ``palette4`` narrows an array: matrices whose outputs divide into groups.
 
-    Others are left in half precision; of DeiT's only the classifier, where errors weigh most.
+    Others are left in half precision: with DeiT two that all exits share, the classifier and the
+    first of the accumulator's MLP.
     """
     return is_quantized(array) and array.shape[0] % PALETTE_CHANNELS == 0

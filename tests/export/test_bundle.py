@@ -14,7 +14,7 @@ import pytest
 from reefl_edge import schema
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.errors import InputError, ParityError
-from reefl_edge.manifest import Bundle, Target
+from reefl_edge.manifest import TARGETS, Bundle, Target
 from reefl_edge.models.checkpoint import network_from
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.weights import Checkpoint, read_checkpoint
@@ -101,11 +101,11 @@ def test_the_weights_of_a_bundle_are_a_checkpoint(bundle: Bundle, checkpoint: Ch
         np.testing.assert_array_equal(stored.arrays[name], array)
 
 
-def test_parity_rows_stand_for_every_exit_of_what_runs_here(bundle: Bundle) -> None:
+def test_parity_rows_stand_for_every_exit_of_every_format(bundle: Bundle) -> None:
     rows = json.loads((bundle.directory / "parity.json").read_text())["rows"]
 
     assert {(row["target"], row["exit_index"]) for row in rows} == {
-        (target, exit_index) for target in ("executorch", "onnx") for exit_index in (0, 1)
+        (target, exit_index) for target in TARGETS for exit_index in (0, 1)
     }
     assert all(row["max_abs_error"] <= 1e-4 and row["top1_agreement"] == 1 for row in rows)
 

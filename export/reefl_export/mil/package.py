@@ -1,5 +1,7 @@
 """Where does a Core ML package keep its parts, and what reads them?"""
 
+import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,20 +17,21 @@ WEIGHTS_PATH = "Data/com.apple.CoreML/weights/weight.bin"
 quiet_coremltools = partial(quiet, "coremltools", "torch.utils._pytree")
 
 
-@quiet_coremltools()
 def load_coremltools() -> Any:
     """Return coremltools, without what it says on import.
 
     Raises:
         MissingToolchainError: It is not installed.
     """
-    try:
-        import coremltools
-        import coremltools.optimize.coreml
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(
-            "exporting to Core ML", "coremltools", "coreml"
-        ) from error
+    # Keeping quiet takes a moment, and it speaks when first imported only.
+    with nullcontext() if "coremltools" in sys.modules else quiet_coremltools():
+        try:
+            import coremltools
+            import coremltools.optimize.coreml
+        except ImportError as error:
+            raise MissingToolchainError.for_extra(
+                "exporting to Core ML", "coremltools", "coreml"
+            ) from error
     return coremltools
 
 
