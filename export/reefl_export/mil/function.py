@@ -136,6 +136,8 @@ class Function:
             name: tuple(self._source(label, each, constants) for each in argument.arguments)
             for name, argument in operation.inputs.items()
         }
+        if any(len(inputs[name]) != 1 for name in inputs if name != _SEVERAL):
+            raise ParityError(f"{label} has several values for one input")
         return _Step(
             operator=operator,
             label=label,
