@@ -18,6 +18,7 @@ COMMANDS = (
     "profile",
     "finetune",
     "export",
+    "parity",
     "infer",
     "devices",
     "doctor",
