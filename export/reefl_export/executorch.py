@@ -1,32 +1,74 @@
-"""How do traced segments become one ExecuTorch program: a method per segment, on XNNPACK?
+"""How do traced segments become one ExecuTorch program: methods on XNNPACK, for every batch size?
 
-Traced in the forms of ``segments.FORMS``, a segment is one delegated subgraph but for the cast of
-the 8-bit images. That matters twice: each subgraph is lowered by some fifty passes of its own, and
-hands its outputs over in memory at run time.
+Written as in ``xnnpack.py``, a segment is one delegated subgraph but for the cast of the 8-bit
+images. That matters twice: each subgraph is lowered by some fifty passes of its own, and hands its
+outputs over in memory at run time. Methods share their weights, which the program holds once.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.export import ExportedProgram
+from torch.fx.traceback import NodeSource
+
 from reefl_edge.files import write_bytes
-from reefl_edge.runtimes.executorch import PROGRAM_NAME
-from reefl_export.job import ExportJob
+from reefl_edge.runtimes.executorch import PROGRAM_NAME, method_name
+from reefl_export.job import METADATA_KEY, ExportJob
 from reefl_export.quiet import quiet
 from reefl_export.segments import FORMS, trace_segments
+from reefl_export.xnnpack import written_for_xnnpack
+
+
+def export_executorch(job: ExportJob) -> None:
+    """Write every segment, for every batch size of the recipe, as the methods of one program."""
+    write_bytes(job.folder / PROGRAM_NAME, lower(job).to_executorch().buffer)
 
 
 @quiet("torch.utils._pytree")
-def export_executorch(job: ExportJob) -> None:
-    """Lower every segment to XNNPACK and write them as the methods of one program."""
+def lower(job: ExportJob) -> Any:
+    """Return all methods lowered to XNNPACK: an ``EdgeProgramManager``."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
-    from executorch.exir.passes.constant_prop_pass import constant_prop_pass
 
     job.say("trace")
-    programs = trace_segments(job.network, batch_size=1, forms=FORMS["executorch"])
+    programs: dict[str, ExportedProgram] = {}
+    for size in job.recipe.batch_sizes:
+        programs |= _trace(job, size)
     job.say("lower to XNNPACK")
-    # What depends on weights alone (the meta token's row, the rows of the depth embedding) is
-    # computed now; XNNPACK takes a product only with a constant that is one from the start.
-    folded = {
-        name: constant_prop_pass(program.run_decompositions({}))
-        for name, program in programs.items()
-    }
-    lowered = to_edge_transform_and_lower(folded, partitioner=[XnnpackPartitioner()])
-    write_bytes(job.folder / PROGRAM_NAME, lowered.to_executorch().buffer)
+    with _without_ballast():
+        return to_edge_transform_and_lower(
+            programs,
+            partitioner=[XnnpackPartitioner()],
+            constant_methods={METADATA_KEY: job.facts},
+        )
+
+
+def _trace(job: ExportJob, batch_size: int) -> dict[str, ExportedProgram]:
+    network = written_for_xnnpack(job.network, batch_size=batch_size)
+    if job.recipe.precision == "int8-dynamic":
+        from reefl_export.quantize import quantize_dynamic
+
+        quantize_dynamic(network, job.recipe.keep_float)
+    programs = trace_segments(network, batch_size=batch_size, forms=FORMS["executorch"])
+    return {method_name(segment, batch_size): programs[segment.name] for segment in job.segments()}
+
+
+@contextmanager
+def _without_ballast() -> Iterator[None]:
+    """Spare the lowering what takes a good part of its time and adds nothing to the program.
+
+    Every pass copies of every node where it came from, through all passes before; nothing changes
+    these notes, so they can be shared. The garbage collector walks through millions of nodes that
+    are all in use.
+    """
+    had_collector = gc.isenabled()
+    gc.disable()
+    NodeSource.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del NodeSource.__deepcopy__  # type: ignore[attr-defined]
+        if had_collector:
+            gc.enable()

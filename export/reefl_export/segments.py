@@ -4,7 +4,7 @@ A *segment view* wraps the network; what the converters cannot take whole is rep
 tracing, and the training network stays as it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -119,51 +119,25 @@ def _linear_on_rows(rows: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     return flat.reshape(-1, *rows.shape[1:-1], weight.shape[0])
 
 
-def _norm_as_products(
-    rows: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-) -> Tensor:
-    """Normalise rows (..., D) without the operator that XNNPACK lacks.
-
-    Left whole, every norm ends one delegated subgraph and begins another. XNNPACK has no mean over
-    rows either, so means are products with a vector of 1 / D.
-    """
-    (width,) = normalized_shape
-    averaging = torch.full((1, width), 1 / width)
-    flat = rows.reshape(-1, width)
-    centred = flat - functional.linear(flat, averaging)
-    variance = functional.linear(centred * centred, averaging)
-    return (centred * torch.rsqrt(variance + eps) * weight + bias).reshape(rows.shape)
-
-
-def _chunk_as_slices(rows: Tensor, chunks: int, dim: int) -> tuple[Tensor, ...]:
-    """Split rows (..., D) into equal parts of D; XNNPACK takes slices, not splits."""
-    assert dim == -1
-    width = rows.shape[-1] // chunks
-    return tuple(rows[..., part * width : (part + 1) * width] for part in range(chunks))
-
-
 def _split_as_slices(tokens: Tensor, sizes: tuple[int, int], dim: int) -> tuple[Tensor, Tensor]:
-    """Split tokens (B, N, D) into the class token and the patches; see ``_chunk_as_slices``."""
+    """Split tokens (B, N, D) into the class token and the patches; XNNPACK takes slices only."""
     assert dim == 1
     return tokens[:, : sizes[0]], tokens[:, sizes[0] :]
 
 
-_PRODUCTS: Forms = {
-    functional.scaled_dot_product_attention: _attention_as_products,
-    functional.linear: _linear_on_rows,
-}
+def _repeated(array: Tensor, *sizes: int) -> Tensor:
+    """Give an array a longer first axis; XNNPACK takes no ``expand``."""
+    times = 1 if sizes[0] == -1 else sizes[0] // len(array)
+    return array if times == 1 else torch.cat([array] * times)
+
+
 # What each target is traced with; Core ML has all these operations itself.
 FORMS: dict[Target, Forms] = {
-    "onnx": _PRODUCTS,
-    "executorch": {
-        **_PRODUCTS,
-        functional.layer_norm: _norm_as_products,
-        Tensor.chunk: _chunk_as_slices,
-        Tensor.split_with_sizes: _split_as_slices,
+    "onnx": {
+        functional.scaled_dot_product_attention: _attention_as_products,
+        functional.linear: _linear_on_rows,
     },
+    # Beside what ``xnnpack.py`` writes anew.
+    "executorch": {Tensor.split_with_sizes: _split_as_slices, Tensor.expand: _repeated},
     "coreml": {},
 }
