@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from reefl_edge.models.reefl import ReeFL
+from reefl_edge.models.reefl import Classifier, ReeFL
 from reefl_edge.models.vit import MLP, Attention, Block, PatchEmbed
 
 
@@ -35,6 +35,7 @@ def fold_norms(network: ReeFL) -> None:
     for array in (accumulator.meta_token, accumulator.depth_embedding):
         _centre(array, dim=-1)
     patch_embed = cast(PatchEmbed, network.patch_embed)
+    classifier = cast(Classifier, network.classifier)
     writers: list[nn.Linear | nn.Conv2d] = [
         patch_embed.proj,
         accumulator.proj,
@@ -43,7 +44,7 @@ def fold_norms(network: ReeFL) -> None:
     readers: list[tuple[nn.LayerNorm, nn.Linear]] = [
         (accumulator.norm1, accumulator.qkv),
         (accumulator.norm2, accumulator.mlp.fc1),
-        (network.classifier.norm, network.classifier.linear),
+        (classifier.norm, classifier.linear),
     ]
     for block in cast(list[Block], network.blocks):
         attn, mlp = cast(Attention, block.attn), cast(MLP, block.mlp)

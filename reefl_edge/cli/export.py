@@ -59,6 +59,14 @@ def export(
     num_images: Annotated[
         int, typer.Option("--num-images", min=1, help="How many images to take of each.")
     ] = 128,
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(
+            "--batch-sizes",
+            help="How many images ExecuTorch takes at once, separated by commas; 1 always is one. "
+            "ONNX takes any number.  [default: 1]",
+        ),
+    ] = None,
     max_exit: options.MaxExit = None,
     report: Annotated[
         Path | None,
@@ -92,7 +100,11 @@ def export(
     if max_exit is not None and report is not None:
         raise typer.BadParameter("give --max-exit or --report, not both", param_hint="'--report'")
     wanted = wanted_recipes(
-        formats=formats, precisions=precision, recipes=recipe or [], device=device
+        formats=formats,
+        precisions=precision,
+        recipes=recipe or [],
+        device=device,
+        batch_sizes=batch_sizes,
     )
     check_threshold(threshold)
     facts = options.model_facts(

@@ -1,6 +1,6 @@
 """Which artifacts do the options of ``reefl-edge export`` ask for?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reefl_edge.cli import options
 from reefl_edge.manifest import (
@@ -32,7 +32,12 @@ class Wanted:
 
 
 def wanted_recipes(
-    *, formats: str | None, precisions: str | None, recipes: list[str], device: str | None
+    *,
+    formats: str | None,
+    precisions: str | None,
+    recipes: list[str],
+    device: str | None,
+    batch_sizes: str | None,
 ) -> Wanted:
     """Return what the options ask for.
 
@@ -41,11 +46,30 @@ def wanted_recipes(
         precisions: Precisions, separated by commas; None for float32, or what suits the device.
         recipes: Names or paths of recipes, which stand instead of the others.
         device: A device profile.
+        batch_sizes: The batch sizes of ExecuTorch artifacts, separated by commas; None for those
+            of the recipes.
 
     Raises:
         BadParameter: A name is unknown, or options contradict each other.
         InputError: A file is missing or damaged.
     """
+    wanted = _named(formats=formats, precisions=precisions, recipes=recipes, device=device)
+    if batch_sizes is None:
+        return wanted
+    with options.usage_errors("--batch-sizes"):
+        sizes = tuple(sorted({1, *(int(size) for size in batch_sizes.split(","))}))
+        if not any(recipe.target == "executorch" for recipe in wanted.recipes):
+            raise ValueError("only executorch has fixed batch sizes")
+        sized = [
+            replace(recipe, batch_sizes=sizes) if recipe.target == "executorch" else recipe
+            for recipe in wanted.recipes
+        ]
+    return replace(wanted, recipes=sized)
+
+
+def _named(
+    *, formats: str | None, precisions: str | None, recipes: list[str], device: str | None
+) -> Wanted:
     with options.usage_errors("--recipe"):
         if recipes and (formats or precisions or device):
             raise ValueError("a recipe says format and precision: give it alone")

@@ -24,15 +24,20 @@ PROGRAM_NAME = "model.pte"
 class ExecuTorchRuntime:
     """Segments as the methods of one ExecuTorch program."""
 
-    def __init__(self, program: Any, methods: list[dict[int, Any]]) -> None:
-        self._program = program  # the methods read its memory
-        self._methods = methods
+    def __init__(
+        self, program: Any, segments: tuple[Segment, ...], batch_sizes: tuple[int, ...]
+    ) -> None:
+        self._program = program
+        self._segments = segments
+        self._batch_sizes = batch_sizes
 
     @classmethod
     def open(
         cls, bundle: Bundle, artifact: Artifact, segments: tuple[Segment, ...], *, threads: int
     ) -> Self:
-        """Load the methods of an ExecuTorch artifact of a bundle.
+        """Load the methods of an ExecuTorch artifact of a bundle that take one image.
+
+        Those of larger batches are loaded when there is such a batch: each takes memory.
 
         Raises:
             InputError: A file is missing or changed, or ExecuTorch refuses it.
@@ -50,29 +55,25 @@ class ExecuTorchRuntime:
             portable_lib._unsafe_reset_threadpool(threads)
             try:
                 program = Engine.get().load_program(path)
-                methods = [
-                    {
-                        size: program.load_method(method_name(segment, size))
-                        for size in artifact.batch_sizes
-                    }
-                    for segment in segments
-                ]
+                for segment in segments:
+                    program.load_method(method_name(segment, 1))
             except RuntimeError as error:
                 raise InputError(f"ExecuTorch cannot load {path}: {error}") from error
-        return cls(program, methods)
+        return cls(program, segments, artifact.batch_sizes)
 
     def run(self, exit_index: int, inputs: Tensors) -> Tensors:
         """Run one segment; see ``Runtime.run``."""
-        methods = self._methods[exit_index]
+        segment = self._segments[exit_index]
 
         def run_part(size: int, part: Tensors) -> Tensors:
             tensors = [
                 torch.from_numpy(np.require(array, requirements=("C", "W"))) for array in part
             ]
+            method = self._program.load_method(method_name(segment, size))  # keeps what it loaded
             # The outputs lie in the method's memory, which its next call overwrites.
-            return tuple(out.numpy().copy() for out in methods[size].execute(tensors))
+            return tuple(out.numpy().copy() for out in method.execute(tensors))
 
-        return in_batches(run_part, tuple(methods), inputs)
+        return in_batches(run_part, self._batch_sizes, inputs)
 
 
 def method_name(segment: Segment, batch_size: int) -> str:
