@@ -6,7 +6,7 @@ outputs over in memory at run time. Methods share their weights, which the progr
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.fx.traceback import NodeSource
 
 from reefl_edge.files import write_bytes
+from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import PROGRAM_NAME, method_name
 from reefl_export.job import METADATA_KEY, ExportJob
 from reefl_export.quiet import quiet
@@ -33,9 +34,13 @@ def lower(job: ExportJob) -> Any:
     from executorch.exir import to_edge_transform_and_lower
 
     job.say("trace")
+    quantize = _quantizer(job)
     programs: dict[str, ExportedProgram] = {}
     for size in job.recipe.batch_sizes:
-        programs |= _trace(job, size)
+        network = written_for_xnnpack(job.network, batch_size=size)
+        quantize(network)
+        traced = trace_segments(network, batch_size=size, forms=FORMS["executorch"])
+        programs |= {method_name(segment, size): traced[segment.name] for segment in job.segments()}
     job.say("lower to XNNPACK")
     with _without_ballast():
         return to_edge_transform_and_lower(
@@ -45,14 +50,19 @@ def lower(job: ExportJob) -> Any:
         )
 
 
-def _trace(job: ExportJob, batch_size: int) -> dict[str, ExportedProgram]:
-    network = written_for_xnnpack(job.network, batch_size=batch_size)
-    if job.recipe.precision == "int8-dynamic":
-        from reefl_export.quantize import quantize_dynamic
+def _quantizer(job: ExportJob) -> Callable[[ReeFL], None]:
+    """Return what makes a network, written for XNNPACK, compute as the recipe says."""
+    if job.recipe.precision == "fp32":
+        return lambda _: None
+    from reefl_export.quantize import calibrate, quantize_dynamic, quantize_static
 
-        quantize_dynamic(network, job.recipe.keep_float)
-    programs = trace_segments(network, batch_size=batch_size, forms=FORMS["executorch"])
-    return {method_name(segment, batch_size): programs[segment.name] for segment in job.segments()}
+    keep_float = job.recipe.keep_float
+    if job.recipe.precision == "int8-dynamic":
+        return lambda network: quantize_dynamic(network, keep_float)
+    assert job.calibration is not None  # the bundle has seen to it
+    job.say("calibrate")
+    roundings = calibrate(job.network, job.calibration)
+    return lambda network: quantize_static(network, roundings, keep_float)
 
 
 @contextmanager

@@ -65,13 +65,13 @@ class Export:
         return logits
 
 
-def export(folder: Path, recipe: ExportRecipe) -> Export:
+def export(folder: Path, recipe: ExportRecipe, submodel: Submodel) -> Export:
     with _quiet():
         from executorch.runtime import Runtime as Engine
 
         from reefl_export.executorch import lower
 
-        network = network_of(SUBMODEL)
+        network = network_of(submodel)
         lowered = lower(job_for(network, folder, recipe=recipe))
         path = folder / "model.pte"
         path.write_bytes(lowered.to_executorch().buffer)
@@ -95,13 +95,14 @@ def num_delegates(export: Export) -> dict[str, int]:
 def float_export(tmp_path_factory: pytest.TempPathFactory) -> Export:
     """The network in float32, for one image and for three at once."""
     recipe = replace(recipe_for("executorch"), batch_sizes=(1, 3))
-    return export(tmp_path_factory.mktemp("fp32"), recipe)
+    return export(tmp_path_factory.mktemp("fp32"), recipe, SUBMODEL)
 
 
-@pytest.fixture(scope="module")
-def dynamic_export(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """The network in int8, with ranges found on the way."""
-    return export(tmp_path_factory.mktemp("int8"), recipe_for("executorch", "int8-dynamic"))
+@pytest.fixture(scope="module", params=["int8-dynamic", "int8-static"])
+def int8_export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """One block of the network in int8."""
+    recipe = recipe_for("executorch", request.param)
+    return export(tmp_path_factory.mktemp(request.param), recipe, SUBMODEL.cut(0))
 
 
 def test_the_program_says_what_it_is(float_export: Export) -> None:
@@ -128,17 +129,19 @@ def test_every_batch_size_gives_the_logits_of_the_network(
     np.testing.assert_allclose(logits, logits_of(float_export.network, images), atol=1e-5)
 
 
-def test_dynamic_int8_is_one_delegated_subgraph_too(dynamic_export: Export) -> None:
-    assert set(num_delegates(dynamic_export).values()) == {1}
-
-
-def test_dynamic_int8_is_near_the_network(dynamic_export: Export) -> None:
+def test_int8_is_one_delegated_subgraph_near_the_network(int8_export: Export) -> None:
     images = random_images(1)
-    expected = logits_of(dynamic_export.network, images)
+    expected = logits_of(int8_export.network, images).numpy()
 
-    error = np.abs(dynamic_export.logits(images, 1) - expected.numpy())
+    error = np.abs(int8_export.logits(images, 1) - expected)
 
+    assert num_delegates(int8_export) == {"segment_0": 1}
     assert 1e-5 < error.mean() < 0.1 * expected.std()
+
+
+def test_methods_share_their_weights(float_export: Export) -> None:
+    array_bytes = sum(4 * spec.num_elements for spec in SUBMODEL.arrays())
+    assert float_export.size_bytes < 2 * array_bytes + 100_000
 
 
 def test_folded_norms_leave_the_logits_and_centre_the_stream() -> None:
@@ -178,8 +181,8 @@ def test_patterns_of_layers_kept_in_float_are_names_of_arrays(
     patterns: Sequence[str], kept: bool
 ) -> None:
     with _quiet():
-        from reefl_export.quantize import array_name, is_kept
+        from reefl_export.quantize import array_name, matches
 
     assert array_name("blocks.3.attn.query") == "blocks.3.attn.qkv"
     assert array_name("blocks.3.mlp.fc1") == "blocks.3.mlp.fc1"
-    assert is_kept(array_name("blocks.3.attn.query"), patterns) == kept
+    assert matches(array_name("blocks.3.attn.query"), patterns) == kept
