@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from reefl_edge.cli.recipes import wanted_recipes
 from tests.cli.conftest import Type
 
 
@@ -57,6 +58,14 @@ def test_a_device_chooses_what_is_not_given_and_is_remembered(
     assert typed.document["deployment"] == {"device": "rpi5", "threads": 4}
 
 
+def test_batch_sizes_are_those_of_executorch_and_hold_one() -> None:
+    wanted = wanted_recipes(
+        formats="executorch,onnx", precisions=None, recipes=[], device=None, batch_sizes="16, 4"
+    )
+
+    assert [recipe.batch_sizes for recipe in wanted.recipes] == [(1, 4, 16), ()]
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
@@ -68,6 +77,8 @@ def test_a_device_chooses_what_is_not_given_and_is_remembered(
         (("--recipe", "onnx-fp32", "--format", "onnx"), 2, "give it alone"),
         (("--device", "pixel8"), 2, "no device is called"),
         (("--format", "onnx,coremll"), 2, "did you mean coreml?"),
+        (("--format", "onnx", "--batch-sizes", "4"), 2, "only executorch has fixed batch sizes"),
+        (("--format", "executorch", "--batch-sizes", "0"), 2, "batch sizes must be at least 1"),
         (("--format", "tflite"), 2, "choose one of executorch, onnx, coreml"),
         (("--threshold", "2"), 2, "above 0 and at most 1"),
         (("--max-exit", "2"), 2, "no exit 2"),

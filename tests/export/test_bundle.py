@@ -93,6 +93,13 @@ def test_the_onnx_graphs_have_the_names_of_the_manifest_and_share_one_weights_fi
         assert sum(np.prod(tensor.dims) for tensor in external) > 0.9 * 16 * 16 * 12
 
 
+def test_every_onnx_graph_says_what_it_is(bundle: Bundle) -> None:
+    for path in sorted((bundle.directory / "onnx").glob("*.onnx")):
+        model = onnx.load(path, load_external_data=False)
+        (facts,) = (prop.value for prop in model.metadata_props if prop.key == "reefl_edge")
+        assert json.loads(facts)["threshold"] == 0.8
+
+
 def test_the_weights_of_a_bundle_are_a_checkpoint(bundle: Bundle, checkpoint: Checkpoint) -> None:
     stored = read_checkpoint(bundle.directory / "onnx" / "weights.safetensors")
 

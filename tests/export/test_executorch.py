@@ -14,7 +14,7 @@ from torch import nn
 from reefl_edge.models.build import build
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.runtimes.executorch import _quiet, method_name
+from reefl_edge.runtimes.executorch import ExecuTorchRuntime, _quiet, method_name
 from reefl_edge.submodel import Submodel
 from reefl_export.fold_norms import can_fold, fold_norms
 from reefl_export.recipe import ExportRecipe, recipe_for
@@ -127,6 +127,16 @@ def test_every_batch_size_gives_the_logits_of_the_network(
     logits = float_export.logits(images, batch_size)
 
     np.testing.assert_allclose(logits, logits_of(float_export.network, images), atol=1e-5)
+
+
+def test_the_runtime_takes_batches_of_any_size(float_export: Export) -> None:
+    images = random_images(5)
+    segments = float_export.network.submodel.segments()
+
+    runtime = ExecuTorchRuntime(float_export.program, segments, (1, 3))
+
+    expected = logits_of(float_export.network, images)[0]
+    np.testing.assert_allclose(runtime.run(0, (images,))[-1], expected, atol=1e-5)
 
 
 def test_int8_is_one_delegated_subgraph_near_the_network(int8_export: Export) -> None:
