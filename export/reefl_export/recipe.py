@@ -66,6 +66,8 @@ class ExportRecipe:
             raise ValueError(f"batch sizes must be at least 1, got {self.batch_sizes}")
         if self.batch_sizes and 1 not in self.batch_sizes:
             raise ValueError(f"batch_sizes must hold 1, got {self.batch_sizes}")
+        if self.target == "executorch" and not self.batch_sizes:
+            raise ValueError("executorch takes fixed batch_sizes, such as [1]; none are given")
         if self.adaptive_graph and self.target != "onnx":
             raise ValueError(f"adaptive_graph is for onnx, not for {self.target}")
         if self.keep_float and not self.precision.startswith("int8"):

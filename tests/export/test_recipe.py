@@ -61,6 +61,7 @@ def test_a_users_own_recipe_is_read_from_its_file(tmp_path: Path) -> None:
         ('target = "coreml"\nprecision = "fp32"\nadaptive_graph = true', "is for onnx"),
         ('target = "onnx"\nprecision = "fp32"\nbatch_sizes = [4]', "must hold 1"),
         ('target = "onnx"\nprecision = "fp32"\nkeep_float = ["a"]', "says nothing of fp32"),
+        ('target = "executorch"\nprecision = "fp32"', "fixed batch_sizes"),
         ("target =", "not a TOML file"),
     ],
 )
