@@ -22,6 +22,7 @@ from reefl_export.segments import FORMS, trace_segments
 from reefl_export.xnnpack import written_for_xnnpack
 
 
+@quiet("torch.utils._pytree")
 def export_executorch(job: ExportJob) -> None:
     """Write every segment, for every batch size of the recipe, as the methods of one program."""
     write_bytes(job.folder / PROGRAM_NAME, lower(job).to_executorch().buffer)
