@@ -1,18 +1,16 @@
-"""How do traced segments become ONNX: one graph per segment, one file of weights for all?
+"""How do traced segments become ONNX: one graph per segment, one file of weights for all?"""
 
-The weights file is a checkpoint: ONNX lets an initialiser point at a range of bytes in another
-file, so the graphs read the safetensors file that the eager runtime and the trainer read too.
-"""
-
-from pathlib import Path
+from typing import assert_never
 
 import onnx_ir
 import torch
 from torch.export import ExportedProgram
 
 from reefl_edge.submodel import Segment
-from reefl_edge.weights import WEIGHTS_NAME, data_ranges, write_checkpoint
+from reefl_edge.weights import WEIGHTS_NAME, write_checkpoint
 from reefl_export.job import METADATA_KEY, ExportJob
+from reefl_export.onnx_int8 import quantise_dynamic
+from reefl_export.onnx_weights import name_as_arrays, point_at_weights, write_weights
 from reefl_export.quiet import quiet
 from reefl_export.segments import FORMS, trace_segments
 
@@ -20,23 +18,43 @@ from reefl_export.segments import FORMS, trace_segments
 OPSET_VERSION = 20
 MAX_IR_VERSION = 10
 
-# What the segment view puts before every array's name.
-_VIEW_PREFIX = "network."
-
 
 def export_onnx(job: ExportJob) -> None:
     """Write ``segment_K.onnx`` for every segment, and the weights they share."""
     job.say("trace")
     programs = trace_segments(job.network, batch_size=None, forms=FORMS["onnx"])
-    weights_path = job.folder / WEIGHTS_NAME
-    write_checkpoint(job.checkpoint, weights_path)
+    models = {}
     for segment in job.segments():
         job.say(f"convert {segment.name}")
         model = _convert(programs[segment.name], segment)
         _strip_traces(model)
+        name_as_arrays(model)
         model.metadata_props[METADATA_KEY] = job.facts
-        _point_at_weights(model, weights_path)
-        onnx_ir.save(model, job.folder / f"{segment.name}.onnx")
+        models[segment.name] = model
+    _narrow(list(models.values()), job)
+    weights_path = job.folder / WEIGHTS_NAME
+    if job.recipe.precision == "fp32":
+        write_checkpoint(job.checkpoint, weights_path)
+    else:
+        write_weights(models.values(), job.checkpoint.arrays, weights_path)
+    for name, model in models.items():
+        point_at_weights(model, weights_path)
+        onnx_ir.save(model, job.folder / f"{name}.onnx")
+
+
+def _narrow(models: list[onnx_ir.Model], job: ExportJob) -> None:
+    """Bring the float32 graphs of a chain to the recipe's precision."""
+    match job.recipe.precision:
+        case "fp32":
+            return
+        case "int8-dynamic":
+            job.say("quantise")
+            for model in models:
+                quantise_dynamic(model, job.recipe.keep_float)
+        case "int8-static" | "fp16" | "int8-weights" | "palette4":
+            raise ValueError(f"ONNX does not come in {job.recipe.precision}")
+        case _:
+            assert_never(job.recipe.precision)
 
 
 @quiet("torch.onnx")
@@ -67,25 +85,3 @@ def _strip_traces(model: onnx_ir.Model) -> None:
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None
-
-
-def _point_at_weights(model: onnx_ir.Model, weights_path: Path) -> None:
-    """Let every initialiser that is an array of the checkpoint read it from the shared file."""
-    ranges = data_ranges(weights_path)
-    for name, value in list(model.graph.initializers.items()):
-        array_name = name.removeprefix(_VIEW_PREFIX)
-        if array_name not in ranges:
-            continue
-        offset, length = ranges[array_name]
-        tensor = value.const_value
-        assert tensor is not None  # initialisers have values
-        value.name = array_name
-        value.const_value = onnx_ir.ExternalTensor(
-            location=weights_path.name,
-            offset=offset,
-            length=length,
-            dtype=tensor.dtype,
-            shape=onnx_ir.Shape(tensor.shape.numpy()),
-            name=array_name,
-            base_dir=weights_path.parent,
-        )

@@ -1,0 +1,116 @@
+"""How does a float32 graph compute its linear layers in 8-bit integers?
+
+Weights are symmetric int8, one scale per output channel; activations uint8 with a zero point, one
+scale per tensor, found while running (*dynamic*) or from calibration images (*static*).
+
+Weights keep to 7 bits. Without VNNI, onnxruntime multiplies uint8 by int8 with an instruction that
+adds two products in 16 bits and saturates: 2 * 255 * 64 fits, 2 * 255 * 127 does not. Unsigned
+weights would not saturate either, but have no fast kernel.
+"""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import onnx_ir
+from numpy.typing import NDArray
+from onnx_ir.convenience import replace_nodes_and_values
+from onnx_ir.tape import Tape
+
+MAX_WEIGHT = 63
+_WEIGHT_SUFFIX = ".weight"
+
+
+def quantise_dynamic(model: onnx_ir.Model, keep_float: Sequence[str]) -> None:
+    """Let the linear layers of a graph find the range of their input while running.
+
+    onnxruntime runs the nodes of a layer as one, ``DynamicQuantizeMatMul``.
+
+    Args:
+        model: The graph, whose weights bear the names of arrays.
+        keep_float: Layers to leave; see ``ExportRecipe.keep_float``.
+    """
+    for node in linear_nodes(model, keep_float):
+        weight, scale = quantised_weight(model.graph, node)
+        tape = Tape()
+        rows, rows_scale, zero_point = tape.op_multi_out(
+            "DynamicQuantizeLinear", [node.inputs[0]], num_outputs=3
+        )
+        sums = tape.op("MatMulInteger", [rows, weight, zero_point])
+        sums = tape.op("Cast", [sums], {"to": onnx_ir.DataType.FLOAT})
+        product = tape.op("Mul", [sums, tape.op("Mul", [rows_scale, scale])])
+        if len(node.inputs) > 2:
+            product = tape.op("Add", [product, node.inputs[2]])
+        replace_layer(model.graph, node, tape, product)
+
+
+def linear_nodes(model: onnx_ir.Model, keep_float: Sequence[str]) -> list[onnx_ir.Node]:
+    """Return the linear layers to quantise: ``Gemm(rows, weight (out, in), bias)``."""
+    return [
+        node
+        for node in model.graph
+        if node.op_type == "Gemm"
+        and not any(fnmatchcase(layer_of(node), pattern) for pattern in keep_float)
+    ]
+
+
+def layer_of(node: onnx_ir.Node) -> str:
+    """Return the name of a linear layer: of its weight, without ``.weight``."""
+    return name_of(node.inputs[1]).removesuffix(".weight")
+
+
+def quantise_weight(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Round a weight (out, in) to int8.
+
+    Returns:
+        The weight (in, out) and the scale of each output, (out,).
+    """
+    largest = np.abs(weight).max(axis=1)
+    scale = (np.where(largest > 0, largest, 1) / MAX_WEIGHT).astype(np.float32)
+    rounded = np.rint(weight / scale[:, None]).astype(np.int8)
+    return np.ascontiguousarray(rounded.T), scale
+
+
+def quantised_weight(
+    graph: onnx_ir.Graph, node: onnx_ir.Node
+) -> tuple[onnx_ir.Value, onnx_ir.Value]:
+    """Return the quantised weight of a layer (in, out) and its scale; nodes may share them."""
+    name = name_of(node.inputs[1])
+    if f"{name}_int8" not in graph.initializers:
+        weight, scale = quantise_weight(array_of(node.inputs[1]))
+        add_initializer(graph, f"{name}_int8", weight)
+        add_initializer(graph, f"{name}_scale", scale)
+    return graph.initializers[f"{name}_int8"], graph.initializers[f"{name}_scale"]
+
+
+def add_initializer(graph: onnx_ir.Graph, name: str, array: NDArray[Any]) -> onnx_ir.Value:
+    """Give a graph a constant."""
+    value = onnx_ir.val(name, const_value=onnx_ir.tensor(array, name=name))
+    graph.register_initializer(value)
+    return value
+
+
+def name_of(value: onnx_ir.Value | None) -> str:
+    """Return the name of a value that has one."""
+    assert value is not None
+    assert value.name is not None
+    return value.name
+
+
+def array_of(value: onnx_ir.Value | None) -> NDArray[Any]:
+    """Return the content of an initialiser."""
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value.numpy()
+
+
+def replace_layer(
+    graph: onnx_ir.Graph, node: onnx_ir.Node, tape: Tape, output: onnx_ir.Value
+) -> None:
+    """Put new nodes in the place of a layer, and drop the initialisers that only it used."""
+    inputs = [value for value in node.inputs if value is not None]
+    replace_nodes_and_values(graph, node, [node], tape.nodes, node.outputs, [output])
+    for value in inputs:
+        if value.is_initializer() and not value.uses():
+            del graph.initializers[name_of(value)]
