@@ -9,6 +9,7 @@ from torch.export import ExportedProgram
 from reefl_edge.submodel import Segment
 from reefl_edge.weights import WEIGHTS_NAME, write_checkpoint
 from reefl_export.job import METADATA_KEY, ExportJob
+from reefl_export.onnx_adaptive import write_adaptive_graph
 from reefl_export.onnx_int8 import quantise_dynamic
 from reefl_export.onnx_weights import name_as_arrays, point_at_weights, write_weights
 from reefl_export.quiet import quiet
@@ -40,6 +41,8 @@ def export_onnx(job: ExportJob) -> None:
     for name, model in models.items():
         point_at_weights(model, weights_path)
         onnx_ir.save(model, job.folder / f"{name}.onnx")
+    if job.recipe.adaptive_graph:
+        write_adaptive_graph(job.folder, job.segments())
 
 
 def _narrow(models: list[onnx_ir.Model], job: ExportJob) -> None:

@@ -67,6 +67,13 @@ def export(
             "ONNX takes any number.  [default: 1]",
         ),
     ] = None,
+    adaptive_graph: Annotated[
+        bool,
+        typer.Option(
+            "--adaptive-graph",
+            help="ONNX: also write one graph that takes an image and a threshold.",
+        ),
+    ] = False,
     max_exit: options.MaxExit = None,
     report: Annotated[
         Path | None,
@@ -100,12 +107,12 @@ def export(
     if max_exit is not None and report is not None:
         raise typer.BadParameter("give --max-exit or --report, not both", param_hint="'--report'")
     wanted = wanted_recipes(
-        formats=formats,
-        precisions=precision,
-        recipes=recipe or [],
-        device=device,
-        batch_sizes=batch_sizes,
+        formats=formats, precisions=precision, recipes=recipe or [], device=device
     )
+    if batch_sizes is not None:
+        wanted = wanted.with_batch_sizes(batch_sizes)
+    if adaptive_graph:
+        wanted = wanted.with_adaptive_graph()
     check_threshold(threshold)
     facts = options.model_facts(
         num_classes=num_classes,

@@ -1,5 +1,6 @@
 """Which artifacts do the options of ``reefl-edge export`` ask for?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reefl_edge.cli import options
@@ -30,14 +31,34 @@ class Wanted:
     deployment: Deployment | None = None
     reasons: tuple[str, ...] = ()
 
+    def with_adaptive_graph(self) -> "Wanted":
+        """Return the same with an adaptive graph beside the segments of every ONNX artifact.
+
+        Raises:
+            BadParameter: There is no ONNX artifact.
+        """
+        with options.usage_errors("--adaptive-graph"):
+            return self._changing("onnx", lambda recipe: replace(recipe, adaptive_graph=True))
+
+    def with_batch_sizes(self, text: str) -> "Wanted":
+        """Return the same with ExecuTorch artifacts for batch sizes, separated by commas, and 1.
+
+        Raises:
+            BadParameter: There is no ExecuTorch artifact, or a size is no positive number.
+        """
+        with options.usage_errors("--batch-sizes"):
+            sizes = tuple(sorted({1, *(int(size) for size in text.split(","))}))
+            return self._changing("executorch", lambda recipe: replace(recipe, batch_sizes=sizes))
+
+    def _changing(self, target: Target, change: Callable[[ExportRecipe], ExportRecipe]) -> "Wanted":
+        if not any(recipe.target == target for recipe in self.recipes):
+            raise ValueError(f"only for --format {target}")
+        recipes = [change(recipe) if recipe.target == target else recipe for recipe in self.recipes]
+        return replace(self, recipes=recipes)
+
 
 def wanted_recipes(
-    *,
-    formats: str | None,
-    precisions: str | None,
-    recipes: list[str],
-    device: str | None,
-    batch_sizes: str | None,
+    *, formats: str | None, precisions: str | None, recipes: list[str], device: str | None
 ) -> Wanted:
     """Return what the options ask for.
 
@@ -46,30 +67,11 @@ def wanted_recipes(
         precisions: Precisions, separated by commas; None for float32, or what suits the device.
         recipes: Names or paths of recipes, which stand instead of the others.
         device: A device profile.
-        batch_sizes: The batch sizes of ExecuTorch artifacts, separated by commas; None for those
-            of the recipes.
 
     Raises:
         BadParameter: A name is unknown, or options contradict each other.
         InputError: A file is missing or damaged.
     """
-    wanted = _named(formats=formats, precisions=precisions, recipes=recipes, device=device)
-    if batch_sizes is None:
-        return wanted
-    with options.usage_errors("--batch-sizes"):
-        sizes = tuple(sorted({1, *(int(size) for size in batch_sizes.split(","))}))
-        if not any(recipe.target == "executorch" for recipe in wanted.recipes):
-            raise ValueError("only executorch has fixed batch sizes")
-        sized = [
-            replace(recipe, batch_sizes=sizes) if recipe.target == "executorch" else recipe
-            for recipe in wanted.recipes
-        ]
-    return replace(wanted, recipes=sized)
-
-
-def _named(
-    *, formats: str | None, precisions: str | None, recipes: list[str], device: str | None
-) -> Wanted:
     with options.usage_errors("--recipe"):
         if recipes and (formats or precisions or device):
             raise ValueError("a recipe says format and precision: give it alone")

@@ -19,14 +19,16 @@ from tests.cli.conftest import Type
 def test_a_bundle_can_be_cut_at_an_exit(type_command: Type, home: Path, tmp_path: Path) -> None:
     typed = type_command(
         "export", home / "bundle", "--max-exit", 0, "--format", "onnx", "--threshold", 0.7,
-        "-o", tmp_path / "cut", "--json",
+        "--adaptive-graph", "-o", tmp_path / "cut", "--json",
     )  # fmt: skip
 
     assert typed.exit_code == 0
     assert typed.document["submodel"]["max_exit"] == 0
     assert typed.document["threshold"] == 0.7
     assert typed.document["class_names"] == ["ant", "bee", "cat"]
-    assert not (tmp_path / "cut" / "onnx" / "segment_1.onnx").exists()
+    assert sorted(path.name for path in (tmp_path / "cut" / "onnx").iterdir()) == [
+        "adaptive.onnx", "segment_0.onnx", "weights.safetensors",
+    ]  # fmt: skip
 
 
 def test_an_export_replaces_a_bundle_but_no_other_folder(
@@ -77,10 +79,11 @@ def test_batch_sizes_are_those_of_executorch_and_hold_one() -> None:
         (("--recipe", "onnx-fp32", "--format", "onnx"), 2, "give it alone"),
         (("--device", "pixel8"), 2, "no device is called"),
         (("--format", "onnx,coremll"), 2, "did you mean coreml?"),
-        (("--format", "onnx", "--batch-sizes", "4"), 2, "only executorch has fixed batch sizes"),
+        (("--format", "onnx", "--batch-sizes", "4"), 2, "only for --format executorch"),
         (("--format", "executorch", "--batch-sizes", "0"), 2, "batch sizes must be at least 1"),
         (("--format", "tflite"), 2, "choose one of executorch, onnx, coreml"),
         (("--threshold", "2"), 2, "above 0 and at most 1"),
+        (("--adaptive-graph", "--format", "coreml"), 2, "only for --format onnx"),
         (("--max-exit", "2"), 2, "no exit 2"),
         (("--max-exit", "0", "--report", "r.json"), 2, "give --max-exit or --report, not both"),
         (("--report", "missing.json"), 3, "missing.json: no such file"),
