@@ -10,7 +10,9 @@ from reefl_edge.submodel import Segment
 from reefl_edge.weights import WEIGHTS_NAME, write_checkpoint
 from reefl_export.job import METADATA_KEY, ExportJob
 from reefl_export.onnx_adaptive import write_adaptive_graph
-from reefl_export.onnx_int8 import quantise_dynamic
+from reefl_export.onnx_half import halve
+from reefl_export.onnx_int8 import quantise_dynamic, quantise_static
+from reefl_export.onnx_ranges import input_ranges
 from reefl_export.onnx_weights import name_as_arrays, point_at_weights, write_weights
 from reefl_export.quiet import quiet
 from reefl_export.segments import FORMS, trace_segments
@@ -21,7 +23,14 @@ MAX_IR_VERSION = 10
 
 
 def export_onnx(job: ExportJob) -> None:
-    """Write ``segment_K.onnx`` for every segment, and the weights they share."""
+    """Write ``segment_K.onnx`` for every segment, and the weights they share.
+
+    Raises:
+        ValueError: ONNX does not come in the recipe's precision, or there are no calibration images
+            where it needs them.
+    """
+    if job.recipe.needs_calibration and job.calibration is None:
+        raise ValueError(f"{job.recipe.title} needs calibration images")
     job.say("trace")
     programs = trace_segments(job.network, batch_size=None, forms=FORMS["onnx"])
     models = {}
@@ -54,7 +63,16 @@ def _narrow(models: list[onnx_ir.Model], job: ExportJob) -> None:
             job.say("quantise")
             for model in models:
                 quantise_dynamic(model, job.recipe.keep_float)
-        case "int8-static" | "fp16" | "int8-weights" | "palette4":
+        case "int8-static":
+            assert job.calibration is not None  # as checked
+            job.say("calibrate")
+            ranges = input_ranges(models, job.calibration, job.recipe.keep_float)
+            for model in models:
+                quantise_static(model, job.recipe.keep_float, ranges)
+        case "fp16":
+            for model in models:
+                halve(model)
+        case "int8-weights" | "palette4":
             raise ValueError(f"ONNX does not come in {job.recipe.precision}")
         case _:
             assert_never(job.recipe.precision)

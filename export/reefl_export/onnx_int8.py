@@ -8,7 +8,7 @@ adds two products in 16 bits and saturates: 2 * 255 * 64 fits, 2 * 255 * 127 doe
 weights would not saturate either, but have no fast kernel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -43,6 +43,55 @@ def quantise_dynamic(model: onnx_ir.Model, keep_float: Sequence[str]) -> None:
         if len(node.inputs) > 2:
             product = tape.op("Add", [product, node.inputs[2]])
         replace_layer(model.graph, node, tape, product)
+
+
+def quantise_static(
+    model: onnx_ir.Model, keep_float: Sequence[str], ranges: Mapping[str, tuple[float, float]]
+) -> None:
+    """Give the linear layers of a graph the ranges of their inputs.
+
+    The nodes say where values are rounded (``QuantizeLinear``, then ``DequantizeLinear``), which
+    every provider of onnxruntime reads; its CPU provider runs a layer as one ``QGemm``.
+
+    Args:
+        model: The graph, whose weights bear the names of arrays.
+        keep_float: Layers to leave; see ``ExportRecipe.keep_float``.
+        ranges: Smallest and largest input of each layer, by its name.
+    """
+    for node in linear_nodes(model, keep_float):
+        graph, layer = model.graph, layer_of(node)
+        weight, scale = quantised_weight(graph, node)
+        point = _input_point(graph, layer, ranges[layer])
+        tape = Tape()
+        rows = tape.op("QuantizeLinear", [node.inputs[0], *point])
+        rows = tape.op("DequantizeLinear", [rows, *point])
+        # onnxruntime makes no QGemm of a weight whose zero points are left out.
+        zeros = _zero_points(graph, array_of(scale).size)
+        columns = tape.op("DequantizeLinear", [weight, scale, zeros], {"axis": 1})
+        product = tape.op("Gemm", [rows, columns])
+        if len(node.inputs) > 2:
+            product = tape.op("Add", [product, node.inputs[2]])
+        replace_layer(graph, node, tape, product)
+
+
+def _input_point(
+    graph: onnx_ir.Graph, layer: str, extremes: tuple[float, float]
+) -> tuple[onnx_ir.Value, onnx_ir.Value]:
+    """Return the scale and the zero point of a layer's input, as uint8."""
+    name = f"{layer}.input"
+    if f"{name}_scale" not in graph.initializers:
+        low, high = min(extremes[0], 0.0), max(extremes[1], 0.0)
+        scale = np.float32((high - low) / 255 or 1)
+        add_initializer(graph, f"{name}_scale", np.array(scale))
+        add_initializer(graph, f"{name}_zero_point", np.array(np.rint(-low / scale), np.uint8))
+    return graph.initializers[f"{name}_scale"], graph.initializers[f"{name}_zero_point"]
+
+
+def _zero_points(graph: onnx_ir.Graph, count: int) -> onnx_ir.Value:
+    name = f"zero_points_{count}"
+    if name not in graph.initializers:
+        add_initializer(graph, name, np.zeros(count, np.int8))
+    return graph.initializers[name]
 
 
 def linear_nodes(model: onnx_ir.Model, keep_float: Sequence[str]) -> list[onnx_ir.Node]:
