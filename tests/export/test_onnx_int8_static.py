@@ -60,7 +60,7 @@ def test_an_image_gets_the_same_answer_in_any_batch(folder: Path) -> None:
     np.testing.assert_allclose(batch[-1][:1], alone[-1], atol=1e-5)
 
 
-def test_weights_are_stored_once_in_7_bits(folder: Path) -> None:
+def test_weights_are_stored_once_in_8_bits(folder: Path) -> None:
     arrays = load_file(folder / WEIGHTS_NAME)
     places = [external(graph(folder, exit_index)) for exit_index in range(2)]
 
