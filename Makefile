@@ -1,6 +1,8 @@
 # make demo   the main job on real handwriting     make test   checks and every test
 # make check  lint, types, import rules            make lock   pin the dependencies anew
 # make bench  measure again, for docs/benchmarks   (on a machine with nothing else to do)
+# make test-arm64   the ONNX artifacts on an emulated Raspberry Pi (Debian: qemu-user-static,
+#                   debootstrap; takes 0.5 GB of the user's cache folder)
 #
 # The first call makes .venv with the pinned dependencies; it is skipped while nothing changed.
 # INT8_ARGS='--model M --update U --data D' lets bench measure the accuracy of int8, too.
@@ -15,13 +17,16 @@ BIN := .venv/bin
 LOCKED := --require-hashes --no-deps
 STAMP := .venv/.stamp
 
-.PHONY: setup demo test check format bench bench-docs lock clean
+.PHONY: setup demo test test-arm64 check format bench bench-docs lock clean
 
 demo: setup
 	$(BIN)/reefl-edge demo --output demo-out
 
 test: check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+
+test-arm64: setup
+	UV=$(abspath $(UV)) REEFL_EDGE_ARM64=1 $(BIN)/python -m pytest -rs tests/arm64
 
 check: setup
 	$(BIN)/ruff check .

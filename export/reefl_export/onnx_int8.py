@@ -21,7 +21,6 @@ from onnx_ir.tape import Tape
 
 _MAX_WEIGHT = 127
 _MAX_PAIR = 128
-_WEIGHT_SUFFIX = ".weight"
 
 
 def quantise_dynamic(model: onnx_ir.Model, keep_float: Sequence[str]) -> None:

@@ -1,0 +1,66 @@
+"""ONNX artifacts under the aarch64 onnxruntime that a Raspberry Pi runs: ``make test-arm64``."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reefl_edge.manifest import Precision
+from reefl_edge.models.checkpoint import random_network
+from reefl_edge.models.reefl import Classifier, ReeFL
+from reefl_export.onnx import export_onnx
+from reefl_export.recipe import recipe_for
+from tests.arm64 import run_artifact
+from tests.arm64.emulation import Emulator, missing_tools
+from tests.export.jobs import job_for
+from tests.fakes import random_images, tiny_submodel
+
+MISSING = missing_tools()
+pytestmark = [
+    pytest.mark.skipif(
+        not os.environ.get("REEFL_EDGE_ARM64"), reason="emulates another machine: make test-arm64"
+    ),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+]
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Emulator:
+    return Emulator()
+
+
+@pytest.fixture(scope="module")
+def network() -> ReeFL:
+    network = random_network(tiny_submodel(num_blocks=2), seed=0)
+    assert isinstance(network.classifier, Classifier)
+    network.classifier.linear.weight.data *= 40  # so that some images stop early
+    return network
+
+
+# Of the logits' spread. An activation between two integers may go either way.
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("fp32", 1e-5), ("int8-dynamic", 0.02), ("int8-static", 0.02)]
+)
+def test_an_artifact_answers_as_it_does_here(
+    emulator: Emulator, network: ReeFL, tmp_path: Path, precision: Precision, tolerance: float
+) -> None:
+    recipe = replace(recipe_for("onnx", precision), adaptive_graph=True)
+    export_onnx(job_for(network, tmp_path, recipe=recipe))
+    images = random_images(6)
+    np.save(tmp_path / "images.npy", images)
+    expected = run_artifact.answers(tmp_path, images)
+
+    emulator.run_python(
+        run_artifact.__file__, tmp_path, tmp_path / "images.npy", tmp_path / "answers.npz"
+    )
+
+    with np.load(tmp_path / "answers.npz") as actual:
+        assert actual["machine"] == "aarch64"
+        assert set(actual) == set(expected)
+        for name, array in expected.items():
+            if "logits" in name:
+                np.testing.assert_allclose(actual[name], array, atol=tolerance * array.std())
+            elif "exits" in name:
+                np.testing.assert_array_equal(actual[name], array)
