@@ -9,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from reefl_edge.runtimes.base import Tensors, default_threads
+from reefl_edge.runtimes.onnx import open_session
 from reefl_export.onnx_int8 import layer_of, linear_nodes, name_of
 
 Range = tuple[float, float]
@@ -59,10 +60,7 @@ def _session(model: onnx_ir.Model, *, watched: list[str]) -> onnxruntime.Inferen
     model.graph.outputs.extend(values[name] for name in watched)
     content = onnx_ir.to_proto(model).SerializeToString()
     del model.graph.outputs[num_outputs:]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = default_threads()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return open_session(content, threads=default_threads())
 
 
 def _run(session: onnxruntime.InferenceSession, inputs: Tensors) -> Tensors:

@@ -53,13 +53,24 @@ class OnnxRuntime:
         return tuple(self._sessions[exit_index].run(None, feed))
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(model: Path | bytes, *, threads: int) -> onnxruntime.InferenceSession:
+    """Load a graph, from a file or as it would stand in one, onto this process's thread pool.
+
+    Raises:
+        InputError: onnxruntime refuses it.
+        ValueError: This process has a pool of another number of threads.
+    """
+    _share_pool(threads)
+    return _session(model)
+
+
+def _session(model: Path | bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.use_per_session_threads = False
     options.log_severity_level = 3  # errors; they are raised as well
     try:
         return onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"], enable_fallback=False
+            model, options, providers=["CPUExecutionProvider"], enable_fallback=False
         )
     except _ERRORS as error:
         raise InputError(f"onnxruntime {onnxruntime.__version__}: {error}") from error

@@ -1,6 +1,8 @@
 """ONNX artifacts under the aarch64 onnxruntime that a Raspberry Pi runs: ``make test-arm64``."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,13 +52,13 @@ def test_an_artifact_answers_as_it_does_here(
     export_onnx(job_for(network, tmp_path, recipe=recipe))
     images = random_images(6)
     np.save(tmp_path / "images.npy", images)
-    expected = run_artifact.answers(tmp_path, images)
+    arguments = (run_artifact.__file__, tmp_path, tmp_path / "images.npy")
 
-    emulator.run_python(
-        run_artifact.__file__, tmp_path, tmp_path / "images.npy", tmp_path / "answers.npz"
-    )
+    # In a process of its own: this one's sessions share a pool of threads.
+    subprocess.run([sys.executable, *arguments, tmp_path / "here.npz"], check=True)
+    emulator.run_python(*arguments, tmp_path / "arm64.npz")
 
-    with np.load(tmp_path / "answers.npz") as actual:
+    with np.load(tmp_path / "here.npz") as expected, np.load(tmp_path / "arm64.npz") as actual:
         assert actual["machine"] == "aarch64"
         assert set(actual) == set(expected)
         for name, array in expected.items():

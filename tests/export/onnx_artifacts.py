@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.reefl import ReeFL
+from reefl_edge.runtimes.base import default_threads
 from reefl_edge.runtimes.eager import EagerRuntime
-from reefl_edge.runtimes.onnx import OnnxRuntime
+from reefl_edge.runtimes.onnx import OnnxRuntime, open_session
 from reefl_edge.weights import WEIGHTS_NAME
 from reefl_export.parity import Logits, chain_logits
 from tests.fakes import tiny_submodel
@@ -23,9 +24,10 @@ def small_network() -> ReeFL:
 
 
 def session(path: Path, **options: Any) -> onnxruntime.InferenceSession:
-    """Load a graph on one thread of its own."""
+    """Load a graph with options of its own, onto the pool that all tests of a process share."""
+    open_session(path, threads=default_threads())
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
+    settings.use_per_session_threads = False
     settings.log_severity_level = 3
     for name, value in options.items():
         setattr(settings, name, value)
@@ -40,7 +42,7 @@ def logits_of(folder: Path, images: NDArray[np.uint8], *, num_exits: int = 2) ->
 
 def eager_logits(network: ReeFL, images: NDArray[np.uint8]) -> list[Logits]:
     """Run the network's chain; return the logits of every exit."""
-    eager = EagerRuntime(network, threads=1)
+    eager = EagerRuntime(network, threads=default_threads())
     return chain_logits(eager, images, num_exits=network.submodel.num_exits)
 
 
