@@ -62,8 +62,8 @@ def test_a_device_chooses_what_is_not_given_and_is_remembered(
 
 def test_batch_sizes_are_those_of_executorch_and_hold_one() -> None:
     wanted = wanted_recipes(
-        formats="executorch,onnx", precisions=None, recipes=[], device=None, batch_sizes="16, 4"
-    )
+        formats="executorch,onnx", precisions=None, recipes=[], device=None
+    ).with_batch_sizes("16, 4")
 
     assert [recipe.batch_sizes for recipe in wanted.recipes] == [(1, 4, 16), ()]
 

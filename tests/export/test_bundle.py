@@ -140,7 +140,7 @@ def test_an_unchanged_export_comes_from_the_cache_without_torch(
         "from reefl_export.bundle import Origin, export_checkpoint\n"
         "from reefl_export.recipe import stock\n"
         f"export_checkpoint(read_checkpoint(Path({str(weights)!r})), Path({str(tmp_path / 'b')!r}),"
-        " stock(), Origin(name='again'))\n"
+        " stock(), Origin(name='again', threshold=0.8))\n"
         "assert 'torch' not in sys.modules\n"
     )
     environment = {"REEFL_EDGE_HOME": str(cache_home), "PATH": ""}
@@ -209,7 +209,7 @@ def test_a_manifest_from_a_newer_version_is_refused(bundle: Bundle, tmp_path: Pa
     document = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**document, "schema_version": 99}))
 
-    with pytest.raises(InputError, match="schema version 99, newer than 1"):
+    with pytest.raises(InputError, match="schema version 99, newer than 2"):
         Bundle.open(folder)
 
 
