@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from reefl_edge.errors import MissingToolchainError
 from reefl_edge.files import write_bytes
 from reefl_edge.submodel import Segment, TensorSpec
 from reefl_export.coreml_precision import compute_precision, passes_for, repeatable
@@ -33,6 +32,7 @@ from reefl_export.mil.package import (
 )
 from reefl_export.quiet import without_progress_bars
 from reefl_export.recipe import ExportRecipe
+from reefl_export.refused import naming_refused
 from reefl_export.segments import FORMS, trace_segments
 
 PACKAGE_NAME = "model.mlpackage"
@@ -77,23 +77,18 @@ def _convert(
     program = program.run_decompositions({})
     if segment.exit_index == 0:
         _feed_image(program)
-    try:
-        with without_progress_bars(), repeatable(recipe.precision):
-            ct.convert(
-                program,
-                inputs=[_input_type(ct, spec) for spec in segment.inputs],
-                outputs=[_tensor_type(ct, spec) for spec in segment.outputs],
-                minimum_deployment_target=ct.target[recipe.deployment_target or "iOS18"],
-                compute_precision=compute_precision(ct, recipe.precision),
-                pass_pipeline=passes_for(ct, recipe.precision),
-                package_dir=str(path),
-                skip_model_load=True,
-            )
-    except NotImplementedError as error:
-        raise MissingToolchainError(
-            f"coremltools {ct.__version__} cannot convert {segment.name}: {error}; "
-            "install the releases that 'reefl-edge[coreml]' asks for"
-        ) from error
+    refused = naming_refused(recipe, {segment.name: program}, NotImplementedError)
+    with refused, without_progress_bars(), repeatable(recipe.precision):
+        ct.convert(
+            program,
+            inputs=[_input_type(ct, spec) for spec in segment.inputs],
+            outputs=[_tensor_type(ct, spec) for spec in segment.outputs],
+            minimum_deployment_target=ct.target[recipe.deployment_target or "iOS18"],
+            compute_precision=compute_precision(ct, recipe.precision),
+            pass_pipeline=passes_for(ct, recipe.precision),
+            package_dir=str(path),
+            skip_model_load=True,
+        )
 
 
 def _feed_image(program: ExportedProgram) -> None:

@@ -18,22 +18,26 @@ from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import PROGRAM_NAME, method_name
 from reefl_export.job import METADATA_KEY, ExportJob
 from reefl_export.quiet import quiet
+from reefl_export.refused import naming_refused
 from reefl_export.segments import FORMS, trace_segments
 from reefl_export.xnnpack import written_for_xnnpack
 
 
 @quiet("torch.utils._pytree")
 def export_executorch(job: ExportJob) -> None:
-    """Write every segment, for every batch size of the recipe, as the methods of one program."""
-    write_bytes(job.folder / PROGRAM_NAME, lower(job).to_executorch().buffer)
+    """Write every segment, for every batch size of the recipe, as the methods of one program.
+
+    Raises:
+        MissingToolchainError: An operator of the network has no kernel.
+    """
+    programs = trace_methods(job)
+    job.say("lower to XNNPACK")
+    with naming_refused(job.recipe, programs, RuntimeError):
+        write_bytes(job.folder / PROGRAM_NAME, lower(job, programs).to_executorch().buffer)
 
 
-@quiet("torch.utils._pytree")
-def lower(job: ExportJob) -> Any:
-    """Return all methods lowered to XNNPACK: an ``EdgeProgramManager``."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-
+def trace_methods(job: ExportJob) -> dict[str, ExportedProgram]:
+    """Trace every segment for every batch size, by the name of its method."""
     job.say("trace")
     quantize = _quantizer(job)
     programs: dict[str, ExportedProgram] = {}
@@ -42,7 +46,15 @@ def lower(job: ExportJob) -> Any:
         quantize(network)
         traced = trace_segments(network, batch_size=size, forms=FORMS["executorch"])
         programs |= {method_name(segment, size): traced[segment.name] for segment in job.segments()}
-    job.say("lower to XNNPACK")
+    return programs
+
+
+@quiet("torch.utils._pytree")
+def lower(job: ExportJob, programs: dict[str, ExportedProgram]) -> Any:
+    """Return all methods lowered to XNNPACK: an ``EdgeProgramManager``."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
     with _without_ballast():
         return to_edge_transform_and_lower(
             programs,

@@ -15,6 +15,7 @@ from reefl_export.onnx_int8 import quantise_dynamic, quantise_static
 from reefl_export.onnx_ranges import input_ranges
 from reefl_export.onnx_weights import name_as_arrays, point_at_weights, write_weights
 from reefl_export.quiet import quiet
+from reefl_export.refused import naming_refused
 from reefl_export.segments import FORMS, trace_segments
 
 # Opset 20 has Gelu; onnxruntime 1.20 reads IR versions up to 10.
@@ -28,6 +29,7 @@ def export_onnx(job: ExportJob) -> None:
     Raises:
         ValueError: ONNX does not come in the recipe's precision, or there are no calibration images
             where it needs them.
+        MissingToolchainError: An operator of the network has no translation.
     """
     if job.recipe.needs_calibration and job.calibration is None:
         raise ValueError(f"{job.recipe.title} needs calibration images")
@@ -36,7 +38,9 @@ def export_onnx(job: ExportJob) -> None:
     models = {}
     for segment in job.segments():
         job.say(f"convert {segment.name}")
-        model = _convert(programs[segment.name], segment)
+        program = programs[segment.name]
+        with naming_refused(job.recipe, {segment.name: program}, torch.onnx.OnnxExporterError):
+            model = _convert(program, segment)
         _strip_traces(model)
         name_as_arrays(model)
         model.metadata_props[METADATA_KEY] = job.facts

@@ -69,10 +69,11 @@ def export(folder: Path, recipe: ExportRecipe, submodel: Submodel) -> Export:
     with _quiet():
         from executorch.runtime import Runtime as Engine
 
-        from reefl_export.executorch import lower
+        from reefl_export.executorch import lower, trace_methods
 
         network = network_of(submodel)
-        lowered = lower(job_for(network, folder, recipe=recipe))
+        job = job_for(network, folder, recipe=recipe)
+        lowered = lower(job, trace_methods(job))
         path = folder / "model.pte"
         path.write_bytes(lowered.to_executorch().buffer)
         program = Engine.get().load_program(path)

@@ -1,0 +1,80 @@
+"""Which operator did a converter refuse, and in which part of the network does it stand?
+
+Converters name the operator, each in its own words; where it stands, the traced program knows.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from torch import fx
+from torch._ops import OpOverload
+from torch.export import ExportedProgram
+
+from reefl_edge.errors import MissingToolchainError
+from reefl_export.recipe import ExportRecipe
+
+# What the segment view puts before every module's path.
+_VIEW_PREFIX = "network."
+
+
+@contextmanager
+def naming_refused(
+    recipe: ExportRecipe,
+    programs: Mapping[str, ExportedProgram],
+    *errors: type[Exception],
+) -> Iterator[None]:
+    """Report an operator that a converter refuses with the path of its module.
+
+    Args:
+        recipe: What is made.
+        programs: What is converted, by segment.
+        errors: What the converter raises; one that names no operator goes on as it is.
+
+    Raises:
+        MissingToolchainError: The converter refused an operator.
+    """
+    try:
+        yield
+    except errors as error:
+        place = find_refused(programs, _all_messages(error))
+        if place is None:
+            raise
+        raise MissingToolchainError(
+            f"{recipe.title} cannot take {place}; install the releases that "
+            f"'reefl-edge[{recipe.target}]' asks for, or write that part in other operators"
+        ) from error
+
+
+def find_refused(programs: Mapping[str, ExportedProgram], message: str) -> str | None:
+    """Return the first operator of the programs that a message names, and where it stands."""
+    words = set(re.findall(r"\w+", message))
+    for segment, program in programs.items():
+        for node in program.graph.nodes:
+            name = _operator_name(node)
+            if name in words:
+                return f"operator {name} in {_module_path(node)} ({segment})"
+    return None
+
+
+def _operator_name(node: fx.Node) -> str | None:
+    if node.op != "call_function" or not isinstance(node.target, OpOverload):
+        return None
+    _, name = node.target._schema.name.split("::")
+    return str(name)
+
+
+def _module_path(node: fx.Node) -> str:
+    """Return the path of the innermost module that calls a node, as in the network's own names."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    path = str(stack[-1][0]) if stack else ""
+    return path.removeprefix("L['self'].").removeprefix(_VIEW_PREFIX) or "the network itself"
+
+
+def _all_messages(error: BaseException | None) -> str:
+    """Return an error's message and those of what caused it."""
+    messages = []
+    while error is not None:
+        messages.append(str(error))
+        error = error.__cause__
+    return "\n".join(messages)

@@ -1,0 +1,50 @@
+"""An operator that a format cannot take is named, with the module that uses it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from reefl_edge.errors import MissingToolchainError
+from reefl_edge.manifest import Target
+from reefl_edge.models.checkpoint import random_network
+from reefl_edge.models.vit import PatchEmbed
+from reefl_export.coreml import export_coreml
+from reefl_export.executorch import export_executorch
+from reefl_export.job import ExportJob
+from reefl_export.onnx import export_onnx
+from reefl_export.recipe import recipe_for
+from tests.export.jobs import job_for
+from tests.fakes import tiny_submodel
+
+
+class Unconvertible(PatchEmbed):
+    """Computes what no format has an operator for."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn images into tokens that are no network's."""
+        bessel: Tensor = torch.special.bessel_j0(super().forward(images))
+        return bessel
+
+
+# What it was converting holds a temporary folder, which the error keeps until it is dropped.
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+@pytest.mark.parametrize(
+    ("target", "export"),
+    [("onnx", export_onnx), ("coreml", export_coreml), ("executorch", export_executorch)],
+)
+def test_an_operator_a_format_lacks_is_named_with_its_module(
+    target: Target, export: Callable[[ExportJob], None], tmp_path: Path
+) -> None:
+    network = random_network(tiny_submodel(num_blocks=2, max_exit=0), seed=0)
+    network.patch_embed = Unconvertible(width=16, patch_size=8)
+    job = job_for(network, tmp_path, recipe=recipe_for(target))
+
+    with pytest.raises(
+        MissingToolchainError, match=r"special_bessel_j0 in patch_embed \(segment_0\)"
+    ):
+        export(job)
+
+    assert not list(tmp_path.glob("*.pte"))
