@@ -1,8 +1,9 @@
 """How long does our lowering to ExecuTorch take against the stock one, and what is not delegated?
 
-Each lowers the same segments once, in this process, after the imports; no cache takes part, but the
-stock program is kept there for ``export_speed``. What runs outside the delegate is counted in the
-programs themselves: every call of a delegate is a subgraph of its own.
+Each lowers the same segments once, in this process, after the imports and a lowering of a tiny
+network; no cache takes part, but the stock program is kept there for ``export_speed``. What runs
+outside the delegate is counted in the programs themselves: every call of a delegate is a subgraph
+of its own.
 
     python -m benchmarks.export_build
 """
@@ -33,13 +34,14 @@ def main() -> None:
     submodel = measured_submodel(is_quick=arguments.quick)
     network = random_network(submodel.cut(0) if arguments.quick else submodel, seed=0)
     recipe = recipe_for("executorch")
+    converters = {"ours": converter_of(None, recipe), "stock": converter_of("stock", recipe)}
     _import_toolchain()
     with TemporaryDirectory() as scratch:
-        jobs = {name: job_for(network, recipe, Path(scratch, name)) for name in ("ours", "stock")}
-        build = {
-            "ours": timed(converter_of(None, recipe), jobs["ours"]),
-            "stock": timed(converter_of("stock", recipe), jobs["stock"]),
-        }
+        tiny = random_network(measured_submodel(is_quick=True).cut(0), seed=0)
+        for name, convert in converters.items():
+            timed(convert, job_for(tiny, recipe, Path(scratch, f"tiny-{name}")))
+        jobs = {name: job_for(network, recipe, Path(scratch, name)) for name in converters}
+        build = {name: timed(convert, jobs[name]) for name, convert in converters.items()}
         keep_rival(network, "stock", jobs["stock"])
         programs = {name: calls(job.folder / PROGRAM_NAME) for name, job in jobs.items()}
     to_stock = build["ours"]["wall_s"] / build["stock"]["wall_s"]

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx.traceback import NodeSource
 
@@ -49,18 +51,39 @@ def trace_methods(job: ExportJob) -> dict[str, ExportedProgram]:
     return programs
 
 
-@quiet("torch.utils._pytree")
+@quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
 def lower(job: ExportJob, programs: dict[str, ExportedProgram]) -> Any:
-    """Return all methods lowered to XNNPACK: an ``EdgeProgramManager``."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
+    """Return all methods lowered to XNNPACK: an ``EdgeProgramManager``.
 
+    In two calls: ``to_edge_transform_and_lower`` decomposes every program three times to ask which
+    operators to leave whole, and the answer is known.
+    """
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, to_edge
+
+    partitioner = XnnpackPartitioner()
+    whole = {
+        operator
+        for program in programs.values()
+        for operator in partitioner.ops_to_not_decompose(program)[0]
+    }
+    config = EdgeCompileConfig(preserve_ops=list(whole), _check_ir_validity=False)
     with _without_ballast():
-        return to_edge_transform_and_lower(
-            programs,
-            partitioner=[XnnpackPartitioner()],
-            constant_methods={METADATA_KEY: job.facts},
-        )
+        edge = to_edge(programs, constant_methods={METADATA_KEY: job.facts}, compile_config=config)
+        lowered = edge.to_backend(partitioner)
+    for name in programs:
+        _hold_to_core(lowered.exported_program(name))
+    return lowered
+
+
+def _hold_to_core(program: ExportedProgram) -> None:
+    """Refuse an operator outside the delegate that no ExecuTorch runtime must have."""
+    for node in program.graph.nodes:
+        operator = getattr(node.target, "_op", None)  # of the edge dialect
+        if not isinstance(operator, OpOverload) or operator.namespace != "aten":
+            continue
+        if torch.Tag.core not in operator.tags:
+            raise RuntimeError(f"{operator} is no core operator")
 
 
 def _quantizer(job: ExportJob) -> Callable[[ReeFL], None]:

@@ -4,7 +4,7 @@ Converters name the operator, each in its own words; where it stands, the traced
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import fx
@@ -13,6 +13,9 @@ from torch.export import ExportedProgram
 
 from reefl_edge.errors import MissingToolchainError
 from reefl_export.recipe import ExportRecipe
+
+# aten.relu.default, aten::relu, op 'relu'
+_OPERATOR = re.compile(r"(?:aten\.|aten::|op ')(\w+)")
 
 # What the segment view puts before every module's path.
 _VIEW_PREFIX = "network."
@@ -37,7 +40,7 @@ def naming_refused(
     try:
         yield
     except errors as error:
-        place = find_refused(programs, _all_messages(error))
+        place = find_refused(programs, _messages(error))
         if place is None:
             raise
         raise MissingToolchainError(
@@ -46,14 +49,23 @@ def naming_refused(
         ) from error
 
 
-def find_refused(programs: Mapping[str, ExportedProgram], message: str) -> str | None:
-    """Return the first operator of the programs that a message names, and where it stands."""
-    words = set(re.findall(r"\w+", message))
-    for segment, program in programs.items():
-        for node in program.graph.nodes:
-            name = _operator_name(node)
-            if name in words:
-                return f"operator {name} in {_module_path(node)} ({segment})"
+def find_refused(programs: Mapping[str, ExportedProgram], messages: Iterable[str]) -> str | None:
+    """Return the first operator that messages name and the programs have, and where it stands.
+
+    Args:
+        programs: Traced programs, by segment.
+        messages: What a converter said, the most telling first.
+    """
+    stands = {
+        name: f"operator {name} in {_module_path(node)} ({segment})"
+        for segment, program in programs.items()
+        for node in program.graph.nodes
+        if (name := _operator_name(node)) is not None
+    }
+    for message in messages:
+        for name in _OPERATOR.findall(message):
+            if name in stands:
+                return stands[name]
     return None
 
 
@@ -71,10 +83,10 @@ def _module_path(node: fx.Node) -> str:
     return path.removeprefix("L['self'].").removeprefix(_VIEW_PREFIX) or "the network itself"
 
 
-def _all_messages(error: BaseException | None) -> str:
-    """Return an error's message and those of what caused it."""
-    messages = []
+def _messages(error: BaseException | None) -> list[str]:
+    """Return the messages of an error and of what caused it, the innermost first."""
+    messages: list[str] = []
     while error is not None:
-        messages.append(str(error))
+        messages.insert(0, str(error))
         error = error.__cause__
-    return "\n".join(messages)
+    return messages

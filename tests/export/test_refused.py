@@ -11,7 +11,6 @@ from reefl_edge.errors import MissingToolchainError
 from reefl_edge.manifest import Target
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.vit import PatchEmbed
-from reefl_export.coreml import export_coreml
 from reefl_export.executorch import export_executorch
 from reefl_export.job import ExportJob
 from reefl_export.onnx import export_onnx
@@ -29,11 +28,10 @@ class Unconvertible(PatchEmbed):
         return bessel
 
 
-# What it was converting holds a temporary folder, which the error keeps until it is dropped.
-@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+# Core ML's is held in test_coreml.py.
 @pytest.mark.parametrize(
     ("target", "export"),
-    [("onnx", export_onnx), ("coreml", export_coreml), ("executorch", export_executorch)],
+    [("onnx", export_onnx), ("executorch", export_executorch)],
 )
 def test_an_operator_a_format_lacks_is_named_with_its_module(
     target: Target, export: Callable[[ExportJob], None], tmp_path: Path
