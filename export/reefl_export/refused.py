@@ -14,8 +14,8 @@ from torch.export import ExportedProgram
 from reefl_edge.errors import MissingToolchainError
 from reefl_export.recipe import ExportRecipe
 
-# aten.relu.default, aten::relu, op 'relu'
-_OPERATOR = re.compile(r"(?:aten\.|aten::|op ')(\w+)")
+# aten.relu.default, aten::relu, op 'relu'; prims.bessel_j0, which was aten.special_bessel_j0
+_OPERATOR = re.compile(r"(?:aten\.|aten::|prims\.|op ')(\w+)")
 
 # What the segment view puts before every module's path.
 _VIEW_PREFIX = "network."
@@ -64,8 +64,9 @@ def find_refused(programs: Mapping[str, ExportedProgram], messages: Iterable[str
     }
     for message in messages:
         for name in _OPERATOR.findall(message):
-            if name in stands:
-                return stands[name]
+            for operator, place in stands.items():
+                if operator == name or operator.endswith(f"_{name}"):
+                    return place
     return None
 
 
