@@ -41,11 +41,11 @@ def export_executorch(job: ExportJob) -> None:
 def trace_methods(job: ExportJob) -> dict[str, ExportedProgram]:
     """Trace every segment for every batch size, by the name of its method."""
     job.say("trace")
-    quantize = _quantizer(job)
+    quantise = _quantiser(job)
     programs: dict[str, ExportedProgram] = {}
     for size in job.recipe.batch_sizes:
         network = written_for_xnnpack(job.network, batch_size=size)
-        quantize(network)
+        quantise(network)
         traced = trace_segments(network, batch_size=size, forms=FORMS["executorch"])
         programs |= {method_name(segment, size): traced[segment.name] for segment in job.segments()}
     return programs
@@ -86,19 +86,19 @@ def _hold_to_core(program: ExportedProgram) -> None:
             raise RuntimeError(f"{operator} is no core operator")
 
 
-def _quantizer(job: ExportJob) -> Callable[[ReeFL], None]:
+def _quantiser(job: ExportJob) -> Callable[[ReeFL], None]:
     """Return what makes a network, written for XNNPACK, compute as the recipe says."""
     if job.recipe.precision == "fp32":
         return lambda _: None
-    from reefl_export.quantize import calibrate, quantize_dynamic, quantize_static
+    from reefl_export.xnnpack_int8 import calibrate, quantise_dynamic, quantise_static
 
     keep_float = job.recipe.keep_float
     if job.recipe.precision == "int8-dynamic":
-        return lambda network: quantize_dynamic(network, keep_float)
+        return lambda network: quantise_dynamic(network, keep_float)
     assert job.calibration is not None  # the bundle has seen to it
     job.say("calibrate")
     roundings = calibrate(job.network, job.calibration)
-    return lambda network: quantize_static(network, roundings, keep_float)
+    return lambda network: quantise_static(network, roundings, keep_float)
 
 
 @contextmanager

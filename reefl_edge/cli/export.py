@@ -206,4 +206,7 @@ def _show(bundle: "Bundle", source: "Model", reasons: Sequence[str], *, json: bo
     if source.is_untrained:
         what = "the weights are" if source.has_random_weights else "the classifier is"
         render.warn(f"{what} random: the bundle is good for measuring, not for answers")
-    render.next_command(f"reefl-edge infer {bundle.directory} IMAGE --threshold 0.8")
+    if any(artifact.target != "coreml" for artifact in bundle.manifest.artifacts):
+        render.next_command(f"reefl-edge infer {bundle.directory} IMAGE --threshold 0.8")
+    else:
+        render.next_command(f"reefl-edge parity {bundle.directory} --data IMAGES --model MODEL")

@@ -32,7 +32,12 @@ def infer(
             "but the last, separated by commas.  [default: the bundle's own, else 1, never early]",
         ),
     ] = None,
-    runtime: Annotated[str, typer.Option("--runtime", help="onnx, executorch or eager.")] = "onnx",
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime", help="onnx, executorch or eager.  [default: onnx where the bundle has it]"
+        ),
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option("--precision", help="Of the artifact.  [default: the bundle's preferred one]"),
@@ -46,10 +51,10 @@ def infer(
     """
     from reefl_edge.adaptive import AdaptiveSession
     from reefl_edge.manifest import Bundle, parse_precision
-    from reefl_edge.runtimes.base import parse_runtime
+    from reefl_edge.runtimes.base import parse_runtime, runtime_for
 
     with options.usage_errors("--runtime"):
-        runtime_name = parse_runtime(runtime)
+        asked = None if runtime is None else parse_runtime(runtime)
     with options.usage_errors("--precision"):
         wanted = None if precision is None else parse_precision(precision)
     policy = _policy(threshold)
@@ -59,7 +64,11 @@ def infer(
             policy.check(opened.manifest.submodel.num_exits)
     with options.usage_errors("--precision"):
         session = AdaptiveSession.open(
-            opened, runtime=runtime_name, precision=wanted, policy=policy, threads=threads
+            opened,
+            runtime=asked or runtime_for(opened),
+            precision=wanted,
+            policy=policy,
+            threads=threads,
         )
     if opened.manifest.has_random_weights:
         render.warn("the bundle's weights are random: its answers mean nothing")

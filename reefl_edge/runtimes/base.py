@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, assert_never, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.errors import InputError
 from reefl_edge.manifest import Bundle, Precision
 from reefl_edge.names import closest
 
@@ -98,6 +99,23 @@ def parse_runtime(name: str) -> RuntimeName:
         if runtime == name:
             return runtime
     raise ValueError(f"no runtime is called {name!r}{closest(name, RUNTIMES)}")
+
+
+def runtime_for(bundle: Bundle) -> RuntimeName:
+    """Return what runs a bundle here: onnxruntime, which loads quickest, or else ExecuTorch.
+
+    Raises:
+        InputError: The bundle has neither: Core ML runs on Apple's systems only.
+    """
+    targets = {artifact.target for artifact in bundle.manifest.artifacts}
+    if "onnx" in targets:
+        return "onnx"
+    if "executorch" in targets:
+        return "executorch"
+    raise InputError(
+        f"{bundle.directory} has only Core ML, which runs on Apple's systems; "
+        "export it with --format onnx too"
+    )
 
 
 def default_threads() -> int:

@@ -192,7 +192,7 @@ def test_patterns_of_layers_kept_in_float_are_names_of_arrays(
     patterns: Sequence[str], kept: bool
 ) -> None:
     with _quiet():
-        from reefl_export.quantize import array_name, matches
+        from reefl_export.xnnpack_int8 import array_name, matches
 
     assert array_name("blocks.3.attn.query") == "blocks.3.attn.qkv"
     assert array_name("blocks.3.mlp.fc1") == "blocks.3.mlp.fc1"

@@ -1,9 +1,49 @@
 """What all runtimes share."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from reefl_edge.runtimes.base import Tensors, in_batches
+from reefl_edge.errors import InputError
+from reefl_edge.manifest import Artifact, Bundle, Manifest, Target, signatures
+from reefl_edge.runtimes.base import Tensors, in_batches, runtime_for
+from tests.fakes import tiny_submodel
+
+
+def bundle_of(targets: Sequence[Target]) -> Bundle:
+    submodel = tiny_submodel()
+    artifacts = tuple(
+        Artifact(
+            target=target,
+            delegate=None,
+            precision="fp32",
+            batch_sizes=(1,),
+            toolchain={},
+            files=(),
+        )
+        for target in targets
+    )
+    manifest = Manifest(
+        name="tiny",
+        created_at="2026-01-01",
+        submodel=submodel,
+        weights_sha256="",
+        has_random_weights=True,
+        class_names=("a", "b", "c"),
+        threshold=None,
+        segments=signatures(submodel),
+        artifacts=artifacts,
+    )
+    return Bundle(Path("bundle"), manifest)
+
+
+def test_a_bundle_runs_on_onnx_where_it_has_it_and_else_on_executorch() -> None:
+    assert runtime_for(bundle_of(["executorch", "onnx"])) == "onnx"
+    assert runtime_for(bundle_of(["coreml", "executorch"])) == "executorch"
+    with pytest.raises(InputError, match="only Core ML"):
+        runtime_for(bundle_of(["coreml"]))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Rounding(NamedTuple):
 Roundings = dict[str, tuple[Rounding, Rounding]]
 
 
-def quantize_dynamic(network: ReeFL, keep_float: Sequence[str]) -> None:
+def quantise_dynamic(network: ReeFL, keep_float: Sequence[str]) -> None:
     """Let the linear layers of a network written for XNNPACK compute in 8 bits, in place.
 
     Args:
@@ -64,14 +64,14 @@ def quantize_dynamic(network: ReeFL, keep_float: Sequence[str]) -> None:
     )
 
 
-def quantize_static(network: ReeFL, roundings: Roundings, keep_float: Sequence[str]) -> None:
-    """As ``quantize_dynamic``, but with ``roundings`` where there are some."""
+def quantise_static(network: ReeFL, roundings: Roundings, keep_float: Sequence[str]) -> None:
+    """As ``quantise_dynamic``, but with ``roundings`` where there are some."""
     for name, (taken, given) in roundings.items():
         if not matches(array_name(name), keep_float):
             layer = network.get_submodule(name)
             assert isinstance(layer, nn.Linear)
             network.set_submodule(name, _StaticLinear(layer, taken, given))
-    quantize_dynamic(network, keep_float)
+    quantise_dynamic(network, keep_float)
 
 
 @torch.no_grad()
