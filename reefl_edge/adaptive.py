@@ -151,9 +151,11 @@ class AdaptiveSession:
             raise ValueError(
                 f"images must be uint8 (B, {edge}, {edge}, 3), got {images.dtype} {images.shape}"
             )
-        # Segment after segment, each on the examples that have not stopped yet.
         final_logits = np.empty((len(images), self.submodel.architecture.num_classes), np.float32)
         exit_indices = np.full(len(images), self.submodel.max_exit)
+        if not len(images):
+            return Prediction(final_logits, exit_indices)
+        # Segment after segment, each on the examples that have not stopped yet.
         running = np.arange(len(images))
         carried: Tensors = (images,)
         for exit_index in range(self.submodel.num_exits):

@@ -65,8 +65,8 @@ class Artifact:
 
     @property
     def name(self) -> str:
-        """How reports call it: ``FORMAT-PRECISION``."""
-        return f"{self.target}-{self.precision}"
+        """How reports call it."""
+        return artifact_name(self.target, self.precision)
 
     @property
     def size_bytes(self) -> int:
@@ -95,6 +95,10 @@ class Deployment:
 
     device: str
     threads: int
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +192,7 @@ class Bundle:
         for artifact in self.manifest.artifacts:
             if artifact.target == target and precision in (None, artifact.precision):
                 return artifact
-        wanted = target if precision is None else f"{target}-{precision}"
+        wanted = target if precision is None else artifact_name(target, precision)
         have = [each.name for each in self.manifest.artifacts]
         raise InputError(
             f"{self.directory} has no {wanted} artifact, only {', '.join(have)}; "
@@ -213,6 +217,11 @@ class Bundle:
                 )
             paths[file.path] = path
         return paths
+
+
+def artifact_name(target: Target, precision: Precision) -> str:
+    """Return how recipes and reports call an artifact: ``FORMAT-PRECISION``."""
+    return f"{target}-{precision}"
 
 
 def facts_of(manifest: Manifest) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The bundle is assembled beside its destination and put there whole. An artifact 
 compute what the network computes stops the export, and nothing is written.
 """
 
+import fnmatch
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from reefl_edge.manifest import (
     facts_of,
     signatures,
 )
+from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint, weights_sha256
 from reefl_export import cache, parity
 from reefl_export.job import OnStage
@@ -128,11 +130,10 @@ def export_checkpoint(
         MissingToolchainError: A format's packages are not installed.
         ParityError: An artifact does not compute what the network computes.
         InputError: ``directory`` exists and is something else.
-        ValueError: Two recipes are for the same format and precision, one needs calibration
-            images and there are none, or the images are not of the model's size.
+        ValueError: As for ``check_recipes``.
     """
     samples = samples or Samples()
-    _check(recipes, samples, checkpoint)
+    check_recipes(recipes, samples, checkpoint.submodel)
     trained, checkpoint = checkpoint, checkpoint.folded()
     manifest = _manifest(checkpoint, origin)
     maker = Maker(checkpoint, json.dumps(facts_of(manifest)), samples.calibration, on_stage)
@@ -167,16 +168,27 @@ def export_checkpoint(
     return Bundle(directory, manifest)
 
 
-def _check(recipes: Sequence[ExportRecipe], samples: Samples, checkpoint: Checkpoint) -> None:
-    seen = set()
+def check_recipes(recipes: Sequence[ExportRecipe], samples: Samples, submodel: Submodel) -> None:
+    """Hold recipes to each other, to the images there are, and to the layers of a sub-model.
+
+    Raises:
+        ValueError: Two recipes are for the same format and precision, one needs calibration
+            images and there are none, a pattern of ``keep_float`` means no layer, or the images are
+            not of the model's size.
+    """
+    names = [recipe.name for recipe in recipes]
+    layers = [spec.name.removesuffix(".weight") for spec in submodel.arrays()]
     for recipe in recipes:
-        if recipe.folder in seen:
+        if names.count(recipe.name) > 1:
             raise ValueError(f"two recipes make {recipe.title}")
-        seen.add(recipe.folder)
         if recipe.needs_calibration and samples.calibration is None:
             raise ValueError(f"{recipe.title} needs images to find the ranges of activations")
-    if samples.calibration is not None:
-        samples.calibration.fits(checkpoint.submodel)
+        for pattern in recipe.keep_float:
+            if not fnmatch.filter(layers, pattern):
+                raise ValueError(f"keep_float: no layer is called {pattern!r}")
+    for sample in (samples.calibration, samples.parity):
+        if sample is not None:
+            sample.fits(submodel)
 
 
 def _manifest(checkpoint: Checkpoint, origin: Origin) -> Manifest:

@@ -43,7 +43,7 @@ def choose_deployment(
     """
     precision, why = (precision, "as you asked") if precision else _precision(profile, target)
     fast = [cluster for cluster in profile.cpu_clusters if not cluster.is_efficiency]
-    threads = sum(cluster.num_cores for cluster in fast)
+    threads = sum(cluster.num_cores for cluster in fast) or profile.num_cores
     return Choice(
         target=target,
         precision=precision,

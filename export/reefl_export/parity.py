@@ -6,7 +6,7 @@ logits of every exit are compared, and where they would stop.
 Letters: N images, C classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from reefl_edge.adaptive import ConfidencePolicy
 from reefl_edge.errors import ParityError
-from reefl_edge.manifest import Artifact, Precision, Target
+from reefl_edge.manifest import Artifact, Precision, Target, artifact_name
 from reefl_edge.runtimes.base import Runtime, Tensors
 from reefl_edge.thresholds import exits_taken
 from reefl_export.gate import Gate
 
-# Images at once: what bounds the memory of a comparison on thousands.
-_BATCH_SIZE = 32
+# Images at once, where any number will do: what bounds the memory of a comparison on thousands.
+BATCH_SIZE = 32
 
 Logits = NDArray[np.float32]
 
@@ -52,8 +52,8 @@ class ParityRow:
 
     @property
     def artifact(self) -> str:
-        """The artifact's name in reports: ``FORMAT-PRECISION``."""
-        return f"{self.target}-{self.precision}"
+        """The artifact's name in reports."""
+        return artifact_name(self.target, self.precision)
 
     @property
     def mean_error_share(self) -> float:
@@ -163,11 +163,26 @@ def check(rows: tuple[ParityRow, ...], gate: Gate, *, is_trained: bool) -> None:
             )
 
 
-def chain_logits(runtime: Runtime, images: NDArray[np.uint8], *, num_exits: int) -> list[Logits]:
-    """Run images (N, H, W, 3) through all segments; return the logits (N, C) of every exit."""
-    batches = [images[start : start + _BATCH_SIZE] for start in range(0, len(images), _BATCH_SIZE)]
+def worst(rows: Sequence[ParityRow]) -> ParityRow:
+    """Return the row with the largest error; one that is no number is larger than any."""
+    return max(rows, key=lambda row: np.nan_to_num(row.max_abs_error, nan=np.inf))
+
+
+def chain_logits(
+    runtime: Runtime, images: NDArray[np.uint8], *, num_exits: int, batch_size: int = BATCH_SIZE
+) -> list[Logits]:
+    """Run images through all segments, so many at once; return the logits (N, C) of every exit.
+
+    Args:
+        runtime: What runs them.
+        images: uint8, (N, H, W, 3); repeated from the first to fill the last batch.
+        num_exits: How many segments there are.
+        batch_size: Images at once.
+    """
+    padded = np.resize(images, (-(-len(images) // batch_size) * batch_size, *images.shape[1:]))
+    batches = np.split(padded, len(padded) // batch_size)
     per_batch = [_run_chain(runtime, batch, num_exits) for batch in batches]
-    return [np.concatenate(logits) for logits in zip(*per_batch, strict=True)]
+    return [np.concatenate(logits)[: len(images)] for logits in zip(*per_batch, strict=True)]
 
 
 def _run_chain(runtime: Runtime, images: NDArray[np.uint8], num_exits: int) -> list[Logits]:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from reefl_edge import schema
+from reefl_edge.errors import InputError
 from reefl_edge.manifest import PARITY_NAME, Bundle
+from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint
 from reefl_export import parity
 from reefl_export.gate import Gate
@@ -47,10 +49,13 @@ def recheck(
         on_stage: Called with the name of each artifact before it is compared.
 
     Raises:
-        InputError: A file of an artifact is missing or changed.
+        InputError: A file of an artifact is missing or changed, or the network is another one than
+            the bundle's.
         MissingToolchainError: A runtime is not installed.
+        ParityError: An artifact cannot be run.
         ValueError: The images do not fit the network.
     """
+    _hold_together(bundle, checkpoint.submodel)
     reference = Reference(checkpoint, sample, threshold)
     rows: list[parity.ParityRow] = []
     for artifact in bundle.manifest.artifacts:
@@ -63,6 +68,19 @@ def recheck(
         gates=dict(gates),
         rows=tuple(rows),
     )
+
+
+def _hold_together(bundle: Bundle, submodel: Submodel) -> None:
+    exported = bundle.manifest.submodel
+    is_same = (
+        submodel.architecture == exported.architecture
+        and submodel.schedule == exported.schedule
+        and submodel.max_exit >= exported.max_exit
+    )
+    if not is_same:
+        raise InputError(
+            f"{bundle.directory} was exported from another model: sizes, exits or depth differ"
+        )
 
 
 def failures(report: parity.ParityReport, *, is_trained: bool) -> dict[tuple[str, int], str]:

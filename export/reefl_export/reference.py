@@ -33,7 +33,10 @@ class Reference:
         self._checkpoint = checkpoint
 
     def rows(self, bundle: Bundle, artifact: Artifact) -> tuple[parity.ParityRow, ...]:
-        """Compare an artifact of a bundle with the network.
+        """Compare an artifact of a bundle with the network, at every batch size it was made for.
+
+        Returns:
+            A row per exit: of several batch sizes, the one with the largest error.
 
         Raises:
             InputError: A file of the artifact is missing or changed.
@@ -42,9 +45,19 @@ class Reference:
         """
         runtime = _runtime(bundle, artifact)
         num_exits = bundle.manifest.submodel.num_exits
-        actual = parity.chain_logits(runtime, self.sample.images, num_exits=num_exits)
         expected = self._logits[:num_exits]
-        return parity.compare(artifact, expected, actual, threshold=self.threshold)
+        compared = [
+            parity.compare(
+                artifact,
+                expected,
+                parity.chain_logits(
+                    runtime, self.sample.images, num_exits=num_exits, batch_size=size
+                ),
+                threshold=self.threshold,
+            )
+            for size in artifact.batch_sizes or (parity.BATCH_SIZE,)
+        ]
+        return tuple(parity.worst(rows) for rows in zip(*compared, strict=True))
 
     @cached_property
     def _logits(self) -> list[parity.Logits]:
@@ -72,7 +85,10 @@ def network_of(checkpoint: Checkpoint) -> "ReeFL":
 def _runtime(bundle: Bundle, artifact: Artifact) -> Runtime:
     match artifact.target:
         case "executorch" | "onnx":
-            return open_runtime(artifact.target, bundle, precision=artifact.precision)
+            # The threads of this machine, not of the device: one process has one pool of them.
+            return open_runtime(
+                artifact.target, bundle, precision=artifact.precision, threads=default_threads()
+            )
         case "coreml":
             from reefl_export.mil import MilRuntime
 

@@ -82,7 +82,8 @@ def calibrate(network: ReeFL, images: NDArray[np.uint8]) -> Roundings:
         network: The network, not yet written for XNNPACK.
         images: Typical images, (N, H, W, 3).
     """
-    size = min(_CALIBRATION_BATCH, len(images))
+    sizes = range(min(_CALIBRATION_BATCH, len(images)), 0, -1)
+    size = next(size for size in sizes if len(images) % size == 0)
     written = written_for_xnnpack(network, batch_size=size)
     observers = {
         name: (_observer(), _observer())
@@ -92,7 +93,7 @@ def calibrate(network: ReeFL, images: NDArray[np.uint8]) -> Roundings:
     for name, pair in observers.items():
         written.get_submodule(name).register_forward_hook(_hook(*pair))
     architecture = network.submodel.architecture
-    for start in range(0, len(images) - size + 1, size):
+    for start in range(0, len(images), size):
         pixels = torch.from_numpy(images[start : start + size])
         written(normalise(pixels, architecture.mean, architecture.std))
     return {

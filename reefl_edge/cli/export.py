@@ -102,7 +102,7 @@ def export(
     from reefl_edge.cli.models import read_model
     from reefl_edge.cli.recipes import wanted_recipes
     from reefl_edge.weights import apply_update, read_update
-    from reefl_export.bundle import Origin, Samples, export_checkpoint
+    from reefl_export.bundle import Origin, Samples, check_recipes, export_checkpoint
 
     if max_exit is not None and report is not None:
         raise typer.BadParameter("give --max-exit or --report, not both", param_hint="'--report'")
@@ -135,7 +135,9 @@ def export(
         calibration=read_sample(calibration, source, limit=num_images),
         parity=read_sample(data, source, limit=num_images),
     )
-    with options.usage_errors("--calibration"), render.progress_bar("export") as bar:
+    with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
+        check_recipes(wanted.recipes, samples, source.checkpoint.submodel)
+    with render.progress_bar("export") as bar:
         bundle = export_checkpoint(
             source.checkpoint, output, wanted.recipes, origin, samples=samples, on_stage=bar.say
         )

@@ -65,7 +65,7 @@ def infer(
     with options.usage_errors("--precision"):
         session = AdaptiveSession.open(
             opened,
-            runtime=asked or runtime_for(opened),
+            runtime=asked or runtime_for(opened, wanted),
             precision=wanted,
             policy=policy,
             threads=threads,

@@ -75,7 +75,7 @@ def parity(
     from reefl_edge import schema
     from reefl_edge.cli.export import check_threshold, read_sample
     from reefl_edge.cli.models import read_model
-    from reefl_edge.errors import ParityError
+    from reefl_edge.errors import InputError, ParityError
     from reefl_edge.files import write_text
     from reefl_edge.manifest import Bundle
     from reefl_export.recheck import failures, gates_of, recheck
@@ -83,7 +83,21 @@ def parity(
 
     check_threshold(threshold)
     opened = Bundle.open(bundle)
+    if model is None and ("onnx", "fp32") not in {
+        (artifact.target, artifact.precision) for artifact in opened.manifest.artifacts
+    }:
+        raise InputError(
+            f"{bundle} holds no float32 weights (no onnx-fp32): say with --model what was exported"
+        )
     source = read_model(str(bundle) if model is None else model)
+    threshold = opened.manifest.threshold if threshold is None else threshold
+    if min_same_exit is not None and threshold is None:
+        raise typer.BadParameter(
+            "the bundle stores no threshold: give --threshold", param_hint="'--min-same-exit'"
+        )
+    is_trained = not opened.manifest.has_random_weights
+    if not is_trained and (min_top1 or min_same_exit):
+        render.warn("the weights are random: shares of images are not held to anything")
     asked = {
         "max_abs_error": max_error,
         "max_mean_error": max_mean_error,
@@ -100,17 +114,17 @@ def parity(
             opened,
             source.checkpoint,
             sample,
-            threshold=opened.manifest.threshold if threshold is None else threshold,
+            threshold=threshold,
             gates=gates,
             on_stage=bar.say,
         )
-    if output is not None:
-        write_text(output, schema.to_json(report, indent=2) + "\n")
-    failed = failures(report, is_trained=not opened.manifest.has_random_weights)
+    failed = failures(report, is_trained=is_trained)
     if json:
         render.print_json(schema.to_dict(report))
     else:
         render.out().print(table_of(report, failed))
+    if output is not None:
+        write_text(output, schema.to_json(report, indent=2) + "\n")
     if failed:
         (artifact, exit_index), problem = next(iter(failed.items()))
         raise ParityError(

@@ -9,6 +9,7 @@ from reefl_edge.cli import options, render
 from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
+    from reefl_edge.cli.profiling import ProfileRequest
     from reefl_edge.manifest import Precision
     from reefl_edge.profiling.choose import Budget
     from reefl_edge.profiling.report import Report
@@ -106,7 +107,7 @@ def profile(
         typer.echo(report_json(report), nl=False)
     else:
         _show(report, output)
-    _suggest(source.arguments, report, output)
+    _suggest(source.arguments, report, output, request)
 
 
 def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precision":
@@ -178,11 +179,15 @@ def _show(report: "Report", output: Path | None) -> None:
         render.out().print(f"saved {output} ({render.size(output.stat().st_size)})")
 
 
-def _suggest(model: str, report: "Report", output: Path | None) -> None:
+def _suggest(model: str, report: "Report", output: Path | None, request: "ProfileRequest") -> None:
     if report.choice is not None and output is not None:
-        render.next_command(f"reefl-edge export {model} --report {output} -o bundle")
+        what = "" if request.runtime == "eager" else f" --format {request.runtime}"
+        if request.precision != "fp32":
+            what += f" --precision {request.precision}"
+        render.next_command(f"reefl-edge export {model} --report {output}{what} -o bundle")
     else:
         p90 = report.rows_of("inference")[-1].summary.p90_ms
         render.next_command(
-            f"reefl-edge profile --model {model} --budget-ms {0.8 * p90:.3g} -o report.json"
+            f"reefl-edge profile --model {model} --runtime {request.runtime} "
+            f"--precision {request.precision} --budget-ms {0.8 * p90:.3g} -o report.json"
         )

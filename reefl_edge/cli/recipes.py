@@ -93,10 +93,10 @@ def wanted_recipes(
 def _for_device(
     profile: DeviceProfile, targets: list[Target], precisions: list[Precision]
 ) -> Wanted:
-    wanted: list[Precision | None] = [*precisions] or [None]
+    wanted: list[Precision | None] = [*dict.fromkeys(precisions)] or [None]
     choices = [
         choose_deployment(profile, target, precision)
-        for target in targets or profile.formats[:1]
+        for target in dict.fromkeys(targets or profile.formats[:1])
         for precision in wanted
     ]
     with options.usage_errors("--precision"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reefl_edge.data.arrays import read_images
+from reefl_edge.data.arrays import read_arrays, read_images
 from reefl_edge.data.base import Images, Indices, num_examples
 from reefl_edge.data.folder import images_in
 from reefl_edge.data.images import decode, resize
@@ -42,11 +42,17 @@ def read_pictures(
             for index in _evenly(path, len(paths), limit)
         ]
         return np.concatenate(images)
-    if split is None and bare.is_file() and bare.suffix in (".npy", ".npz"):
+    if split is None and _is_array_of_images(bare):
         pixels = read_images(bare)
         return resize(pixels[_evenly(path, len(pixels), limit)], image_size)
+    if bare.is_dir():  # whatever its classes are called: labels are left aside
+        class_names = tuple(sorted(each.name for each in bare.iterdir() if each.is_dir()))
     dataset = read_dataset(path, image_size=image_size, class_names=class_names)
     return dataset.images(_evenly(path, num_examples(dataset), limit))
+
+
+def _is_array_of_images(path: Path) -> bool:
+    return path.suffix in (".npy", ".npz") and path.is_file() and "images" in read_arrays(path)
 
 
 def _evenly(path: Path, count: int, limit: int) -> Indices:

@@ -101,20 +101,28 @@ def parse_runtime(name: str) -> RuntimeName:
     raise ValueError(f"no runtime is called {name!r}{closest(name, RUNTIMES)}")
 
 
-def runtime_for(bundle: Bundle) -> RuntimeName:
+def runtime_for(bundle: Bundle, precision: Precision | None = None) -> RuntimeName:
     """Return what runs a bundle here: onnxruntime, which loads quickest, or else ExecuTorch.
+
+    Args:
+        bundle: The bundle.
+        precision: Of the artifact to run; None for any.
 
     Raises:
         InputError: The bundle has neither: Core ML runs on Apple's systems only.
     """
-    targets = {artifact.target for artifact in bundle.manifest.artifacts}
+    targets = {
+        artifact.target
+        for artifact in bundle.manifest.artifacts
+        if precision in (None, artifact.precision)
+    }
     if "onnx" in targets:
         return "onnx"
     if "executorch" in targets:
         return "executorch"
     raise InputError(
-        f"{bundle.directory} has only Core ML, which runs on Apple's systems; "
-        "export it with --format onnx too"
+        f"{bundle.directory} has no {precision or 'onnx or executorch'} artifact that runs here "
+        "(Core ML runs on Apple's systems only); export it with --format onnx too"
     )
 
 

@@ -51,6 +51,8 @@ def test_another_model_is_told_from_the_one_exported(
         (("--data", "missing"), 3, "missing: no such file or folder"),
         (("--threshold", "2"), 2, "above 0 and at most 1"),
         (("--min-top1", "1.5"), 2, "--min-top1"),
+        (("--min-same-exit", "0.9"), 2, "the bundle stores no threshold"),
+        (("--model", "digits"), 3, "was exported from another model"),
     ],
 )
 def test_bad_options_are_refused(

@@ -22,7 +22,7 @@ def shades_in(path: Path, *, limit: int) -> list[int]:
 
 
 def write_folder(folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for index, image in enumerate(PIXELS):
         Image.fromarray(image).save(folder / f"{index}.png")
     return folder
@@ -43,6 +43,12 @@ def test_a_folder_an_array_file_and_a_dataset_give_the_same_images(tmp_path: Pat
 
     for source in sources:
         assert shades_in(source, limit=20) == SHADES.tolist()
+
+
+def test_a_folder_of_classes_is_read_whatever_they_are_called(tmp_path: Path) -> None:
+    write_folder(tmp_path / "photos" / "sunsets")
+
+    assert shades_in(tmp_path / "photos", limit=20) == SHADES.tolist()
 
 
 def test_where_there_are_more_than_asked_for_they_are_spread_over_all(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ import pytest
 
 from reefl_edge.errors import ParityError
 from reefl_edge.manifest import Artifact
+from reefl_edge.runtimes.base import Tensors
 from reefl_export import parity
 from reefl_export.gate import Gate
-from tests.fakes import confident_logits
+from tests.fakes import confident_logits, numbered_images
 
 ARTIFACT = Artifact(
     target="onnx", delegate=None, precision="int8-dynamic", batch_sizes=(), toolchain={}, files=()
@@ -77,6 +78,33 @@ def test_a_gate_refuses_what_is_off_by_more(gate: Gate, problem: str) -> None:
     ):
         parity.check((row,), gate, is_trained=True)
     parity.check((row,), Gate(), is_trained=True)
+
+
+class OneAfterTheOther:
+    """A chain of one segment, whose logit is the image's first pixel and the batch's size."""
+
+    def run(self, exit_index: int, inputs: Tensors) -> Tensors:
+        """Answer for a batch of any size."""
+        assert exit_index == 0
+        first = inputs[0][:, 0, 0, 0].astype(np.float32)
+        return (np.stack([first, np.full(len(first), len(first), np.float32)], axis=1),)
+
+
+def test_a_chain_is_run_in_whole_batches_and_what_fills_the_last_is_left_out() -> None:
+    images = numbered_images([0, 1, 2, 3, 4])
+
+    (logits,) = parity.chain_logits(OneAfterTheOther(), images, num_exits=1, batch_size=3)
+
+    assert logits.tolist() == [[0, 3], [1, 3], [2, 3], [3, 3], [4, 3]]
+
+
+def test_of_several_batch_sizes_the_worst_row_counts() -> None:
+    small, large, broken = (
+        rows_of([EXPECTED[0] + error, EXPECTED[1]])[0] for error in (0.1, 0.2, np.nan)
+    )
+
+    assert parity.worst([small, large]) is large
+    assert parity.worst([broken, large]) is broken
 
 
 def test_agreement_is_not_held_against_random_weights() -> None:

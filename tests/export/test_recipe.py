@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from reefl_edge.errors import InputError
+from reefl_edge.manifest import artifact_name
 from reefl_export.gate import Gate
-from reefl_export.recipe import read_recipe, recipe_for, stock, stock_recipes
+from reefl_export.recipe import PRECISIONS, read_recipe, recipe_for, stock, stock_recipes
 
 
 def test_every_stock_recipe_is_called_by_its_format_and_precision() -> None:
@@ -58,8 +59,16 @@ def test_a_users_own_recipe_is_read_from_its_file(tmp_path: Path) -> None:
     [
         ('target = "tflite"\nprecision = "fp32"', "target: Input should be"),
         ('target = "onnx"\nprecision = "fp32"\nthreads = 2', "threads: Unexpected keyword"),
-        ('target = "coreml"\nprecision = "fp32"\nadaptive_graph = true', "is for onnx"),
+        (
+            'target = "coreml"\nprecision = "fp32"\nbatch_sizes = [1]\nadaptive_graph = true',
+            "is for onnx",
+        ),
         ('target = "onnx"\nprecision = "fp32"\nbatch_sizes = [4]', "must hold 1"),
+        ('target = "onnx"\nprecision = "fp32"\nbatch_sizes = [1]', "onnx takes any batch"),
+        ('target = "coreml"\nprecision = "fp32"\nbatch_sizes = [1, 2]', "takes one image"),
+        ('target = "executorch"\nprecision = "fp16"', "does not come in fp16"),
+        ('target = "onnx"\nprecision = "fp32"\ndelegate = "xnnpack"', "for no other format"),
+        ('target = "onnx"\nprecision = "fp32"\ndeployment_target = "iOS18"', "is for coreml"),
         ('target = "onnx"\nprecision = "fp32"\nkeep_float = ["a"]', "says nothing of fp32"),
         ('target = "executorch"\nprecision = "fp32"', "fixed batch_sizes"),
         ("target =", "not a TOML file"),
@@ -71,6 +80,14 @@ def test_a_bad_recipe_says_what_is_wrong(tmp_path: Path, text: str, message: str
 
     with pytest.raises(InputError, match=message):
         read_recipe(str(path))
+
+
+def test_the_stock_recipes_are_all_the_precisions_there_are() -> None:
+    assert set(stock_recipes()) == {
+        artifact_name(target, precision)
+        for target, precisions in PRECISIONS.items()
+        for precision in precisions
+    }
 
 
 def test_an_unknown_recipe_is_refused() -> None:
