@@ -67,9 +67,9 @@ class ExportRecipe:
     gate: Gate = field(default_factory=Gate)
 
     def __post_init__(self) -> None:
-        self._check_batch_sizes()
         if self.precision not in PRECISIONS[self.target]:
             raise ValueError(f"{self.target} does not come in {self.precision}")
+        self._check_batch_sizes()
         if (self.delegate == "xnnpack") != (self.target == "executorch"):
             raise ValueError("the delegate is xnnpack for executorch, and for no other format")
         if self.deployment_target is not None and self.target != "coreml":

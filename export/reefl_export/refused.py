@@ -14,8 +14,8 @@ from torch.export import ExportedProgram
 from reefl_edge.errors import MissingToolchainError
 from reefl_export.recipe import ExportRecipe
 
-# aten.relu.default, aten::relu, op 'relu'; prims.bessel_j0, which was aten.special_bessel_j0
-_OPERATOR = re.compile(r"(?:aten\.|aten::|prims\.|op ')(\w+)")
+# aten.relu.default, fx node relu; prims.bessel_j0, which was aten.special_bessel_j0
+_OPERATOR = re.compile(r"(?:aten\.|prims\.|fx node )(\w+)")
 
 # What the segment view puts before every module's path.
 _VIEW_PREFIX = "network."

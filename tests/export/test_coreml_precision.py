@@ -169,13 +169,3 @@ def test_a_newer_system_can_be_asked_for(tmp_path: Path) -> None:
     logits = runtime.run(0, (IMAGES,))[-1]
     expected = EagerRuntime(network, threads=1).run(0, (IMAGES,))[-1]
     np.testing.assert_allclose(logits, expected, atol=1e-5)
-
-
-def test_a_precision_that_core_ml_lacks_is_refused(tmp_path: Path) -> None:
-    recipe = replace(recipe_for("coreml"), precision="int8-static")
-
-    with pytest.raises(ValueError, match="coreml does not come in int8-static"):
-        write_package(
-            job_for(build(SUBMODEL).eval(), tmp_path, recipe=recipe),
-            trace_segments(build(SUBMODEL).eval(), batch_size=1, forms={}),
-        )
