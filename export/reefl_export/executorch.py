@@ -82,8 +82,16 @@ def _hold_to_core(program: ExportedProgram) -> None:
         operator = getattr(node.target, "_op", None)  # of the edge dialect
         if not isinstance(operator, OpOverload) or operator.namespace != "aten":
             continue
-        if torch.Tag.core not in operator.tags:
+        if not _is_core(operator):
             raise RuntimeError(f"{operator} is no core operator")
+
+
+def _is_core(operator: OpOverload) -> bool:
+    """Whether an operator, or the view that it copies, is of the core set."""
+    _, name = operator._schema.name.split("::")
+    packet = getattr(torch.ops.aten, name.removesuffix("_copy"), None)
+    original = getattr(packet, operator._overloadname, operator)
+    return torch.Tag.core in operator.tags or torch.Tag.core in original.tags
 
 
 def _quantiser(job: ExportJob) -> Callable[[ReeFL], None]:
