@@ -269,7 +269,7 @@ def _export(checkpoint: Checkpoint, threshold: float, output: Path) -> Bundle:
         f"{artifact.target} {render.size(artifact.size_bytes)}"
         for artifact in bundle.manifest.artifacts
     )
-    _explain(f"{sizes}; ExecuTorch and ONNX agree with the network at every exit (parity.json)")
+    _explain(f"{sizes}; all agree with the network at every exit (parity.json)")
     return bundle
 
 
