@@ -1,18 +1,44 @@
 """How does a file or folder get written whole or not at all, and what is its hash?
 
 Everything is written beside its destination, synced, then renamed: an interrupted or failed write
-leaves the old content, or nothing.
+leaves the old content, or nothing. What is to be read is a regular file (``regular_file``).
 """
 
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from reefl_edge.errors import InputError
+
+
+def regular_file(path: Path) -> Path:
+    """Return ``path``, if it is a regular file that can be opened, links followed.
+
+    Every reader of a file that the user names asks here first: opening a FIFO waits for ever.
+
+    Raises:
+        InputError: It is missing, a folder, a device or a FIFO, or the system does not let us in.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path}: no such file") from error
+    except ValueError as error:  # a null byte
+        raise InputError(f"{str(path)!r} is no path: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: {str(error.strerror).lower()}") from error
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path} is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is no regular file")
+    return path
 
 
 def sha256_of_file(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Does an interrupted write leave the old content, and nothing else?"""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from reefl_edge.errors import InputError
 from reefl_edge.files import (
     confined,
+    regular_file,
     replacing_file,
     replacing_folder,
     sha256_of_file,
@@ -143,3 +145,29 @@ def test_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root" / "link").symlink_to(tmp_path)
     with pytest.raises(InputError, match="leads out of"):
         confined(tmp_path / "root", "link/a")
+
+
+def test_a_regular_file_is_taken_also_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("content")
+    (tmp_path / "link").symlink_to("a")
+
+    assert regular_file(tmp_path / "link").read_text() == "content"
+
+
+def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    refusals = {
+        "fifo": "fifo is no regular file",
+        "/dev/null": "/dev/null is no regular file",
+        "folder": "folder is a folder, not a file",
+        "missing": "missing: no such file",
+        "folder/x": "folder/x: no such file",
+        "a": "a: too many levels of symbolic links",
+        "nu\0ll": "is no path: embedded null byte",
+    }
+    for name, message in refusals.items():
+        with pytest.raises(InputError, match=message):
+            regular_file(tmp_path / name)
