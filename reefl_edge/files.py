@@ -1,19 +1,26 @@
 """How does a file or folder get written whole or not at all, and what is its hash?
 
-Everything is written beside its destination, synced, then renamed: an interrupted or failed write
-leaves the old content, or nothing. What is to be read is a regular file (``regular_file``).
+Everything is written beside its destination (``partials``), synced, then renamed: an interrupted or
+failed write leaves the old content, or nothing. What is to be read is a regular file
+(``regular_file``); what is to be written can be checked before the work (``check_output_file``).
 """
 
+import ctypes
+import errno
 import hashlib
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from reefl_edge.errors import InputError
+from reefl_edge.partials import SUFFIX, partial_file, partial_folder, scratch_folder, sweep
+
+# A disk that is full, a quota or a limit that is reached, a disk that fails.
+_WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def regular_file(path: Path) -> Path:
@@ -64,65 +71,101 @@ def write_text(path: Path, content: str) -> None:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which becomes ``path`` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        _sync(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Give a path to write to, which becomes ``path`` when the block ends without an error.
+
+    A link stays, and its target is replaced. A device or a FIFO (``/dev/null``) stays, too: what
+    was written goes into it.
+
+    Raises:
+        OSError: The folder cannot be written to, or the disk is full; it names ``path``.
+    """
+    with _naming(path):
+        if _is_stream(path):
+            with scratch_folder() as folder:
+                yield folder / "content"
+                _pour(folder / "content", path)
+            return
+        path = _target(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
+        with partial_file(path) as partial:
+            yield partial
+            _sync(partial)
+            if path.exists():
+                partial.chmod(stat.S_IMODE(path.stat().st_mode))
+            partial.replace(path)
+            _sync(path.parent)
 
 
 @contextmanager
-def replacing_folder(path: Path, *, marker: str) -> Iterator[Path]:
+def replacing_folder(path: Path, *, check: Callable[[Path], object]) -> Iterator[Path]:
     """Give a folder to fill, which becomes ``path`` when the block ends without an error.
 
     Args:
-        path: The destination; if it exists it must be empty or hold ``marker``.
-        marker: The file by which a folder of this kind is recognised.
+        path: The destination; of a link, its target.
+        check: Called with the destination before the work and once more before what stands there is
+            replaced: it raises if that must not be.
 
     Raises:
-        InputError: ``path`` exists and is something else, which must not be overwritten.
+        OSError: The folder cannot be written to, or the disk is full; it names ``path``.
     """
-    if path.exists() and not _is_replaceable(path, marker):
-        raise InputError(f"{path} exists and has no {marker}; choose another output folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    try:
-        partial.chmod(0o755)
-        yield partial
-        for file in sorted(partial.rglob("*")):
-            if file.is_file():
+    with _naming(path):
+        path = _target(path)
+        check(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
+        with partial_folder(path) as partial:
+            yield partial
+            for file in sorted(partial.rglob("*")):
                 _sync(file)
-        _swap(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            check(path)
+            _put(partial, path)
+            _sync(path.parent)
 
 
-def _is_replaceable(path: Path, marker: str) -> bool:
-    return path.is_dir() and ((path / marker).is_file() or not any(path.iterdir()))
+def check_output_file(path: Path, *, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a file that could not be written at the end of the work, before the work.
 
+    Args:
+        path: The file; it is not touched.
+        inputs: Files and folders that the work reads.
 
-def _swap(partial: Path, path: Path) -> None:
-    """Put ``partial`` where ``path`` stands; the old folder goes only once the new one is there."""
-    if not path.exists():
-        partial.rename(path)
+    Raises:
+        ValueError: It names no file, is a folder, or is one of the inputs, or a file in one.
+        OSError: The system does not let us write there.
+    """
+    if not path.name or path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file")
+    if _is_stream(path):
         return
-    old = partial.with_suffix(".old")
-    path.rename(old)
-    try:
-        partial.rename(path)
-    except BaseException:
-        old.rename(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    target = _target(path)
+    for each in inputs:
+        # A file that is new beside the images of a folder overwrites nothing.
+        if target.exists() and _is_within(target, each):
+            raise ValueError(f"{path} is an input, too ({each}); choose another output")
+    _check_writable(target)
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def check_output_folder(path: Path, *, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a folder that could not be put there at the end of the work, before the work.
+
+    Args:
+        path: The folder; it is not touched. Whether it may be replaced is not looked at.
+        inputs: Files and folders that the work reads.
+
+    Raises:
+        ValueError: It names no folder, is a file, or is one of the inputs, or holds one.
+        OSError: The system does not let us write there.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file; name a folder")
+    target = _target(path)
+    if not target.name or target == Path.cwd():
+        raise ValueError(f"{path} is a folder that cannot be replaced; name one inside it")
+    for each in inputs:
+        if _is_within(each, target):
+            raise ValueError(f"{path} is or holds an input ({each}); choose another output")
+    _check_writable(target)
 
 
 def confined(root: Path, relative: str) -> Path:
@@ -138,3 +181,88 @@ def confined(root: Path, relative: str) -> Path:
     if Path(relative).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{relative!r} leads out of {root}")
     return path
+
+
+def _target(path: Path) -> Path:
+    """Return where a path leads, links followed; it need not exist."""
+    return Path(os.path.realpath(path))
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Tell whether a path is another, or lies below it, links followed."""
+    return _target(path).is_relative_to(_target(folder))
+
+
+def _is_stream(path: Path) -> bool:
+    """Tell whether a path is something to write into, which must not be replaced."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        raise OSError(errno.EINVAL, "is no file to write to", str(path))
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
+def _pour(source: Path, stream: Path) -> None:
+    with source.open("rb") as content, stream.open("wb") as sink:
+        shutil.copyfileobj(content, sink)
+
+
+def _check_writable(target: Path) -> None:
+    """Write and remove an empty file where ``target``, or the first folder on its way, will lie."""
+    folder = target.parent
+    while not folder.exists():
+        folder = folder.parent
+    with _naming(target), partial_file(folder / target.name):
+        pass
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of writing name ``path``, not its partial; that of a full disk names nothing."""
+    try:
+        yield
+    except OSError as error:
+        is_nameless = error.filename is None and error.errno in _WRITE_ERRORS
+        if is_nameless or str(error.filename).endswith(SUFFIX):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Put a folder where another may stand, in one step where the system can."""
+    if not path.exists() or not any(path.iterdir()):
+        partial.rename(path)
+    elif not _exchange(partial, path):
+        old = partial.with_suffix(".old")
+        path.rename(old)
+        try:
+            partial.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two paths change places in one step; False where the system has none (Linux has).
+
+    Source: rename(2), renameat2 with RENAME_EXCHANGE.
+    """
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if rename is None:
+        return False
+    relative_to_here, exchange = -100, 2
+    done = rename(
+        relative_to_here, os.fsencode(first), relative_to_here, os.fsencode(second), exchange
+    )
+    return bool(done == 0)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

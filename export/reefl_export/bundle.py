@@ -26,9 +26,11 @@ from reefl_edge.manifest import (
     facts_of,
     signatures,
 )
+from reefl_edge.partials import scratch_folder
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint, weights_sha256
 from reefl_export import cache, parity
+from reefl_export.destination import check_replaceable
 from reefl_export.job import OnStage
 from reefl_export.maker import Maker
 from reefl_export.recipe import ExportRecipe, stock
@@ -82,7 +84,7 @@ def export_bundle(
 
     Args:
         model: The network; cut it first (``Checkpoint.cut``) to export fewer exits.
-        directory: The bundle's folder: new, empty, or a bundle to replace.
+        directory: The bundle's folder: new, empty, or a bundle to replace (``check_replaceable``).
         formats: Which artifacts to make.
         name: A short name of the model.
         class_names: One name per class; None for their numbers.
@@ -91,7 +93,7 @@ def export_bundle(
     Raises:
         MissingToolchainError: A format's packages are not installed.
         ParityError: An artifact does not compute what the network computes.
-        InputError: ``directory`` exists and is something else.
+        InputError: ``directory`` holds something else than a bundle of ours.
     """
     from reefl_edge.models.checkpoint import arrays_of
 
@@ -120,7 +122,7 @@ def export_checkpoint(
 
     Args:
         checkpoint: The arrays to export.
-        directory: The bundle's folder: new, empty, or a bundle to replace.
+        directory: The bundle's folder: new, empty, or a bundle to replace (``check_replaceable``).
         recipes: How each artifact is made, the preferred one of a format first.
         origin: What the bundle says of its model.
         samples: Images to calibrate and to compare on.
@@ -129,7 +131,7 @@ def export_checkpoint(
     Raises:
         MissingToolchainError: A format's packages are not installed.
         ParityError: An artifact does not compute what the network computes.
-        InputError: ``directory`` exists and is something else.
+        InputError: ``directory`` holds something else than a bundle of ours.
         ValueError: As for ``check_recipes``.
     """
     samples = samples or Samples()
@@ -140,7 +142,7 @@ def export_checkpoint(
     sample = samples.parity or noise(checkpoint.submodel)
     reference = Reference(trained, sample, origin.threshold)
     trained_sha256 = weights_sha256(trained.arrays)
-    with replacing_folder(directory, marker=MANIFEST_NAME) as folder:
+    with scratch_folder(), replacing_folder(directory, check=check_replaceable) as folder:
         rows: list[parity.ParityRow] = []
         artifacts: list[Artifact] = []
         for recipe in recipes:

@@ -99,7 +99,7 @@ def store_artifact(key: str, folder: Path, artifact: Artifact) -> None:
 
     Two processes may store the same artifact at once: what the later one wrote stays.
     """
-    with replacing_folder(cache_home() / key, marker=_ARTIFACT_NAME) as home:
+    with replacing_folder(cache_home() / key, check=lambda _: None) as home:
         for file in artifact.files:
             destination = home / file.path
             destination.parent.mkdir(parents=True, exist_ok=True)

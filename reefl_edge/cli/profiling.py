@@ -3,13 +3,13 @@
 The one place where profiling and exporting meet.
 """
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from reefl_edge.cli.models import Model
 from reefl_edge.manifest import Precision
+from reefl_edge.partials import scratch_folder
 from reefl_edge.profiling.job import (
     BundleFolder,
     CheckpointFile,
@@ -65,9 +65,9 @@ def profile_model(
         on_row: Called after every measurement with those done and those to do.
     """
     model = request.model
-    with tempfile.TemporaryDirectory() as folder:
-        weights = _weights_source(model, Path(folder))
-        source = _inference_source(request, weights, Path(folder), on_stage)
+    with scratch_folder() as folder:
+        weights = _weights_source(model, folder)
+        source = _inference_source(request, weights, folder, on_stage)
         jobs = _jobs(request, source, weights)
         on_row(0, len(jobs))
         done = iter(range(1, len(jobs) + 1))

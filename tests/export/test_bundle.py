@@ -250,7 +250,7 @@ def test_a_folder_that_is_something_else_is_not_overwritten(
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
 
-    with pytest.raises(InputError, match=r"exists and has no manifest\.json"):
+    with pytest.raises(InputError, match=r"holds thesis\.txt, which is no file of a bundle"):
         export_checkpoint(checkpoint, tmp_path, stock(["onnx"]), Origin(name="tiny"))
 
     assert (tmp_path / "thesis.txt").read_text() == "mine"
