@@ -21,11 +21,11 @@ from reefl_edge.weights import write_checkpoint
 
 LIMIT_S = 2.0
 
-_EXPORT = "from reefl_edge.cli import main; main()"
+_EXPORT = "from reefl_edge.__main__ import main; main()"
 # Looks, once the command has ended, what it has imported.
 _EXPORT_WITHOUT_TORCH = """
 import sys
-from reefl_edge.cli import main
+from reefl_edge.__main__ import main
 try:
     main()
 finally:

@@ -4,6 +4,9 @@ A command parses, calls one library function and renders. Results go to stdout, 
 stderr. Heavy packages are imported inside the commands, so that ``--help`` is quick.
 """
 
+import errno
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -19,10 +22,13 @@ from reefl_edge.cli import (
     infer,
     parity,
     profile,
+    render,
 )
 from reefl_edge.errors import InputError, ReeflEdgeError
+from reefl_edge.interruption import answer
 
-INTERRUPTED = 130
+# What a shell shows of a program that wrote to a closed pipe: 128 and the number of SIGPIPE.
+PIPE_CLOSED = 141
 
 
 class Commands(TyperGroup):
@@ -31,23 +37,35 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> object:
         """Run the command, turning an expected error into its exit code."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # while an error can still be told
         except ReeflEdgeError as error:
-            _report(str(error))
+            render.error(str(error))
             raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError as error:  # ``| head -1`` has seen enough
+            _lead_nowhere(1, 2)
+            raise typer.Exit(PIPE_CLOSED) from error
         except OSError as error:
             if error.strerror is None:  # raised by Python code, not by the system: a bug
                 raise
-            where = f"{error.filename}: " if error.filename else ""
-            _report(f"{where}{error.strerror.lower()}")
+            where = error.filename
+            if where is None and error.errno == errno.ENOSPC:
+                # Whatever writes a file names it: what is left is where results go.
+                where = "standard output"
+                _lead_nowhere(1)
+            render.error(f"{where}: {error.strerror.lower()}" if where else error.strerror.lower())
             raise typer.Exit(InputError.exit_code) from error
-        except KeyboardInterrupt as error:
-            _report("interrupted; nothing was left half-written")
-            raise typer.Exit(INTERRUPTED) from error
+        except KeyboardInterrupt as interrupt:
+            raise typer.Exit(answer(interrupt)) from interrupt
+        return result
 
 
-def _report(message: str) -> None:
-    typer.secho(f"error: {message}", fg=typer.colors.RED, err=True)
+def _lead_nowhere(*descriptors: int) -> None:
+    """Let what is still in the buffers of streams go, so that Python's own end does not fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 app = typer.Typer(
@@ -77,11 +95,15 @@ def reefl_edge(
             "--version", "-V", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell more, of warnings and errors too.")
+    ] = False,
 ) -> None:
     """Put ReeFL on real devices: profile, fine-tune, export, run with early exits.
 
     Start with:  reefl-edge demo --output demo-out
     """
+    render.show_log(verbose=verbose)
 
 
 app.command("demo")(demo.demo)
@@ -93,8 +115,3 @@ app.command("parity")(parity.parity)
 app.command("infer")(infer.infer)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
-
-
-def main() -> None:
-    """Run the command line."""
-    app()

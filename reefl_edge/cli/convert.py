@@ -59,6 +59,7 @@ def convert(
 
     destination = _destination(to)
     _check_suffix(output, destination)
+    options.check_output(output, model)
     facts = options.model_facts(
         num_classes=num_classes,
         num_exits=num_exits,

@@ -104,6 +104,9 @@ def export(
     from reefl_edge.weights import apply_update, read_update
     from reefl_export.bundle import Origin, Samples, check_recipes, export_checkpoint
 
+    options.check_output(
+        output, model, data, calibration, report, update, *(recipe or []), is_folder=True
+    )
     if max_exit is not None and report is not None:
         raise typer.BadParameter("give --max-exit or --report, not both", param_hint="'--report'")
     wanted = wanted_recipes(

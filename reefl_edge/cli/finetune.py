@@ -81,6 +81,7 @@ def finetune(
     from reefl_edge.data.augment import AUGMENTATIONS
     from reefl_edge.finetune.modes import DISTILL_MODES
 
+    options.check_output(output, model, data, eval_data)
     if lr is not None and not lr > 0:
         raise typer.BadParameter("the learning rate must be positive", param_hint="'--lr'")
     mode = options.parse_choice(distill, DISTILL_MODES, "--distill")

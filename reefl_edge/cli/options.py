@@ -91,6 +91,36 @@ def model_facts(*, exit_blocks: str | None, **facts: Any) -> "ModelFacts":
         return ModelFacts(exit_blocks=blocks, **facts)
 
 
+def check_output(
+    output: Path | None,
+    *inputs: Path | str | None,
+    is_folder: bool = False,
+    option: str = "--output",
+) -> None:
+    """Refuse, before any work, an output that cannot be written or would destroy an input.
+
+    Args:
+        output: What ``option`` names; None is never refused.
+        inputs: Whatever the command reads, as typed: a path, with a split behind it or not, or a
+            name of something else.
+        is_folder: The output is a folder.
+        option: The option's name.
+
+    Raises:
+        BadParameter: It is an input, or no name of a file, or of a folder.
+        OSError: The system does not let us write there.
+    """
+    from reefl_edge.data.sources import split_of
+    from reefl_edge.files import check_output_file, check_output_folder
+
+    if output is None:
+        return
+    paths = [split_of(Path(each))[0] for each in inputs if each is not None]
+    check = check_output_folder if is_folder else check_output_file
+    with usage_errors(option):
+        check(output, inputs=[path for path in paths if path.exists()])
+
+
 @contextmanager
 def usage_errors(option: str) -> Iterator[None]:
     """Report a ``ValueError`` of the block as a bad value of ``option``."""

@@ -81,6 +81,7 @@ def parity(
     from reefl_export.recheck import failures, gates_of, recheck
     from reefl_export.sample import noise
 
+    options.check_output(output, bundle, data, model)
     check_threshold(threshold)
     opened = Bundle.open(bundle)
     if model is None and ("onnx", "fp32") not in {

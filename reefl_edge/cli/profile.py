@@ -75,6 +75,7 @@ def profile(
     from reefl_edge.profiling.report import report_json, write_report
     from reefl_edge.runtimes.base import default_threads, parse_runtime
 
+    options.check_output(output, model)
     with options.usage_errors("--runtime"):
         runtime_name = parse_runtime(runtime)
     budget = _budget(budget_ms, budget_step_ms, budget_mib)

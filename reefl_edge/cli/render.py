@@ -5,29 +5,45 @@ What only a running command needs of rich is imported there: ``--help`` is to be
 """
 
 import json
+import logging
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
+_LOGGERS = ("reefl_edge", "reefl_export")
+# How often progress is told where there is no terminal to show a bar on.
+_TOLD_EVERY_S = 10.0
+
 
 def out() -> "Console":
     """Return the console for results."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return _console(sys.stdout, soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> "Console":
     """Return the console for everything else."""
+    return _console(sys.stderr, soft_wrap=False)
+
+
+@lru_cache(maxsize=2)  # one for each stream: what is printed and a progress bar share it
+def _console(stream: TextIO, *, soft_wrap: bool) -> "Console":
     from rich.console import Console
 
-    return Console(file=sys.stderr, highlight=False)
+    class Plain(Console):
+        """Text is text: names come from data and from the user, and may look like markup."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Plain(file=stream, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
 
 def print_json(document: Any) -> None:
@@ -43,18 +59,62 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for index, column in enumerate(columns):
         built.add_column(column, justify="right" if index else "left")
     for row in rows:
-        built.add_row(*row)
+        built.add_row(*map(_one_line, row))
     return built
 
 
 def next_command(command: str) -> None:
     """Suggest what to type next."""
-    err().print(f"next: [bold]{command}[/bold]", soft_wrap=True)
+    _say("next: ", command, style="", message_style="bold")
 
 
 def warn(message: str) -> None:
     """Print a warning."""
-    err().print(f"[yellow]warning:[/yellow] {message}", soft_wrap=True)
+    _say("warning: ", _one_line(message), style="yellow")
+
+
+def error(message: str) -> None:
+    """Print an error; of several lines, the first, unless there is to be more (``show_log``)."""
+    first, *rest = message.splitlines() or [""]
+    _say("error: ", _one_line(first), style="red", message_style="red")
+    for line in rest:
+        logging.getLogger(__name__).debug(line)
+
+
+def _say(label: str, message: str, *, style: str, message_style: str = "") -> None:
+    from rich.text import Text
+
+    text = Text.assemble((label, style), (message, message_style))
+    err().print(text, soft_wrap=True)
+
+
+def _one_line(message: str) -> str:
+    r"""Escape what would break a line, or a terminal; names of files may hold anything.
+
+    >>> print(_one_line("a\nb.png: grün"))
+    a\nb.png: grün
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in message
+    )
+
+
+def show_log(*, verbose: bool) -> None:
+    """Show on stderr what the library has to say: warnings, and with ``verbose`` everything."""
+    handler = _ToStderr()
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+class _ToStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            warn(record.getMessage())
+        else:
+            _say("", f"{record.name}: {_one_line(record.getMessage())}", style="dim")
 
 
 def size(num_bytes: int) -> str:
@@ -66,25 +126,58 @@ def size(num_bytes: int) -> str:
     return f"{num_bytes / 2**20:.1f} MiB" if num_bytes >= 2**20 else f"{num_bytes / 2**10:.1f} KiB"
 
 
-class Bar:
-    """One line of progress: what is being done, how far, and since when."""
+class Bar(Protocol):
+    """Progress: what is being done, how far, and since when."""
+
+    def step(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done."""
+        ...
+
+    def say(self, description: str) -> None:
+        """Show what is being done now."""
+        ...
+
+
+class _OneLine:
+    """A line of a terminal, drawn again and again."""
 
     def __init__(self, progress: "Progress", task: "TaskID") -> None:
         self._progress = progress
         self._task = task
 
     def step(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done."""
         self._progress.update(self._task, completed=done, total=total)
 
     def say(self, description: str) -> None:
-        """Show what is being done now."""
         self._progress.update(self._task, description=description)
+
+
+class _Lines:
+    """Lines in a log file: each stage, and how far it is every few seconds."""
+
+    def __init__(self, description: str) -> None:
+        self._description = description
+        self._told = time.monotonic()
+
+    def step(self, done: int, total: int) -> None:
+        if time.monotonic() - self._told >= _TOLD_EVERY_S:
+            self._told = time.monotonic()
+            _say("", f"{self._description}: {done} of {total}", style="")
+
+    def say(self, description: str) -> None:
+        self._description = description
+        self._told = time.monotonic()
+        _say("", description, style="")
 
 
 @contextmanager
 def progress_bar(description: str, total: int | None = None) -> Iterator[Bar]:
-    """Show progress on stderr while the block runs."""
+    """Show progress on stderr while the block runs: a bar on a terminal, lines elsewhere."""
+    if not err().is_terminal:
+        lines = _Lines(description)
+        lines.say(description)
+        yield lines
+        return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -96,12 +189,12 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Bar]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err()) as progress:
         task = progress.add_task(description, total=total)
-        yield Bar(progress, task)
+        yield _OneLine(progress, task)
         progress.update(task, description=description)

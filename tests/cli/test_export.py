@@ -110,7 +110,7 @@ def test_bad_options_are_refused(
 def export_process(
     home: Path, output: Path, before: Callable[[], None] | None = None
 ) -> "subprocess.Popen[str]":
-    script = "from reefl_edge.cli import main; main()"
+    script = "from reefl_edge.__main__ import main; main()"
     command = [sys.executable, "-c", script, "export", str(home / "model.safetensors")]
     return subprocess.Popen(
         [*command, "--format", "onnx", "-o", str(output)],

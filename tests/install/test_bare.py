@@ -53,7 +53,7 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_bare(site: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the wheel's command in the bare environment, away from the sources."""
     return subprocess.run(
-        [BARE_PYTHON, "-c", "from reefl_edge.cli import main; main()", *arguments],
+        [BARE_PYTHON, "-c", "from reefl_edge.__main__ import main; main()", *arguments],
         cwd=site,
         env={**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200"},
         capture_output=True,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from reefl_edge.cli import options, render
-from reefl_edge.errors import MissingToolchainError
+from reefl_edge.errors import InputError, MissingToolchainError
 
 
 def demo(
@@ -23,6 +23,7 @@ def demo(
     Example:  reefl-edge demo --output demo-out
     """
     _check_packages()
+    _check_output(output)
     from reefl_edge.cli.demo.run import run_demo
     from reefl_edge.cli.demo.summary import save_report, show_summary
     from reefl_edge.runtimes.base import default_threads
@@ -47,3 +48,16 @@ def _check_packages() -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise MissingToolchainError.for_extra("the demo", ", ".join(missing), "all")
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a folder in which the demo would write over what is not an older demo's."""
+    from reefl_edge.cli.demo.summary import REPORT_NAME, SAVED
+
+    options.check_output(output, is_folder=True)
+    there = [name for name in SAVED if (output / name).exists()]
+    if there and REPORT_NAME not in there:
+        raise InputError(
+            f"{output} holds {there[0]}, but no {REPORT_NAME} of a demo that ended; "
+            "choose another output folder, or remove it"
+        )

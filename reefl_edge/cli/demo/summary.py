@@ -12,6 +12,16 @@ from reefl_edge.files import write_text
 from reefl_edge.profiling.report import report_json
 
 REPORT_NAME = "demo.json"
+# What the demo writes, and what it is.
+SAVED = {
+    "model.safetensors": "the pretrained network",
+    "report.json": "what each exit costs on this machine",
+    "update.safetensors": "what the client sends back",
+    "bundle": "ExecuTorch, ONNX and Core ML",
+    "test_digits.npz": "digits for infer",
+    "accuracy_latency.png": "the picture",
+    REPORT_NAME: "everything above as one document",
+}
 
 
 def save_report(result: DemoResult, output: Path) -> dict[str, Any]:
@@ -41,14 +51,7 @@ def show_summary(result: DemoResult, output: Path) -> None:
     columns = ("what", "always deepest", f"threshold {result.threshold:g}", "change")
     rows = [row for curve in result.curves for row in _rows(curve, result.threshold)]
     render.out().print(render.table("Stopping early on the test digits", columns, rows))
-    for name, what in (
-        ("model.safetensors", "the pretrained network"),
-        ("report.json", "what each exit costs on this machine"),
-        ("update.safetensors", "what the client sends back"),
-        ("bundle", "ExecuTorch, ONNX and Core ML"),
-        ("accuracy_latency.png", "the picture"),
-        (REPORT_NAME, "everything above as one document"),
-    ):
+    for name, what in SAVED.items():
         render.out().print(f"saved {output / name}: {what}")
 
 
