@@ -3,13 +3,20 @@
 Artifacts are kept under a key that hashes everything they depend on: what the manifest says of the
 model (the hash of its weights among it), recipe, calibration images, toolchain versions and this
 package's own. Comparisons are kept beside them. A hit imports no torch.
+
+The cache only ever saves time: what is damaged in it, or goes while it is read, is not there; where
+it cannot be written, the work goes on without it. One process writes at a time.
 """
 
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,11 +26,17 @@ from reefl_edge import schema
 from reefl_edge.errors import InputError
 from reefl_edge.files import confined, replacing_folder, sha256_of_file, write_text
 from reefl_edge.manifest import Artifact
+from reefl_edge.partials import locked
 from reefl_export.parity import ParityRow
 from reefl_export.recipe import ExportRecipe
 from reefl_export.sample import Sample
 
+_log = logging.getLogger(__name__)
+
 _ARTIFACT_NAME = "artifact.json"
+_LOCK_NAME = ".lock"
+# Ours, and nothing else: entries, and what a killed process left of one.
+_ENTRY = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{64}\.[0-9a-f]+\.(partial|old)")
 # Raise when the exporters change what they write for the same key.
 _FORMAT_VERSION = 3
 
@@ -76,35 +89,35 @@ def rows_key(trained_sha256: str, sample: Sample, threshold: float | None) -> st
 def fetch_artifact(key: str, folder: Path) -> Artifact | None:
     """Copy a cached artifact's files into ``folder``; None if there is none, or it is damaged."""
     home = cache_home() / key
-    path = home / _ARTIFACT_NAME
-    if not path.is_file():
-        return None
+    copies: list[Path] = []
     try:
-        artifact = schema.read_json(Artifact, path)
+        artifact = schema.read_json(Artifact, home / _ARTIFACT_NAME)
         for file in artifact.files:
-            source = confined(home, file.path)
-            if not source.is_file() or sha256_of_file(source) != file.sha256:
-                return None
-    except InputError:
+            copies.append(confined(folder, file.path))
+            copies[-1].parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(confined(home, file.path), copies[-1])
+            if sha256_of_file(copies[-1]) != file.sha256:
+                raise InputError(f"{file.path} is not what was kept")
+    except (InputError, OSError) as problem:
+        _log.debug("not in the cache: %s", problem)
+        for copy in copies:
+            copy.unlink(missing_ok=True)
         return None
-    for file in artifact.files:
-        destination = confined(folder, file.path)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(home / file.path, destination)
     return artifact
 
 
 def store_artifact(key: str, folder: Path, artifact: Artifact) -> None:
-    """Keep a copy of an artifact whose files lie in ``folder``.
+    """Keep a copy of an artifact whose files lie in ``folder``."""
 
-    Two processes may store the same artifact at once: what the later one wrote stays.
-    """
-    with replacing_folder(cache_home() / key, check=lambda _: None) as home:
-        for file in artifact.files:
-            destination = home / file.path
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / file.path, destination)
-        write_text(home / _ARTIFACT_NAME, schema.to_json(artifact, indent=2))
+    def write(home: Path) -> None:
+        with replacing_folder(home / key, check=lambda _: None) as entry:
+            for file in artifact.files:
+                destination = entry / file.path
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / file.path, destination)
+            write_text(entry / _ARTIFACT_NAME, schema.to_json(artifact, indent=2))
+
+    _write(write)
 
 
 def fetch_rows(artifact: str, comparison: str) -> tuple[ParityRow, ...] | None:
@@ -117,8 +130,89 @@ def fetch_rows(artifact: str, comparison: str) -> tuple[ParityRow, ...] | None:
 
 
 def store_rows(artifact: str, comparison: str, rows: tuple[ParityRow, ...]) -> None:
-    """Keep the rows of a comparison."""
-    write_text(_rows_path(artifact, comparison), schema.to_json(_Rows(rows=rows), indent=2))
+    """Keep the rows of a comparison, if its artifact is kept."""
+    path = _rows_path(artifact, comparison)
+    text = schema.to_json(_Rows(rows=rows), indent=2)
+    _write(lambda _: write_text(path, text) if path.parent.is_dir() else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One artifact in the cache.
+
+    Attributes:
+        key: What it is kept under.
+        artifact: What it is; None if that cannot be read any more.
+        size_bytes: Size of all that is kept of it.
+        stored_at_s: When, in seconds since 1970.
+    """
+
+    key: str
+    artifact: Artifact | None
+    size_bytes: int
+    stored_at_s: float
+
+
+def entries() -> tuple[Entry, ...]:
+    """List what is in the cache, newest first."""
+    found = [_entry(path) for path in _own_folders()]
+    return tuple(sorted(found, key=lambda entry: entry.stored_at_s, reverse=True))
+
+
+def clear() -> int:
+    """Remove everything that we keep in the cache's folder, and nothing else.
+
+    Returns:
+        How many bytes that frees.
+
+    Raises:
+        OSError: The system does not let us.
+    """
+    home = cache_home()
+    if not home.is_dir():
+        return 0
+    with locked(home / _LOCK_NAME):
+        freed = sum(entry.size_bytes for entry in entries())
+        for path in _own_folders():
+            shutil.rmtree(path)
+    return freed
+
+
+def _own_folders() -> list[Path]:
+    home = cache_home()
+    if not home.is_dir():
+        return []
+    return [path for path in home.iterdir() if _ENTRY.fullmatch(path.name) and path.is_dir()]
+
+
+def _entry(path: Path) -> Entry:
+    files = [each for each in path.rglob("*") if each.is_file()]
+    try:
+        artifact = schema.read_json(Artifact, path / _ARTIFACT_NAME)
+    except (InputError, OSError):
+        artifact = None
+    return Entry(
+        key=path.name,
+        artifact=artifact,
+        size_bytes=sum(each.stat().st_size for each in files),
+        stored_at_s=path.stat().st_mtime,
+    )
+
+
+def _write(write: Callable[[Path], None]) -> None:
+    """Let one process write to the cache; where it cannot be written, say so and go on."""
+    home = cache_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with locked(home / _LOCK_NAME):
+            write(home)
+    except OSError as error:
+        _say_once(f"nothing is kept in the cache: {error.filename or home}: {error.strerror}")
+
+
+@cache
+def _say_once(message: str) -> None:
+    _log.warning(message)
 
 
 def _rows_path(artifact: str, comparison: str) -> Path:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from reefl_edge.cli import (
+    cache,
     convert,
     demo,
     devices,
@@ -115,3 +116,4 @@ app.command("parity")(parity.parity)
 app.command("infer")(infer.infer)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
+app.add_typer(cache.app, name="cache")
