@@ -17,7 +17,7 @@ def main() -> None:
         _open_closed_streams()
         from reefl_edge.cli import app
 
-        app()
+        app(prog_name="reefl-edge")
     except KeyboardInterrupt as interrupt:
         sys.exit(answer(interrupt))
 
