@@ -160,16 +160,14 @@ def _train(
     from functools import partial
 
     from reefl_edge.data.sources import read_dataset
-    from reefl_edge.errors import MissingToolchainError
+    from reefl_edge.extras import needs_extra
     from reefl_edge.weights import apply_update, write_update
 
-    try:
+    with needs_extra("fine-tuning", "torch", "train"):
         from reefl_edge.finetune.batches import check_dataset
         from reefl_edge.finetune.trainer import finetune as train
         from reefl_edge.models.checkpoint import network_from
         from reefl_edge.models.regime import with_regime
-    except ImportError as error:
-        raise MissingToolchainError.for_extra("fine-tuning", "torch", "train") from error
     checkpoint = with_regime(source.checkpoint, regime, seed=settings["seed"])
     read = partial(
         read_dataset,

@@ -13,7 +13,8 @@ import typer
 
 from reefl_edge.architectures import ARCHITECTURES, named_submodel
 from reefl_edge.cli.options import usage_errors
-from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.errors import InputError
+from reefl_edge.extras import needs_extra
 from reefl_edge.foreign.facts import ModelFacts
 from reefl_edge.foreign.files import is_hub_id
 from reefl_edge.foreign.reading import Reading, read_model_file
@@ -121,22 +122,14 @@ def _from_file(text: str, facts: ModelFacts, seed: int) -> Model:
 def _completed(reading: Reading, text: str, seed: int) -> Checkpoint:
     if not reading.fresh:
         return reading.completed({})
-    try:
+    with needs_extra(f"a new accumulator and classifier for {text}", "torch", "train"):
         from reefl_edge.models.loading import complete
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(
-            f"a new accumulator and classifier for {text}", "torch", "train"
-        ) from error
     return complete(reading, seed=seed)
 
 
 def _random(name: str, facts: ModelFacts, seed: int) -> Model:
-    try:
+    with needs_extra(f"random weights for {name}", "torch", "train"):
         from reefl_edge.models.checkpoint import arrays_of, random_network
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(
-            f"random weights for {name}", "torch", "train"
-        ) from error
     submodel = named_submodel(name, num_classes=facts.num_classes, image_size=facts.image_size)
     schedule = facts.schedule(num_blocks=submodel.architecture.num_blocks)
     submodel = replace(

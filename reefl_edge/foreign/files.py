@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.errors import InputError
+from reefl_edge.extras import needs_extra
 from reefl_edge.foreign.config import FolderConfig, read_config
 from reefl_edge.weights import Arrays, read_safetensors
 
@@ -106,8 +107,6 @@ def _read_npz(path: Path) -> Arrays:
 
 
 def _read_pickle(path: Path) -> Arrays:
-    try:
+    with needs_extra(f"reading {path.name}", "torch", "train"):
         from reefl_edge.foreign.pickles import read_state_dict
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(f"reading {path.name}", "torch", "train") from error
     return read_state_dict(path)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.errors import InputError
+from reefl_edge.extras import needs_extra
 from reefl_edge.foreign.files import WEIGHTS_NAMES
 
 _CONFIG_NAMES = ("config.json", "preprocessor_config.json")
@@ -21,13 +22,11 @@ def download(repo_id: str) -> Path:
         InputError: The hub is out of reach, or has no such model with weights we can read.
         MissingToolchainError: huggingface_hub is not installed.
     """
-    try:
+    with needs_extra(
+        f"{repo_id} is no file or folder here; as a hub id it", "huggingface_hub", "hub"
+    ):
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(
-            f"{repo_id} is no file or folder here; as a hub id it", "huggingface_hub", "hub"
-        ) from error
     offline: list[LocalEntryNotFoundError] = []
 
     def fetched(name: str) -> Path | None:

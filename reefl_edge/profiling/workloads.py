@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.data.images import resize
-from reefl_edge.errors import MissingToolchainError
+from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Bundle
 from reefl_edge.profiling.job import BundleFolder, CheckpointFile, Job, RandomWeights
 from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors, open_runtime
@@ -154,7 +154,5 @@ def random_images(batch_size: int, image_size: int) -> NDArray[np.uint8]:
 
 
 def _require_torch() -> None:
-    try:
+    with needs_extra("this measurement", "torch", "train"):
         import_module("torch")
-    except ModuleNotFoundError as error:
-        raise MissingToolchainError.for_extra("this measurement", "torch", "train") from error
