@@ -34,8 +34,9 @@ from benchmarks.measured import Runnable, add_runtimes, measured_submodel, setti
 from reefl_edge.manifest import Bundle, Precision
 from reefl_edge.profiling.cost import exit_costs
 from reefl_edge.profiling.host import describe_host
-from reefl_edge.profiling.workloads import random_images, run_exits
+from reefl_edge.profiling.workloads import random_images
 from reefl_edge.runtimes.base import open_runtime
+from reefl_edge.runtimes.chain import run_chain
 from reefl_edge.submodel import Submodel
 
 INT8: tuple[Precision, ...] = ("int8-dynamic", "int8-static")
@@ -140,7 +141,7 @@ def load_runs(scratch: Path, runtimes: Sequence[Runnable], *, threads: int) -> d
     def chain(bundle: Bundle, runtime: Runnable, precision: Precision = "fp32") -> list[Run]:
         opened = open_runtime(runtime, bundle, precision=precision, threads=threads)
         return [
-            partial(run_exits, opened, index + 1, images)
+            partial(run_chain, opened, images, num_exits=index + 1)
             for index in range(bundle.manifest.submodel.num_exits)
         ]
 

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from reefl_edge.data.base import Dataset
 from reefl_edge.data.sources import read_dataset
 from reefl_edge.files import write_text
-from reefl_edge.finetune.batches import network_input, shuffled_batches
+from reefl_edge.finetune.batches import shuffled_batches
 from reefl_edge.finetune.schedule import learning_rate
 from reefl_edge.finetune.step import GRADIENT_LIMIT, cross_entropies
 from reefl_edge.models import load_checkpoint
+from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import Classifier, ReeFL
 from reefl_edge.profiling.host import describe_host
 from reefl_edge.schema import to_dict

@@ -286,6 +286,10 @@ class Submodel:
             for name, shape in _array_shapes(self.architecture, self.depth, self.regime)
         )
 
+    def trained_arrays(self) -> tuple[ArraySpec, ...]:
+        """Return the arrays that the regime trains; they are what travels."""
+        return tuple(spec for spec in self.arrays() if spec.is_trained)
+
 
 def _check_exit(exit_index: int, *, num_exits: int) -> None:
     if not 0 <= exit_index < num_exits:

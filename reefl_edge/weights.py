@@ -163,8 +163,7 @@ def read_update(path: Path) -> Update:
     arrays, metadata = _read(path)
     if metadata.update is None:
         raise InputError(f"{path} is not an update; make one with 'reefl-edge finetune'")
-    trained = tuple(spec for spec in metadata.submodel.arrays() if spec.is_trained)
-    _check_arrays(arrays, trained, path)
+    _check_arrays(arrays, metadata.submodel.trained_arrays(), path)
     return Update(submodel=metadata.submodel, arrays=arrays, provenance=metadata.update)
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.finetune.steppers.base import StepMetrics
 from reefl_edge.runtimes.base import Tensors
 from reefl_edge.submodel import Architecture, ExitSchedule, Submodel
+from reefl_edge.weights import Arrays
 
 TINY_ARCHITECTURE = Architecture(
     width=16,
@@ -36,6 +38,39 @@ def tiny_submodel(
 def random_images(count: int, *, edge: int = 16, seed: int = 0) -> NDArray[np.uint8]:
     """Return 8-bit images of noise, (count, edge, edge, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (count, edge, edge, 3), dtype=np.uint8)
+
+
+class FakeStepper:
+    """Notes what it is given to train on, and learns nothing.
+
+    Args:
+        submodel: What it says it trains.
+    """
+
+    def __init__(self, submodel: Submodel) -> None:
+        self.running_losses = np.zeros(submodel.num_exits, np.float32)
+        self.submodel = submodel
+        self.batches: list[tuple[NDArray[np.uint8], NDArray[np.int64]]] = []
+        self.settings: list[dict[str, Any]] = []
+
+    def step(
+        self, images: NDArray[np.uint8], labels: NDArray[np.int64], **settings: Any
+    ) -> StepMetrics:
+        """Note the batch; every step's loss is its number."""
+        self.batches.append((images, labels))
+        self.settings.append(settings)
+        return StepMetrics(
+            loss=float(len(self.batches)), exit_losses=self.running_losses, teacher_index=0
+        )
+
+    def arrays(self) -> Arrays:
+        """Return zeros."""
+        return {
+            spec.name: np.zeros(spec.shape, np.float32) for spec in self.submodel.trained_arrays()
+        }
+
+    def load(self, arrays: Arrays) -> None:
+        """Take no notice."""
 
 
 class FakeRuntime:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from reefl_edge.models import ReeFL, build
+from reefl_edge.models.checkpoint import arrays_of
 from reefl_edge.submodel import ExitSchedule, Regime, Submodel
+from reefl_edge.weights import Checkpoint
 from tests.fakes import TINY_ARCHITECTURE
 
 
@@ -39,3 +41,8 @@ def lively_network(submodel: Submodel, *, seed: int = 0, scale: float = 0.3) -> 
 def normal_images(count: int, *, edge: int = 16, seed: int = 0) -> Tensor:
     """Return images as a network reads them: noise of mean 0 and deviation 1, (B, 3, H, W)."""
     return torch.randn(count, 3, edge, edge, generator=torch.Generator().manual_seed(seed))
+
+
+def checkpoint_of(network: ReeFL) -> Checkpoint:
+    """Return the arrays of a network."""
+    return Checkpoint(submodel=network.submodel, arrays=arrays_of(network))

@@ -9,7 +9,8 @@ import torch
 
 from reefl_edge.data.base import ArrayDataset
 from reefl_edge.errors import InputError
-from reefl_edge.finetune.trainer import finetune
+from reefl_edge.finetune.client import train_client
+from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models.checkpoint import arrays_of, network_from, random_network
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.models.regime import with_regime
@@ -107,7 +108,9 @@ def plain_checkpoint() -> Checkpoint:
 def trained(checkpoint: Checkpoint, path: Path) -> tuple[ReeFL, Update]:
     """Fine-tune, and return where it started and the update, read from its file."""
     network = network_from(checkpoint.submodel, checkpoint.arrays)
-    write_update(finetune(network, DATASET, batch_size=2).update, path)
+    regime = checkpoint.submodel.regime
+    result = train_client(checkpoint, regime, DATASET, LocalTraining(batch_size=2))
+    write_update(result.update, path)
     return network, read_update(path)
 
 

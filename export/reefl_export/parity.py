@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from reefl_edge.adaptive import ConfidencePolicy
 from reefl_edge.errors import ParityError
 from reefl_edge.manifest import Artifact, Precision, Target, artifact_name
-from reefl_edge.runtimes.base import Runtime, Tensors
+from reefl_edge.runtimes.base import Runtime
+from reefl_edge.runtimes.chain import Logits, run_chain
 from reefl_edge.thresholds import exits_taken
 from reefl_export.gate import Gate
 
 # Images at once, where any number will do: what bounds the memory of a comparison on thousands.
 BATCH_SIZE = 32
-
-Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,15 +180,5 @@ def chain_logits(
     """
     padded = np.resize(images, (-(-len(images) // batch_size) * batch_size, *images.shape[1:]))
     batches = np.split(padded, len(padded) // batch_size)
-    per_batch = [_run_chain(runtime, batch, num_exits) for batch in batches]
+    per_batch = [run_chain(runtime, batch, num_exits=num_exits) for batch in batches]
     return [np.concatenate(logits)[: len(images)] for logits in zip(*per_batch, strict=True)]
-
-
-def _run_chain(runtime: Runtime, images: NDArray[np.uint8], num_exits: int) -> list[Logits]:
-    logits: list[Logits] = []
-    carried: Tensors = (images,)
-    for exit_index in range(num_exits):
-        *rest, exit_logits = runtime.run(exit_index, carried)
-        carried = tuple(rest)
-        logits.append(exit_logits)
-    return logits

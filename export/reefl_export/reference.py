@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Artifact, Bundle
 from reefl_edge.runtimes.base import Runtime, default_threads, open_runtime
+from reefl_edge.runtimes.chain import Logits
 from reefl_edge.weights import Checkpoint
 from reefl_export import parity
 from reefl_export.sample import Sample
@@ -60,7 +61,7 @@ class Reference:
         return tuple(parity.worst(rows) for rows in zip(*compared, strict=True))
 
     @cached_property
-    def _logits(self) -> list[parity.Logits]:
+    def _logits(self) -> list[Logits]:
         network = network_of(self._checkpoint)
         from reefl_edge.runtimes.eager import EagerRuntime
 

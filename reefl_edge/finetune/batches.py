@@ -1,20 +1,11 @@
-"""How do the examples of a dataset become batches that a network reads?
-
-Letters: B batch, H and W image size.
-"""
+"""In which batches does training go through the examples of a dataset?"""
 
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from reefl_edge.data.base import Dataset, Images
-from reefl_edge.models.preprocess import normalise
+from reefl_edge.data.base import Dataset, Indices
 from reefl_edge.submodel import Architecture
-
-Indices = NDArray[np.int64]
 
 
 def check_counts(*, epochs: int, batch_size: int) -> None:
@@ -58,20 +49,3 @@ def shuffled_batches(
         order = generator.permutation(num_examples)
         for start in range(0, num_examples, batch_size):
             yield order[start : start + batch_size]
-
-
-def network_input(images: Images, architecture: Architecture) -> Tensor:
-    """Normalise 8-bit images (B, H, W, 3) for a network, to (B, 3, H, W).
-
-    Raises:
-        ValueError: They are not of the network's size.
-    """
-    size = architecture.image_size
-    if images.shape[1:] != (size, size, 3):
-        raise ValueError(f"the network reads images of {(size, size, 3)}, got {images.shape[1:]}")
-    return normalise(torch.from_numpy(images), architecture.mean, architecture.std)
-
-
-def labels_at(dataset: Dataset, indices: Indices) -> Tensor:
-    """Return the labels at ``indices``, int64, (B,)."""
-    return torch.from_numpy(dataset.labels[indices])

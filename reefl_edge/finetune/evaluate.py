@@ -1,4 +1,4 @@
-"""What does a network predict for a whole dataset, and how often is each exit right?
+"""What does a model predict for a whole dataset, and how often is each exit right?
 
 Letters: E exits, N examples, C classes.
 """
@@ -6,19 +6,21 @@ Letters: E exits, N examples, C classes.
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from reefl_edge.data.base import Dataset, Labels, num_examples
-from reefl_edge.finetune.batches import network_input, num_steps
-from reefl_edge.models.reefl import ReeFL
+from reefl_edge.extras import needs_extra
+from reefl_edge.runtimes.base import Runtime
+from reefl_edge.runtimes.chain import run_chain
+from reefl_edge.submodel import Submodel
+from reefl_edge.weights import Checkpoint
 
 Logits = NDArray[np.float32]
 
 
-@torch.inference_mode()
 def exit_logits(
-    network: ReeFL,
+    runtime: Runtime,
+    submodel: Submodel,
     dataset: Dataset,
     *,
     batch_size: int = 256,
@@ -27,8 +29,9 @@ def exit_logits(
     """Predict every example at every exit.
 
     Args:
-        network: The network.
-        dataset: Images of the network's size.
+        runtime: What runs the segments.
+        submodel: What they are the segments of.
+        dataset: Images of the model's size.
         batch_size: Examples per batch.
         on_step: Called after every batch with the batches done and those to do.
 
@@ -36,20 +39,35 @@ def exit_logits(
         Logits in the dataset's order, (E, N, C).
 
     Raises:
-        ValueError: ``batch_size`` is less than 1, or the images are not of the network's size.
+        ValueError: ``batch_size`` is less than 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    architecture = network.submodel.architecture
-    count = num_examples(dataset)
-    logits = np.empty((network.submodel.num_exits, count, architecture.num_classes), np.float32)
-    for step, start in enumerate(range(0, count, batch_size), start=1):
+    count, num_exits = num_examples(dataset), submodel.num_exits
+    logits = np.empty((num_exits, count, submodel.architecture.num_classes), np.float32)
+    starts = range(0, count, batch_size)
+    for step, start in enumerate(starts, start=1):
         indices = np.arange(start, min(start + batch_size, count))
-        images = network_input(dataset.images(indices), architecture)
-        logits[:, indices] = network(images).numpy()
+        logits[:, indices] = run_chain(runtime, dataset.images(indices), num_exits=num_exits)
         if on_step is not None:
-            on_step(step, num_steps(count, epochs=1, batch_size=batch_size))
+            on_step(step, len(starts))
     return logits
+
+
+def checkpoint_logits(checkpoint: Checkpoint, dataset: Dataset) -> Logits:
+    """Predict every example at every exit with PyTorch, (E, N, C), on the threads it has.
+
+    Raises:
+        MissingToolchainError: PyTorch is not installed.
+    """
+    with needs_extra("evaluating a checkpoint", "torch", "train"):
+        import torch
+
+        from reefl_edge.models.checkpoint import network_from
+        from reefl_edge.runtimes.eager import EagerRuntime
+    network = network_from(checkpoint.submodel, checkpoint.arrays)
+    runtime = EagerRuntime(network, threads=torch.get_num_threads())
+    return exit_logits(runtime, checkpoint.submodel, dataset)
 
 
 def accuracy(logits: Logits, labels: Labels) -> NDArray[np.float64]:

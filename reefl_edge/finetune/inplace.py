@@ -34,7 +34,7 @@ def trainable_copy(network: ReeFL) -> ReeFL:
 
     The trained arrays, and only they, require a gradient.
     """
-    trained = {spec.name for spec in network.submodel.arrays() if spec.is_trained}
+    trained = {spec.name for spec in network.submodel.trained_arrays()}
     arrays = {
         id(parameter): nn.Parameter(parameter.detach().clone())
         if name in trained

@@ -16,12 +16,11 @@ from reefl_edge.data.base import Dataset, Images, num_examples
 from reefl_edge.finetune.batches import (
     check_counts,
     check_dataset,
-    labels_at,
-    network_input,
     num_steps,
     shuffled_batches,
 )
 from reefl_edge.finetune.step import cross_entropies
+from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
 
 # What an exit counts beside the next deeper one. With equal weights the first exit is as good as
@@ -77,7 +76,7 @@ def pretrain(
     for step, indices in enumerate(batches, start=1):
         images = shift(dataset.images(indices), max_shift, generator)
         loss = weighted_loss(
-            network(network_input(images, architecture)), labels_at(dataset, indices)
+            network(network_input(images, architecture)), torch.from_numpy(dataset.labels[indices])
         )
         optimizer.zero_grad()
         torch.autograd.backward(loss)

@@ -1,9 +1,10 @@
-"""How large is a local step at a given federated round?
+"""How large is a local step at a given federated round, and what does distillation count in it?
 
-The rate is constant within a round: what a client does between two meetings with the server has no
+Both are constant within a round: what a client does between two meetings with the server has no
 schedule of its own.
 
-Source: royson/reefl 61b18c1, the same for every dataset and regime of the paper.
+Source: royson/reefl 61b18c1, the same for every dataset and regime of the paper; the ramp of the
+weight is DepthFL's.
 """
 
 import math
@@ -11,6 +12,8 @@ import math
 INITIAL_LEARNING_RATE = 0.05
 FINAL_LEARNING_RATE = 0.001
 NUM_ROUNDS = 1000
+# The round from which distillation counts in full.
+FULL_WEIGHT_ROUND = 300
 
 
 def learning_rate(server_round: int) -> float:
@@ -26,6 +29,20 @@ def learning_rate(server_round: int) -> float:
     progress = min(server_round, NUM_ROUNDS) / NUM_ROUNDS
     wave = 0.5 * INITIAL_LEARNING_RATE * (1 + math.cos(math.pi * progress))
     return max(FINAL_LEARNING_RATE, wave)
+
+
+def distill_weight(server_round: int) -> float:
+    """Return what distillation counts at a round, beside the exits' own losses.
+
+    >>> [round(distill_weight(server_round), 4) for server_round in (1, 100, 200, 300)]
+    [0.007, 0.1084, 0.5738, 1.0]
+
+    Raises:
+        ValueError: ``server_round`` is less than 1.
+    """
+    check_round(server_round)
+    missing = 1 - min(server_round, FULL_WEIGHT_ROUND) / FULL_WEIGHT_ROUND
+    return math.exp(-5 * missing**2)
 
 
 def check_round(server_round: int) -> None:

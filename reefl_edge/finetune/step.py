@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from reefl_edge.finetune.distill import distill_loss, taught_loss, teacher_of, update_running_losses
+from reefl_edge.finetune.distill import best_teaches, distill_loss, update_running_losses
 from reefl_edge.models.reefl import ReeFL
 
 Parameters = dict[str, Tensor]
@@ -56,12 +56,8 @@ class StepOutput(NamedTuple):
 
 def trained_parameters(network: ReeFL) -> Parameters:
     """Return the arrays that the network's regime trains, by name, outside any graph."""
-    trained = {spec.name for spec in network.submodel.arrays() if spec.is_trained}
-    return {
-        name: parameter.detach()
-        for name, parameter in network.named_parameters()
-        if name in trained
-    }
+    parameters = dict(network.named_parameters())
+    return {spec.name: parameters[spec.name].detach() for spec in network.submodel.trained_arrays()}
 
 
 def local_step(
@@ -123,13 +119,12 @@ def step_loss(
     exit_losses = cross_entropies(logits, labels)
     # This batch counts before the teacher is picked.
     running_losses = update_running_losses(running_losses, exit_losses.detach())
-    teacher_index = teacher_of(running_losses) if teaches is None else teaches.sum(1).argmax()
+    if teaches is None:
+        teaches = best_teaches(running_losses)
     loss = exit_losses.sum()
     if len(logits) > 1:
-        distilled = (
-            distill_loss(logits, teacher_index) if teaches is None else taught_loss(logits, teaches)
-        )
-        loss = loss + distill_weight * distilled
+        loss = loss + distill_weight * distill_loss(logits, teaches)
+    teacher_index = teaches.sum(1).argmax()
     metrics = StepMetrics(loss.detach(), exit_losses.detach(), teacher_index)
     return StepLoss(loss, running_losses, metrics)
 

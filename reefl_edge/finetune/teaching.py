@@ -4,34 +4,27 @@ The mode of distillation decides. ``dynamic`` needs examples that are not traine
 client's own is held out, and before every step the exits compete on a batch of them.
 
 Letters: E exits.
-Source: royson/reefl 61b18c1.
+Source: royson/reefl 61b18c1, whose modes are called ``dynamic_ma``, ``dynamic``, ``all``,
+``forward`` and nothing.
 """
 
 from collections.abc import Callable
 from typing import assert_never
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.func import functional_call
+from numpy.typing import NDArray
 
 from reefl_edge.data.base import Dataset, Subset, num_examples
-from reefl_edge.finetune.batches import labels_at, network_input, shuffled_batches
-from reefl_edge.finetune.distill import (
-    all_teach,
-    deepest_teaches,
-    nobody_teaches,
-    one_teaches,
-)
+from reefl_edge.finetune.batches import shuffled_batches
 from reefl_edge.finetune.modes import DistillMode
-from reefl_edge.finetune.step import Parameters, cross_entropies
-from reefl_edge.models.reefl import ReeFL
+from reefl_edge.finetune.steppers.base import JudgesExits, Stepper
 
 HELD_OUT_SHARE = 0.2
 
-# Says, of the parameters before a step, who teaches whom in it, (E, E); None leaves that to the
-# running losses.
-Teaching = Callable[[Parameters], Tensor | None]
+# How much the exit of a row teaches the exit of a column, (E, E).
+Teaches = NDArray[np.float32]
+# Says, before a step, who teaches whom in it; None leaves that to the running losses.
+Teaching = Callable[[], Teaches | None]
 
 
 def hold_out(
@@ -57,7 +50,7 @@ def hold_out(
 
 def teaching(
     mode: DistillMode,
-    network: ReeFL,
+    stepper: Stepper,
     held_out: Dataset | None,
     *,
     num_steps: int,
@@ -68,33 +61,53 @@ def teaching(
 
     Args:
         mode: Of distillation.
-        network: What is trained.
+        stepper: What trains; for ``dynamic`` it must be able to judge exits.
         held_out: What ``hold_out`` set aside.
         num_steps: How many steps there will be.
         batch_size: Held-out examples per step.
         generator: Of the order of the held-out examples.
+
+    Raises:
+        ValueError: The stepper cannot do what the mode needs.
     """
-    num_exits = network.submodel.num_exits
+    num_exits = stepper.submodel.num_exits
     match mode:
         case "dynamic-ma":
-            return lambda _: None
+            return lambda: None
         case "none":
-            teaches = nobody_teaches(num_exits)
+            teaches = np.zeros((num_exits, num_exits), np.float32)
         case "forward":
-            teaches = deepest_teaches(num_exits)
+            teaches = one_teaches(num_exits - 1, num_exits)
         case "all":
             teaches = all_teach(num_exits)
         case "dynamic":
-            if held_out is None:
-                raise ValueError("distillation mode 'dynamic' needs held-out examples")
-            return _contest(network, held_out, num_steps, batch_size, generator)
+            if held_out is None or not isinstance(stepper, JudgesExits):
+                raise ValueError(
+                    f"distillation mode 'dynamic' needs held-out examples and a stepper that "
+                    f"judges exits; {type(stepper).__name__} does not"
+                )
+            return _contest(stepper, held_out, num_steps, batch_size, generator)
         case _:
             assert_never(mode)
-    return lambda _: teaches
+    return lambda: teaches
+
+
+def one_teaches(teacher_index: int, num_exits: int) -> Teaches:
+    """Return who teaches whom, (E, E), where one exit teaches all others."""
+    teaches = np.zeros((num_exits, num_exits), np.float32)
+    teaches[teacher_index] = 1
+    teaches[teacher_index, teacher_index] = 0
+    return teaches
+
+
+def all_teach(num_exits: int) -> Teaches:
+    """Return who teaches whom, (E, E): every exit every other, so that each learns a mean."""
+    others = max(1, num_exits - 1)  # a single exit has no other; nothing is divided by zero
+    return (1 - np.eye(num_exits, dtype=np.float32)) / np.float32(others)
 
 
 def _contest(
-    network: ReeFL,
+    stepper: JudgesExits,
     held_out: Dataset,
     num_steps: int,
     batch_size: int,
@@ -105,12 +118,9 @@ def _contest(
         num_examples(held_out), epochs=num_steps, batch_size=batch_size, generator=generator
     )
 
-    @torch.no_grad()
-    def teaches(parameters: Parameters) -> Tensor:
+    def teaches() -> Teaches:
         indices = next(batches)
-        images = network_input(held_out.images(indices), network.submodel.architecture)
-        logits = functional_call(network, parameters, (images,))
-        losses = cross_entropies(logits, labels_at(held_out, indices))
-        return one_teaches(losses.argmin(), network.submodel.num_exits)
+        losses = stepper.exit_losses(held_out.images(indices), held_out.labels[indices])
+        return one_teaches(int(losses.argmin()), len(losses))
 
     return teaches

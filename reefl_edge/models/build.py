@@ -51,7 +51,7 @@ def build(submodel: Submodel) -> ReeFL:
         submodel=submodel,
     )
     _initialise(network)
-    trained = {spec.name for spec in submodel.arrays() if spec.is_trained}
+    trained = {spec.name for spec in submodel.trained_arrays()}
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in trained)
     return network

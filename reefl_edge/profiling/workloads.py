@@ -17,7 +17,8 @@ from reefl_edge.data.images import resize
 from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Bundle
 from reefl_edge.profiling.job import BundleFolder, CheckpointFile, Job, RandomWeights
-from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors, open_runtime
+from reefl_edge.runtimes.base import Runtime, RuntimeName, open_runtime
+from reefl_edge.runtimes.chain import run_chain
 from reefl_edge.weights import read_checkpoint
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _inference(job: Job) -> Load:
     def load() -> Run:
         runtime = _open(job)
         images = random_images(job.batch_size, job.submodel.architecture.image_size)
-        return lambda: run_exits(runtime, job.submodel.num_exits, images)
+        return lambda: run_chain(runtime, images, num_exits=job.submodel.num_exits)
 
     return load
 
@@ -86,43 +87,32 @@ def _open(job: Job) -> Runtime:
     return EagerRuntime(_network(job), threads=job.threads)
 
 
-def run_exits(runtime: Runtime, num_exits: int, images: NDArray[np.uint8]) -> Tensors:
-    """Run every segment on images (B, H, W, 3); return what the last one gives."""
-    outputs: Tensors = (images, images)  # the first segment takes all but the last, as the others
-    for exit_index in range(num_exits):
-        outputs = runtime.run(exit_index, outputs[:-1])
-    return outputs
-
-
 def _step(job: Job) -> Load:
     _require_torch()
     import torch
 
-    from reefl_edge.finetune.batches import network_input
-    from reefl_edge.finetune.distill import distill_weight
-    from reefl_edge.finetune.inplace import step_in_place, trainable_copy
-    from reefl_edge.finetune.schedule import NUM_ROUNDS, learning_rate
+    from reefl_edge.finetune.schedule import NUM_ROUNDS, distill_weight, learning_rate
+    from reefl_edge.finetune.steppers.eager import EagerStepper
 
     def load() -> Run:
         torch.set_num_threads(job.threads)
         network = _network(job)
-        learner = trainable_copy(network)
         architecture = job.submodel.architecture
-        images = network_input(random_images(job.batch_size, architecture.image_size), architecture)
-        labels = torch.arange(job.batch_size) % architecture.num_classes
+        images = random_images(job.batch_size, architecture.image_size)
+        labels = np.arange(job.batch_size) % architecture.num_classes
         # The smallest step there is: the batch stays the same, and must not be learnt by heart.
         step = partial(
-            step_in_place,
-            learner,
+            EagerStepper(network).step,
+            images,
+            labels,
             learning_rate=learning_rate(NUM_ROUNDS),
             distill_weight=distill_weight(1),
+            teaches=None,
         )
-        running_losses = torch.zeros(job.submodel.num_exits)
 
-        # The caller's network stays beside the copy that learns, as it does when fine-tuning.
-        def run(_caller: "ReeFL" = network) -> None:
-            nonlocal running_losses
-            running_losses, _ = step(running_losses, images, labels)
+        # What training starts from stays beside the copy that learns, as it does when fine-tuning.
+        def run(_start: "ReeFL" = network) -> None:
+            step()
 
         return run
 

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from reefl_edge.data.base import ArrayDataset, Images, Labels
-from reefl_edge.finetune.batches import check_dataset, network_input, num_steps, shuffled_batches
+from reefl_edge.finetune.batches import check_dataset, num_steps, shuffled_batches
+from reefl_edge.models.preprocess import network_input
 from tests.fakes import TINY_ARCHITECTURE, random_images
 
 

@@ -6,12 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reefl_edge.finetune.distill import (
-    distill_loss,
-    distill_weight,
-    teacher_of,
-    update_running_losses,
-)
+from reefl_edge.finetune.distill import best_teaches, distill_loss, update_running_losses
+from reefl_edge.finetune.schedule import distill_weight
 
 
 def divergence(teacher: Tensor, student: Tensor) -> float:
@@ -26,6 +22,14 @@ def divergence(teacher: Tensor, student: Tensor) -> float:
 
 def random_logits() -> Tensor:
     return torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
+
+
+def teacher_of(running_losses: Tensor) -> Tensor:
+    return best_teaches(running_losses).sum(1).argmax()
+
+
+def only_teacher(teacher_index: int) -> Tensor:
+    return best_teaches((torch.arange(3) != teacher_index).float())
 
 
 def test_teacher_of_two_batches_is_the_exit_with_the_lower_running_loss() -> None:
@@ -48,7 +52,7 @@ def test_loss_sums_the_divergence_of_every_other_exit(teacher_index: int) -> Non
     logits = random_logits()
     students = [exit_index for exit_index in range(3) if exit_index != teacher_index]
 
-    loss = distill_loss(logits, torch.tensor(teacher_index))
+    loss = distill_loss(logits, only_teacher(teacher_index))
 
     expected = sum(divergence(logits[teacher_index], logits[student]) for student in students)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
@@ -57,7 +61,7 @@ def test_loss_sums_the_divergence_of_every_other_exit(teacher_index: int) -> Non
 def test_gradient_reaches_shallower_and_deeper_students_but_not_the_teacher() -> None:
     logits = random_logits().requires_grad_()
 
-    torch.autograd.backward(distill_loss(logits, torch.tensor(1)))
+    torch.autograd.backward(distill_loss(logits, only_teacher(1)))
 
     assert logits.grad is not None
     largest = logits.grad.abs().amax((1, 2))
@@ -68,7 +72,7 @@ def test_gradient_reaches_shallower_and_deeper_students_but_not_the_teacher() ->
 
 def test_exits_that_agree_lose_nothing() -> None:
     agreed = random_logits()[:1].expand(3, -1, -1)
-    assert float(distill_loss(agreed, torch.tensor(2))) == pytest.approx(0.0, abs=1e-6)
+    assert float(distill_loss(agreed, only_teacher(2))) == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,27 @@
 """Are predictions complete, in order, and counted right?"""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from reefl_edge.data.base import ArrayDataset
-from reefl_edge.finetune.evaluate import accuracy, exit_logits
+from reefl_edge.finetune.evaluate import Logits, accuracy, checkpoint_logits, exit_logits
 from reefl_edge.models import ReeFL
+from reefl_edge.runtimes.eager import EagerRuntime
+from tests.networks import checkpoint_of
+
+
+def logits_of(network: ReeFL, dataset: ArrayDataset, **settings: Any) -> Logits:
+    runtime = EagerRuntime(network, threads=1)
+    return exit_logits(runtime, network.submodel, dataset, **settings)
 
 
 def test_batches_do_not_change_the_logits(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
     seen = []
 
-    whole = exit_logits(tiny_network, tiny_dataset)
-    parts = exit_logits(
-        tiny_network, tiny_dataset, batch_size=4, on_step=lambda *at: seen.append(at)
-    )
+    whole = logits_of(tiny_network, tiny_dataset)
+    parts = logits_of(tiny_network, tiny_dataset, batch_size=4, on_step=lambda *at: seen.append(at))
 
     assert whole.shape == (2, 10, 3)
     assert whole.dtype == np.float32
@@ -25,15 +32,21 @@ def test_batches_do_not_change_the_logits(tiny_network: ReeFL, tiny_dataset: Arr
 def test_logits_come_in_the_datasets_order(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
     order = np.array([7, 2, 9])
 
-    logits = exit_logits(tiny_network, tiny_dataset)
-    picked = exit_logits(tiny_network, tiny_dataset.subset(order))
+    logits = logits_of(tiny_network, tiny_dataset)
+    picked = logits_of(tiny_network, tiny_dataset.subset(order))
 
     np.testing.assert_allclose(picked, logits[:, order], atol=1e-5)
 
 
+def test_of_a_checkpoint_it_is_eager(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
+    logits = checkpoint_logits(checkpoint_of(tiny_network), tiny_dataset)
+
+    np.testing.assert_allclose(logits, logits_of(tiny_network, tiny_dataset), atol=1e-6)
+
+
 def test_batch_of_nothing_is_refused(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
-        exit_logits(tiny_network, tiny_dataset, batch_size=0)
+        logits_of(tiny_network, tiny_dataset, batch_size=0)
 
 
 def test_accuracy_is_the_share_of_right_answers_per_exit() -> None:

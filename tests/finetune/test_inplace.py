@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from reefl_edge.data.base import ArrayDataset
+from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.inplace import step_in_place, trainable_copy
 from reefl_edge.finetune.step import local_step, trained_parameters
-from reefl_edge.finetune.trainer import finetune
+from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.submodel import REGIMES, Regime
 from tests.fakes import random_images, tiny_submodel
+from tests.networks import checkpoint_of
 
 RATE, WEIGHT, STEPS = 0.05, 0.3, 3
 
@@ -141,10 +143,17 @@ def test_checkpointing_activations_gives_the_same_update(regime: Regime) -> None
         random_images(7), np.arange(7) % 3, class_names=("a", "b", "c"), image_size=16
     )
 
-    kept = finetune(network, dataset, batch_size=5)
-    recomputed = finetune(network, dataset, batch_size=5, checkpoint_activations=True)
+    kept, recomputed = (
+        train_client(
+            checkpoint_of(network),
+            regime,
+            dataset,
+            LocalTraining(batch_size=5, checkpoint_activations=recomputes),
+        )
+        for recomputes in (False, True)
+    )
 
     assert kept.update.arrays.keys() == recomputed.update.arrays.keys()
     for name, array in kept.update.arrays.items():
         np.testing.assert_allclose(recomputed.update.arrays[name], array, rtol=0, atol=1e-6)
-    assert kept.losses == pytest.approx(recomputed.losses)
+    assert kept.history.losses == pytest.approx(recomputed.history.losses)

@@ -1,31 +1,26 @@
 """Does each mode of distillation teach what it says, with any number of exits?"""
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from reefl_edge.data.base import ArrayDataset
-from reefl_edge.finetune.batches import network_input
-from reefl_edge.finetune.distill import (
-    all_teach,
-    deepest_teaches,
-    distill_loss,
-    nobody_teaches,
-    one_teaches,
-    taught_loss,
-)
+from reefl_edge.finetune.client import train_client
+from reefl_edge.finetune.distill import best_teaches, distill_loss
+from reefl_edge.finetune.loop import History, train
 from reefl_edge.finetune.modes import DistillMode
-from reefl_edge.finetune.step import local_step, trained_parameters
-from reefl_edge.finetune.teaching import hold_out, teaching
-from reefl_edge.finetune.trainer import finetune
+from reefl_edge.finetune.steppers.eager import EagerStepper
+from reefl_edge.finetune.teaching import Teaches, all_teach, hold_out, one_teaches, teaching
+from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models.checkpoint import random_network
+from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
-from tests.fakes import random_images, tiny_submodel
+from tests.fakes import FakeStepper, random_images, tiny_submodel
+from tests.networks import checkpoint_of
 
 EXITS = [1, 2, 4]
 
@@ -52,26 +47,40 @@ def tiny_dataset(count: int = 10) -> ArrayDataset:
     return ArrayDataset(random_images(count), np.arange(count) % 3, ("a", "b", "c"), 16)
 
 
+def finetune(network: ReeFL, dataset: ArrayDataset, **settings: Any) -> History:
+    """Train what a network holds, under its own regime."""
+    return train_client(
+        checkpoint_of(network), network.submodel.regime, dataset, LocalTraining(**settings)
+    ).history
+
+
+def loss_of(logits: Tensor, teaches: Teaches) -> Tensor:
+    return distill_loss(logits, torch.from_numpy(teaches))
+
+
 @pytest.mark.parametrize("num_exits", EXITS)
 def test_without_teaching_there_is_nothing_to_learn(num_exits: int) -> None:
-    assert float(taught_loss(random_logits(num_exits), nobody_teaches(num_exits))) == 0
+    nobody = np.zeros((num_exits, num_exits), np.float32)
+
+    assert float(loss_of(random_logits(num_exits), nobody)) == 0
 
 
 @pytest.mark.parametrize("num_exits", EXITS)
-def test_forward_the_deepest_exit_teaches_all_earlier(num_exits: int) -> None:
+def test_one_exit_teaches_all_others(num_exits: int) -> None:
     logits = random_logits(num_exits)
+    for teacher in range(num_exits):
+        loss = loss_of(logits, one_teaches(teacher, num_exits))
 
-    loss = taught_loss(logits, deepest_teaches(num_exits))
-
-    expected = sum(divergence(logits[-1], logits[j]) for j in range(num_exits - 1))
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
+        students = [j for j in range(num_exits) if j != teacher]
+        expected = sum(divergence(logits[teacher], logits[j]) for j in students)
+        assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("num_exits", EXITS)
 def test_all_every_exit_teaches_every_other_divided_by_the_tier(num_exits: int) -> None:
     logits = random_logits(num_exits)
 
-    loss = taught_loss(logits, all_teach(num_exits))
+    loss = loss_of(logits, all_teach(num_exits))
 
     tier = num_exits - 1
     pairs = [(i, j) for i in range(num_exits) for j in range(num_exits) if i != j]
@@ -80,26 +89,20 @@ def test_all_every_exit_teaches_every_other_divided_by_the_tier(num_exits: int) 
 
 
 @pytest.mark.parametrize("num_exits", EXITS)
-def test_one_teacher_in_the_matrix_is_the_loss_of_a_teacher_index(num_exits: int) -> None:
-    for teacher_index in map(torch.tensor, range(num_exits)):
-        by_matrix, by_index = (random_logits(num_exits).requires_grad_() for _ in range(2))
+def test_the_best_exit_is_found_inside_the_step_as_outside(num_exits: int) -> None:
+    for best in range(num_exits):
+        losses = torch.ones(num_exits)
+        losses[best] = 0.5
 
-        loss = taught_loss(by_matrix, one_teaches(teacher_index, num_exits))
-        expected = distill_loss(by_index, teacher_index)
+        teaches = best_teaches(losses)
 
-        torch.testing.assert_close(loss, expected)
-        gradients = [
-            torch.autograd.grad(value, logits)[0]
-            for value, logits in ((loss, by_matrix), (expected, by_index))
-        ]
-        torch.testing.assert_close(*gradients)
-        assert not gradients[0][teacher_index].any()
+        np.testing.assert_array_equal(teaches.numpy(), one_teaches(best, num_exits))
 
 
 def test_no_gradient_reaches_a_teacher_for_teaching() -> None:
     logits = random_logits(3).requires_grad_()
 
-    (gradient,) = torch.autograd.grad(taught_loss(logits, all_teach(3)), logits)
+    (gradient,) = torch.autograd.grad(loss_of(logits, all_teach(3)), logits)
 
     log_probs = logits.log_softmax(-1).detach()
     for student in range(3):
@@ -113,24 +116,18 @@ def test_no_gradient_reaches_a_teacher_for_teaching() -> None:
 @pytest.mark.parametrize("mode", ["none", "forward", "all"])
 def test_a_step_minimises_labels_plus_weighted_teaching(num_exits: int, mode: DistillMode) -> None:
     network, dataset = tiny_network(num_exits), tiny_dataset()
-    images = network_input(dataset.images(np.arange(10)), network.submodel.architecture)
-    labels = torch.from_numpy(dataset.labels)
+    images, labels = dataset.images(np.arange(10)), torch.from_numpy(dataset.labels)
+    stepper = EagerStepper(network)
     teaches = teaching(
-        mode, network, None, num_steps=1, batch_size=4, generator=np.random.default_rng(0)
-    )(trained_parameters(network))
-
-    output = local_step(
-        network,
-        trained_parameters(network),
-        torch.zeros(num_exits),
-        images,
-        labels,
-        torch.tensor(0.1),
-        torch.tensor(0.5),
-        teaches,
+        mode, stepper, None, num_steps=1, batch_size=4, generator=np.random.default_rng(0)
     )
 
-    logits = network(images).detach()
+    metrics = stepper.step(
+        images, dataset.labels, learning_rate=0.1, distill_weight=0.5, teaches=teaches()
+    )
+
+    with torch.no_grad():
+        logits = network(network_input(images, network.submodel.architecture))
     learnt = sum(float(torch.nn.functional.cross_entropy(exit_, labels)) for exit_ in logits)
     pairs = {
         "none": [],
@@ -139,27 +136,38 @@ def test_a_step_minimises_labels_plus_weighted_teaching(num_exits: int, mode: Di
     }[mode]
     taught = sum(divergence(logits[i], logits[j]) for i, j in pairs)
     share = max(1, num_exits - 1) if mode == "all" else 1
-    assert float(output.metrics.loss) == pytest.approx(learnt + 0.5 * taught / share, rel=1e-4)
+    assert metrics.loss == pytest.approx(learnt + 0.5 * taught / share, rel=1e-4)
 
 
 @pytest.mark.parametrize("num_exits", EXITS)
 def test_dynamic_the_best_exit_on_the_held_out_batch_teaches(num_exits: int) -> None:
     network, held_out = tiny_network(num_exits), tiny_dataset(3)
-    parameters = trained_parameters(network)
     says = teaching(
-        "dynamic", network, held_out, num_steps=2, batch_size=3, generator=np.random.default_rng(0)
+        "dynamic",
+        EagerStepper(network),
+        held_out,
+        num_steps=2,
+        batch_size=3,
+        generator=np.random.default_rng(0),
     )
 
     images = network_input(held_out.images(np.arange(3)), network.submodel.architecture)
     with torch.no_grad():
-        logits = functional_call(network, parameters, (images,))
+        logits = network(images)
     labels = torch.from_numpy(held_out.labels)
     losses = [float(torch.nn.functional.cross_entropy(exit_, labels)) for exit_ in logits]
     best = losses.index(min(losses))
     for _ in range(2):
-        teaches = says(parameters)
+        teaches = says()
         assert teaches is not None
-        assert torch.equal(teaches, one_teaches(torch.tensor(best), num_exits))
+        np.testing.assert_array_equal(teaches, one_teaches(best, num_exits))
+
+
+def test_a_stepper_that_cannot_judge_exits_refuses_dynamic() -> None:
+    stepper = FakeStepper(tiny_submodel())
+
+    with pytest.raises(ValueError, match="FakeStepper does not"):
+        train(stepper, tiny_dataset(), LocalTraining(distill="dynamic"))
 
 
 def test_dynamic_holds_a_fifth_out_and_never_trains_on_it() -> None:
@@ -171,7 +179,7 @@ def test_dynamic_holds_a_fifth_out_and_never_trains_on_it() -> None:
     first = {image.tobytes() for image in training.originals(np.arange(8))}
     assert not first & {image.tobytes() for image in held_out.originals(np.arange(2))}
     result = finetune(tiny_network(2), dataset, batch_size=4, distill="dynamic")
-    assert (result.num_steps, result.update.provenance.num_examples) == (2, 8)
+    assert (result.num_steps, result.num_examples) == (2, 8)
     with pytest.raises(ValueError, match="needs 2 examples at least, got 1"):
         finetune(tiny_network(2), tiny_dataset(1), distill="dynamic")
 

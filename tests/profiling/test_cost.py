@@ -80,7 +80,9 @@ def test_macs_are_those_torch_counts(regime: Regime) -> None:
     assert inference.get_total_flops() == 2 * batch_size * cost.inference.macs
     # What the accumulator remembers after the last block is used by nobody: it gets no gradient.
     unused = 2 * batch_size * TINY_ARCHITECTURE.width * 3 * TINY_ARCHITECTURE.accumulator_width
-    assert step.get_total_flops() == 2 * (cost.step.macs - unused)
+    # Who learns from whom is a product of teachers with students: exits and classes, no width.
+    distilled = 2 * submodel.num_exits**2 * batch_size * TINY_ARCHITECTURE.num_classes
+    assert step.get_total_flops() == 2 * (cost.step.macs - unused + distilled)
 
 
 def test_a_step_holds_a_copy_of_the_trained_arrays_beside_the_weights() -> None:

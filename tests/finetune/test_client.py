@@ -9,16 +9,28 @@ import torch
 
 from reefl_edge.data.base import ArrayDataset
 from reefl_edge.errors import DivergenceError
-from reefl_edge.finetune.distill import distill_weight
-from reefl_edge.finetune.schedule import learning_rate
+from reefl_edge.finetune.client import ClientResult, train_client
+from reefl_edge.finetune.schedule import distill_weight, learning_rate
 from reefl_edge.finetune.step import local_step, trained_parameters
-from reefl_edge.finetune.trainer import finetune
+from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models import ReeFL
 from reefl_edge.models.checkpoint import arrays_of, network_from
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.weights import Arrays, Checkpoint, apply_update, weights_sha256
 from tests.fakes import tiny_submodel
-from tests.networks import lively_network
+from tests.networks import checkpoint_of, lively_network
+
+
+def finetune(network: ReeFL, dataset: ArrayDataset, **settings: Any) -> ClientResult:
+    """Train what a network holds, under its own regime."""
+    on_step = settings.pop("on_step", None)
+    return train_client(
+        checkpoint_of(network),
+        network.submodel.regime,
+        dataset,
+        LocalTraining(**settings),
+        on_step=on_step,
+    )
 
 
 def assert_same_arrays(actual: Arrays, expected: Arrays) -> None:
@@ -37,9 +49,9 @@ def test_one_epoch_takes_a_step_per_batch_and_keeps_the_partial_one(
     )
 
     assert seen == [(step, 6) for step in range(1, 7)]  # batches of 4, 4 and 2, twice
-    assert result.num_steps == len(result.losses) == 6
-    assert sum(result.teacher_counts) == 6
-    assert len(result.teacher_counts) == 2
+    assert result.history.num_steps == len(result.history.losses) == 6
+    assert sum(result.history.teacher_counts) == 6
+    assert len(result.history.teacher_counts) == 2
 
 
 def test_training_is_local_steps_from_zero_running_losses(
@@ -68,8 +80,8 @@ def test_training_is_local_steps_from_zero_running_losses(
     assert teachers != best_of_batch, "the running losses must matter for this to be a test"
     for name, array in result.update.arrays.items():  # changed in place: other rounding
         np.testing.assert_allclose(array, parameters[name], atol=1e-5, err_msg=name)
-    assert result.losses == pytest.approx(losses, rel=1e-4)
-    assert result.teacher_counts == (teachers.count(0), teachers.count(1))
+    assert result.history.losses == pytest.approx(losses, rel=1e-4)
+    assert result.history.teacher_counts == (teachers.count(0), teachers.count(1))
 
 
 def test_given_learning_rate_wins_over_the_schedule(
@@ -124,7 +136,7 @@ def test_update_says_what_it_was_trained_from(
 
 def test_seed_makes_training_reproducible(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
     def losses(seed: int) -> tuple[float, ...]:
-        return finetune(tiny_network, tiny_dataset, batch_size=4, seed=seed).losses
+        return finetune(tiny_network, tiny_dataset, batch_size=4, seed=seed).history.losses
 
     assert losses(1) == losses(1)
     assert losses(1) != losses(2)
@@ -135,7 +147,7 @@ def test_loss_falls_on_examples_seen_again(tiny_network: ReeFL, tiny_dataset: Ar
     arrays = {**arrays_of(tiny_network), **result.update.arrays}
     again = finetune(network_from(tiny_network.submodel, arrays), tiny_dataset)
 
-    assert again.losses[0] < 0.5 * result.losses[0]
+    assert again.history.losses[0] < 0.5 * result.history.losses[0]
 
 
 def test_client_of_depth_two_leaves_deeper_rows_of_the_depth_embedding(
@@ -159,11 +171,9 @@ def test_client_of_depth_two_leaves_deeper_rows_of_the_depth_embedding(
         ({"learning_rate": float("nan")}, "the learning rate must be positive, got nan"),
     ],
 )
-def test_option_out_of_range_is_refused(
-    tiny_network: ReeFL, tiny_dataset: ArrayDataset, options: dict[str, Any], message: str
-) -> None:
+def test_option_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        finetune(tiny_network, tiny_dataset, **options)
+        LocalTraining(**options)
 
 
 def test_training_that_diverges_gives_no_update(
@@ -176,3 +186,54 @@ def test_training_that_diverges_gives_no_update(
 def test_empty_dataset_is_refused(tiny_network: ReeFL, tiny_dataset: ArrayDataset) -> None:
     with pytest.raises(ValueError, match="the dataset is empty"):
         finetune(tiny_network, tiny_dataset.subset(np.array([], np.int64)))
+
+
+def test_a_round_starts_from_the_arrays_the_server_sends(
+    tiny_network: ReeFL, tiny_dataset: ArrayDataset
+) -> None:
+    source = checkpoint_of(tiny_network)
+    first = train_client(source, "frozen", tiny_dataset, LocalTraining(batch_size=4))
+    sent = first.update.arrays
+    training = LocalTraining(batch_size=4, seed=1)
+
+    second = train_client(source, "frozen", tiny_dataset, training, start_arrays=sent)
+    by_hand = train_client(
+        apply_update(first.start, first.update), "frozen", tiny_dataset, training
+    )
+
+    assert_same_arrays(second.update.arrays, by_hand.update.arrays)
+    assert second.update.provenance == by_hand.update.provenance
+    assert second.update.provenance.base_sha256 != first.update.provenance.base_sha256
+
+
+@pytest.mark.parametrize("change", ["missing", "left over", "reshaped"])
+def test_arrays_that_the_regime_does_not_train_are_refused(
+    change: str, tiny_network: ReeFL, tiny_dataset: ArrayDataset
+) -> None:
+    source = checkpoint_of(tiny_network)
+    sent = train_client(source, "frozen", tiny_dataset, LocalTraining()).update.arrays
+    match change:
+        case "missing":
+            del sent["accumulator.meta_token"]
+        case "left over":
+            sent["accumulator.meta_tokem"] = sent["accumulator.meta_token"]
+        case "reshaped":
+            sent["accumulator.meta_token"] = sent["accumulator.meta_token"][:3]
+
+    with pytest.raises(ValueError, match=r"not the arrays that 'frozen' trains: .*meta_toke"):
+        train_client(source, "frozen", tiny_dataset, LocalTraining(), start_arrays=sent)
+
+
+def test_a_checkpoint_gets_the_adapters_of_the_regime_by_the_seed(
+    tiny_network: ReeFL, tiny_dataset: ArrayDataset
+) -> None:
+    source = checkpoint_of(tiny_network)
+
+    first, again = (
+        train_client(source, "lora", tiny_dataset, LocalTraining(seed=3)) for _ in range(2)
+    )
+    other = train_client(source, "lora", tiny_dataset, LocalTraining(seed=4))
+
+    assert_same_arrays(first.update.arrays, again.update.arrays)
+    name = "blocks.0.attn.lora_q.a"
+    assert not np.array_equal(first.start.arrays[name], other.start.arrays[name])

@@ -1,0 +1,119 @@
+"""What does a client do in a round: which arrays does it start from, and what does it send back?
+
+The one road by which a client trains: the command, the demo, and whoever trains on a device or in a
+federation. What comes out is an *update*, the trained arrays alone.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, assert_never, get_args
+
+import numpy as np
+
+from reefl_edge.data.base import Dataset
+from reefl_edge.errors import DivergenceError
+from reefl_edge.extras import needs_extra
+from reefl_edge.finetune.loop import History, OnStep, train
+from reefl_edge.finetune.steppers.base import Stepper, check_trained
+from reefl_edge.finetune.training import LocalTraining
+from reefl_edge.submodel import Regime
+from reefl_edge.weights import Arrays, Checkpoint, Provenance, Update, base_sha256
+
+StepperName = Literal["eager"]
+STEPPERS: tuple[StepperName, ...] = get_args(StepperName)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientResult:
+    """What local training gave.
+
+    Attributes:
+        update: The trained arrays, and what they were trained from.
+        history: What happened, step by step.
+        start: What training started from, under the regime.
+    """
+
+    update: Update
+    history: History
+    start: Checkpoint
+
+
+def train_client(
+    source: Checkpoint,
+    regime: Regime,
+    dataset: Dataset,
+    training: LocalTraining,
+    *,
+    start_arrays: Arrays | None = None,
+    stepper: StepperName = "eager",
+    torch_device: str = "cpu",
+    on_step: OnStep | None = None,
+) -> ClientResult:
+    """Train a client's sub-model on its own data.
+
+    Args:
+        source: The sub-model, as deep as the client trains it.
+        regime: Which of its arrays are trained; adapters that it lacks are drawn by the seed.
+        dataset: The client's examples; images of the network's size.
+        training: The settings.
+        start_arrays: Trained arrays to start from instead of the source's own, by name: what the
+            server sends in a round.
+        stepper: What computes the steps.
+        torch_device: Where the eager stepper computes.
+        on_step: Called after every step with the steps done and those to do.
+
+    Raises:
+        ValueError: The dataset is empty or does not fit, the regime has no place for the source's
+            adapters, or ``start_arrays`` are not those that it trains.
+        DivergenceError: A trained array is no longer finite.
+        MissingToolchainError: The stepper's package is not installed.
+    """
+    start = _start(source, regime, start_arrays, seed=training.seed)
+    stepping = _stepper(stepper, start, training, torch_device)
+    history = train(stepping, dataset, training, on_step=on_step)
+    arrays = stepping.arrays()
+    _check_finite(arrays)
+    provenance = Provenance(
+        base_sha256=base_sha256(start.arrays),
+        server_round=training.server_round,
+        num_examples=history.num_examples,
+    )
+    update = Update(submodel=start.submodel, arrays=arrays, provenance=provenance)
+    return ClientResult(update=update, history=history, start=start)
+
+
+def _start(
+    source: Checkpoint, regime: Regime, start_arrays: Arrays | None, *, seed: int
+) -> Checkpoint:
+    with needs_extra("fine-tuning", "torch", "train"):
+        from reefl_edge.models.regime import with_regime
+    start = with_regime(source, regime, seed=seed)
+    if start_arrays is None:
+        return start
+    check_trained(start_arrays, start.submodel)
+    return replace(start, arrays={**start.arrays, **start_arrays})
+
+
+def _stepper(
+    name: StepperName, start: Checkpoint, training: LocalTraining, torch_device: str
+) -> Stepper:
+    match name:
+        case "eager":
+            with needs_extra("fine-tuning", "torch", "train"):
+                from reefl_edge.finetune.steppers.eager import EagerStepper
+                from reefl_edge.models.checkpoint import network_from
+            return EagerStepper(
+                network_from(start.submodel, start.arrays),
+                checkpoint_activations=training.checkpoint_activations,
+                torch_device=torch_device,
+            )
+        case _:
+            assert_never(name)
+
+
+def _check_finite(arrays: Arrays) -> None:
+    """Refuse arrays that would poison whatever they are merged into."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise DivergenceError(
+                f"training diverged, {name} is not finite; lower the learning rate"
+            )
