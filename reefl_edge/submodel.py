@@ -17,7 +17,7 @@ from reefl_edge.regimes import REGIMES as REGIMES
 from reefl_edge.regimes import Regime as Regime
 from reefl_edge.regimes import block_adapters, folds, has_adapters, is_trained, stem_adapters
 
-DType = Literal["uint8", "float32"]
+DType = Literal["uint8", "float32", "int64", "bool"]
 Shape = tuple[int, ...]
 BatchShape = tuple[Literal["batch"] | int, ...]
 
@@ -148,7 +148,7 @@ class ArraySpec:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor that enters or leaves a segment; its first axis is the batch, B."""
+    """A tensor that enters or leaves a segment, or a step; ``batch`` stands for the batch axis."""
 
     name: str
     shape: BatchShape
@@ -168,6 +168,14 @@ class Segment:
     def name(self) -> str:
         """The segment's name in every artifact, such as ``segment_2``."""
         return f"segment_{self.exit_index}"
+
+
+@dataclass(frozen=True, slots=True)
+class StepSignature:
+    """What enters and leaves a training step that is compiled."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +297,44 @@ class Submodel:
     def trained_arrays(self) -> tuple[ArraySpec, ...]:
         """Return the arrays that the regime trains; they are what travels."""
         return tuple(spec for spec in self.arrays() if spec.is_trained)
+
+    def step_signature(self) -> StepSignature:
+        """Return what enters and leaves one training step, E exits at once.
+
+        ``mask`` is 1 where the batch holds an example and 0 where it was filled up.
+        Who teaches whom is said by ``teaches``, (E, E), unless ``best_teaches``: then the exit with
+        the lowest running loss teaches all others.
+        """
+        num_exits, edge = self.num_exits, self.architecture.image_size
+        running = TensorSpec("running_losses", (num_exits,), "float32")
+        arrays = tuple(
+            TensorSpec(spec.name, spec.shape, "float32") for spec in self.trained_arrays()
+        )
+        return StepSignature(
+            inputs=(
+                TensorSpec("images", ("batch", edge, edge, 3), "uint8"),
+                TensorSpec("labels", ("batch",), "int64"),
+                TensorSpec("mask", ("batch",), "float32"),
+                running,
+                TensorSpec("learning_rate", (), "float32"),
+                TensorSpec("distill_weight", (), "float32"),
+                TensorSpec("teaches", (num_exits, num_exits), "float32"),
+                TensorSpec("best_teaches", (), "bool"),
+                *arrays,
+            ),
+            outputs=(
+                _next(running),
+                TensorSpec("loss", (), "float32"),
+                TensorSpec("exit_losses", (num_exits,), "float32"),
+                TensorSpec("teacher_index", (), "int64"),
+                *map(_next, arrays),
+            ),
+        )
+
+
+def _next(spec: TensorSpec) -> TensorSpec:
+    """Return what a tensor becomes: no format lets an output bear the name of an input."""
+    return replace(spec, name=f"next_{spec.name}")
 
 
 def _check_exit(exit_index: int, *, num_exits: int) -> None:

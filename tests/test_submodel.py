@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reefl_edge import schema
 from reefl_edge.architectures import named_submodel
 from reefl_edge.errors import InputError
-from reefl_edge.submodel import Architecture, ExitSchedule, Regime, Submodel
+from reefl_edge.submodel import Architecture, ExitSchedule, Regime, Submodel, TensorSpec
 from tests.fakes import TINY_ARCHITECTURE, tiny_submodel
 
 SHARED = ("accumulator.", "classifier.")
@@ -213,3 +213,30 @@ def test_json_of_a_submodel_that_cannot_be_is_an_input_error() -> None:
     text = schema.to_json(tiny_submodel()).replace('"max_exit":1', '"max_exit":7')
     with pytest.raises(InputError, match=r"m\.json: .*no exit 7: choose one of 0 to 1"):
         schema.from_json(Submodel, text, source="m.json")
+
+
+def test_a_step_takes_what_a_segment_and_the_regime_say_and_gives_the_arrays_back() -> None:
+    submodel = replace(tiny_submodel(num_exits=4, max_exit=2), regime="frozen")
+
+    signature = submodel.step_signature()
+
+    inputs = {spec.name: spec for spec in signature.inputs}
+    outputs = {spec.name: spec for spec in signature.outputs}
+    assert inputs["images"] == submodel.segments()[0].inputs[0]
+    assert inputs["labels"] == TensorSpec("labels", ("batch",), "int64")
+    assert inputs["teaches"].shape == (3, 3)
+    trained = {spec.name: spec.shape for spec in submodel.trained_arrays()}
+    assert {name: inputs[name].shape for name in trained} == trained
+    assert {name: outputs[f"next_{name}"].shape for name in trained} == trained
+    assert outputs["next_running_losses"].shape == inputs["running_losses"].shape == (3,)
+    assert not inputs.keys() & outputs.keys()
+    assert len(inputs) == len(signature.inputs) == 8 + len(trained)
+
+
+def test_the_trained_arrays_are_those_the_regime_trains() -> None:
+    full = tiny_submodel()
+    frozen = replace(full, regime="frozen")
+
+    assert full.trained_arrays() == full.arrays()
+    names = {spec.name.split(".")[0] for spec in frozen.trained_arrays()}
+    assert names == {"accumulator", "classifier"}
