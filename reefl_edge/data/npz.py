@@ -113,6 +113,8 @@ def _check_members(members: Sequence[zipfile.ZipInfo], size_bytes: int) -> None:
         if count > 1:
             raise ValueError(f"{count} of its arrays are called {name!r}")
     for member in members:
+        if not member.filename.isprintable():
+            raise ValueError(f"its {member.filename!r} is no name of an array")
         if member.flag_bits & _IS_ENCRYPTED:
             raise ValueError(f"its {member.filename!r} is encrypted")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

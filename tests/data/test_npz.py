@@ -196,6 +196,7 @@ ONE = zipped({"a.npy": npy(np.arange(1000))})
         (zipped({"folder/": b""}), "its 'folder/'"),
         (zipped({"a.npy": npy(PLAIN["labels"]) + b"more"}), "is 16 bytes, it holds 20"),
         (zipped({"a.npy": npy(1)}, zipfile.ZIP_BZIP2), "packed as numpy does not pack"),
+        (zipped({"a\nb.npy": npy(1)}), r"its 'a\\nb.npy' is no name of an array"),
         (twice(), "2 of its arrays are called 'aa'"),
         (zipped({"a": npy(1), "a.npy": npy(2)}), "2 of its arrays are called 'a'"),
         (overlapping(), "its members overlap"),
