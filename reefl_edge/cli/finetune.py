@@ -171,13 +171,10 @@ def _train(
     except ImportError as error:
         raise MissingToolchainError.for_extra("fine-tuning", "torch", "train") from error
     checkpoint = with_regime(source.checkpoint, regime, seed=settings["seed"])
-    read = partial(
-        read_dataset,
-        image_size=checkpoint.submodel.architecture.image_size,
-        class_names=checkpoint.names(),
-    )
-    dataset = read(data)
-    held_out = None if eval_data is None else read(eval_data)
+    read = partial(read_dataset, image_size=checkpoint.submodel.architecture.image_size)
+    dataset = read(data, class_names=checkpoint.names())
+    # A model without names takes those of the data it is trained on, to be measured by them.
+    held_out = None if eval_data is None else read(eval_data, class_names=dataset.class_names)
     for path, read_data in ((data, dataset), (eval_data, held_out)):
         if read_data is not None:
             with options.input_errors(f"{path}: "):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,28 +95,36 @@ def _classify(
     edge = session.submodel.architecture.image_size
     rows: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for path in _expand(inputs):
-        try:
-            for name, image in _read(path, edge):
-                rows.append({"input": name, **_predict(session, bundle, image)})
-        except InputError as error:
-            failures.append({"input": str(path), "error": str(error)})
-        except OSError as error:
-            failures.append({"input": str(path), "error": f"{path}: {str(error.strerror).lower()}"})
+    for given in inputs:
+        with _noted(given, failures):
+            for path in _files(given):
+                with _noted(path, failures):
+                    for name, image in _read(path, edge):
+                        rows.append({"input": name, **_predict(session, bundle, image)})
     return rows, failures
 
 
-def _expand(inputs: list[Path]) -> Iterator[Path]:
+@contextmanager
+def _noted(path: Path, failures: list[dict[str, str]]) -> Iterator[None]:
+    """Note the block's failure to read a path, and go on."""
+    try:
+        yield
+    except InputError as error:
+        failures.append({"input": str(path), "error": str(error)})
+    except OSError as error:
+        failures.append({"input": str(path), "error": f"{path}: {str(error.strerror).lower()}"})
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the images of a folder, or the file itself."""
     from reefl_edge.data.folder import images_in
 
-    for path in inputs:
-        if path.is_dir():
-            images = images_in(path)
-            if not images:
-                raise InputError(f"no images in {path}")
-            yield from images
-        else:
-            yield path
+    if not path.is_dir():
+        return [path]
+    images = images_in(path)
+    if not images:
+        raise InputError(f"no images in {path}")
+    return images
 
 
 def _read(path: Path, edge: int) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
@@ -123,7 +132,7 @@ def _read(path: Path, edge: int) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
     from reefl_edge.data.arrays import read_images
     from reefl_edge.data.images import decode, resize
 
-    if path.suffix in (".npy", ".npz"):
+    if path.suffix.lower() in (".npy", ".npz"):
         for index, image in enumerate(read_images(path)):
             yield f"{path}[{index}]", resize(image[None], edge)
     else:

@@ -5,14 +5,13 @@ timm write it, or a hub id ``owner/name``.
 """
 
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.data.npz import read_array_file
 from reefl_edge.errors import InputError, MissingToolchainError
 from reefl_edge.foreign.config import FolderConfig, read_config
 from reefl_edge.weights import Arrays, read_safetensors
@@ -23,8 +22,6 @@ SUFFIXES = (".safetensors", ".npz", *PICKLE_SUFFIXES)
 WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-# What numpy and zipfile let through when bytes of a file are missing or wrong.
-_DAMAGED = (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ def read_arrays(path: Path) -> Arrays:
         case ".safetensors":
             arrays, _ = read_safetensors(path)
         case ".npz":
-            arrays = _read_npz(path)
+            arrays = read_array_file(path)
         case suffix if suffix in PICKLE_SUFFIXES:
             arrays = _read_pickle(path)
         case _:
@@ -92,17 +89,6 @@ def read_arrays(path: Path) -> Arrays:
 def _float32(array: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return floats of any width as float32: the released server averages in float64."""
     return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
-
-
-def _read_npz(path: Path) -> Arrays:
-    with path.open("rb") as file:
-        try:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise InputError(f"{path} is one array, not an .npz file of several")
-            return {name: loaded[name] for name in loaded.files}
-        except _DAMAGED as error:
-            raise InputError(f"{path} is not a readable .npz file: {error}") from error
 
 
 def _read_pickle(path: Path) -> Arrays:

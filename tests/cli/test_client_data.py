@@ -121,4 +121,4 @@ def test_data_of_other_classes_is_refused(type_command: Type, home: Path, tmp_pa
     )
 
     assert typed.exit_code == 3
-    assert "d.npz: the dataset has 2 classes, the network 3" in typed.stderr
+    assert "d.npz: the model has no class called 'a', 'b', only 'ant', 'bee', 'cat'" in typed.stderr

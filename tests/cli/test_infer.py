@@ -1,10 +1,13 @@
 """``reefl-edge infer``."""
 
+import io
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from tests.cli.conftest import Type
 
@@ -53,6 +56,78 @@ def test_an_unreadable_image_is_named_and_the_rest_go_on(type_command: Type, hom
     assert len(typed.document["predictions"]) == 2
     assert "broken.png: not a readable image" in typed.document["failures"][0]["error"]
     assert "1 of 3 inputs could not be read" in typed.stderr
+
+
+def write_hard_inputs(folder: Path) -> dict[str, str]:
+    """Write files that are no images or not what they say, and return why each is refused."""
+    Image.fromarray(np.zeros((4, 4), np.int32)).save(folder / "a_integers.tif")
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(folder / "b_floats.tiff")
+    picture = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(picture, "AVIF")
+    content = picture.getvalue()
+    (folder / "c_damaged.avif").write_bytes(content[: len(content) // 2] + bytes(9))
+    (folder / "d_loop.jfif").symlink_to(folder / "d_loop.jfif")
+    Image.new("RGB", (4, 4)).save(folder / "e_drawing.png", "EPS")
+    os.mkfifo(folder / "f_pipe.png")
+    return {
+        "a_integers.tif": "not of 8 or 16 bits",
+        "b_floats.tiff": "not of 8 or 16 bits",
+        "c_damaged.avif": "not a readable image",
+        "d_loop.jfif": "too many levels of symbolic links",
+        "e_drawing.png": "it is EPS",
+        "f_pipe.png": "is no regular file",
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_each_unreadable_input_is_one_line_and_the_rest_go_on(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    expected = write_hard_inputs(tmp_path)
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000,)}"
+    lying = tmp_path / "g_lying.npy"
+    lying.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + b"abc")
+    shutil.copy(home / "first.png", tmp_path / "z_last.png")
+
+    typed = type_command("infer", home / "bundle", lying, tmp_path, home / "second.png", "--json")
+
+    assert typed.exit_code == 3
+    assert [Path(row["input"]).name for row in typed.document["predictions"]] == [
+        "z_last.png",
+        "second.png",
+    ]
+    failures = {Path(row["input"]).name: row["error"] for row in typed.document["failures"]}
+    expected["g_lying.npy"] = "is 1000000000000 bytes, it holds 3"
+    assert failures.keys() == expected.keys()
+    for name, reason in expected.items():
+        assert reason in failures[name]
+        assert "\n" not in failures[name]
+
+
+def test_an_empty_folder_does_not_keep_the_rest_from_going_on(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    typed = type_command("infer", home / "bundle", tmp_path, home / "first.png", "--json")
+
+    assert typed.exit_code == 3
+    assert len(typed.document["predictions"]) == 1
+    assert "no images in" in typed.document["failures"][0]["error"]
+
+
+def test_a_turned_photograph_is_classified_as_it_is_looked_at(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    with Image.open(home / "first.png") as first:
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6  # to be turned clockwise when it is shown
+        first.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+
+    typed = type_command(
+        "infer", home / "bundle", home / "first.png", tmp_path / "turned.png", "--json"
+    )
+
+    upright, turned = (row["confidence"] for row in typed.document["predictions"])
+    assert turned == pytest.approx(upright, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["missing.png", "missing.npz"])

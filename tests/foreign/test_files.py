@@ -115,7 +115,7 @@ def test_a_damaged_legacy_file_is_an_input_error_wherever_it_ends(tmp_path: Path
 def test_objects_in_an_npz_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=np.array([_Payload(tmp_path / "it-ran")], dtype=object))
 
-    with pytest.raises(InputError, match=r"not a readable \.npz file"):
+    with pytest.raises(InputError, match="an array of object is none of numbers"):
         read_arrays(tmp_path / "a.npz")
 
     assert not (tmp_path / "it-ran").exists()
