@@ -1,4 +1,4 @@
-"""Which of the model's classes is each class of a data set?
+"""Which of the model's classes is each class of a dataset?
 
 Names count, where both sides have them: a label is the index of a name, and means nothing in
 another order. A model *without names* calls its classes by their numbers.
