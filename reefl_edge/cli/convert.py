@@ -1,11 +1,13 @@
 """``reefl-edge convert``: somebody else's model into a checkpoint of ours, and back."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from reefl_edge.cli import options, render
+from reefl_edge.submodel import MAX_WIDTH, check_mean, check_std
 
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
@@ -34,7 +36,9 @@ def convert(
     ] = None,
     num_heads: Annotated[
         int | None,
-        typer.Option("--num-heads", min=1, help="Heads of a block.  [default: width / 64]"),
+        typer.Option(
+            "--num-heads", min=1, max=MAX_WIDTH, help="Heads of a block.  [default: width / 64]"
+        ),
     ] = None,
     mean: Annotated[
         str | None,
@@ -67,8 +71,8 @@ def convert(
         max_exit=max_exit,
         regime=None if regime is None else options.parse_choice(regime, REGIMES, "--regime"),
         num_heads=num_heads,
-        mean=_channels(mean, "--mean"),
-        std=_channels(std, "--std"),
+        mean=_channels(mean, "--mean", check_mean),
+        std=_channels(std, "--std", check_std),
     )
     source = read_model(model, facts, seed=seed)
     _write(source, output, destination)
@@ -99,11 +103,14 @@ def _check_suffix(output: Path, destination: Destination) -> None:
         )
 
 
-def _channels(text: str | None, option: str) -> "Channels | None":
+def _channels(
+    text: str | None, option: str, check: Callable[["Channels"], None]
+) -> "Channels | None":
     with options.usage_errors(option):
         if text is None:
             return None
         red, green, blue = (float(part) for part in text.split(","))
+        check((red, green, blue))
         return red, green, blue
 
 

@@ -148,10 +148,10 @@ def _whole(
     num_classes = shapes.of("classifier.linear.weight", num_axes=2)[0]
     if facts.num_classes not in (None, num_classes):
         raise ValueError(f"{source} says otherwise: num_classes is {num_classes}")
-    schedule = facts.schedule(num_blocks=num_rows - 1)
     architecture = architecture_of(
         shapes, facts, located.config, num_blocks=num_rows - 1, num_classes=num_classes
     )
+    schedule = facts.schedule(num_blocks=architecture.num_blocks)
     submodel = Submodel(
         architecture=architecture,
         schedule=schedule,
