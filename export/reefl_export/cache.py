@@ -25,7 +25,7 @@ from reefl_export.sample import Sample
 
 _ARTIFACT_NAME = "artifact.json"
 # Raise when the exporters change what they write for the same key.
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,8 +81,8 @@ def convert(
         render.print_json(document)
     else:
         _show(document)
-    if source.is_untrained:
-        render.warn(f"{', '.join(_parts(source))}: random, to be trained")
+    if source.checkpoint.is_untrained:
+        render.warn(f"{', '.join(_parts(source))}: random, to be trained{_unsaid(destination)}")
     _suggest(source, output, destination)
 
 
@@ -141,9 +141,17 @@ def _document(source: "Model", output: Path, destination: Destination) -> dict[s
 
 def _parts(source: "Model") -> list[str]:
     """Return which parts of the model are random."""
-    if source.has_random_weights:
-        return list(dict.fromkeys(name.split(".")[0] for name in source.checkpoint.arrays))
-    return ["accumulator", "classifier"] if source.is_untrained else []
+    match source.checkpoint.random:
+        case "nothing":
+            return []
+        case "shared":
+            return ["accumulator", "classifier"]
+        case "everything":
+            return list(dict.fromkeys(name.split(".")[0] for name in source.checkpoint.arrays))
+
+
+def _unsaid(destination: Destination) -> str:
+    return ", which a file of the released code cannot say" if destination == "released" else ""
 
 
 def _show(document: dict[str, Any]) -> None:
@@ -171,7 +179,9 @@ def _suggest(source: "Model", output: Path, destination: Destination) -> None:
     if destination == "released":
         facts = restated(source.checkpoint.submodel)
         render.next_command(f"reefl-edge convert {output} {facts} -o model.safetensors")
-    elif source.is_untrained:
+    elif source.checkpoint.random == "everything":
+        render.next_command(f"reefl-edge profile --device local --model {output} -o report.json")
+    elif source.checkpoint.is_untrained:
         render.next_command(f"reefl-edge finetune {output} --data DATA -o update.safetensors")
     else:
         render.next_command(f"reefl-edge export {output} -o bundle")

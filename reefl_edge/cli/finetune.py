@@ -102,9 +102,10 @@ def finetune(
     )
     source = read_model(model, facts, seed=seed).cut(max_exit)
     parsed_regime = parse_regime(regime, source)
-    if source.has_random_weights:
+    if source.checkpoint.random == "everything":
         raise typer.BadParameter(
-            f"{model} has random weights; give a checkpoint to fine-tune", param_hint="'MODEL'"
+            f"{model} has random weights throughout; give a trained model, or a backbone at least",
+            param_hint="'MODEL'",
         )
     document = _train(
         source,

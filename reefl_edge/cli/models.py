@@ -32,7 +32,6 @@ class Model:
         name: A short name.
         arguments: How to say it again on a command line.
         checkpoint: Its arrays.
-        has_random_weights: It was given by an architecture's name alone.
         threshold: The threshold its bundle stores, if it is a bundle.
         checkpoint_path: A file that holds these arrays as a checkpoint of ours, if there is one.
         bundle_path: The bundle, if it is one.
@@ -42,16 +41,10 @@ class Model:
     name: str
     arguments: str
     checkpoint: Checkpoint
-    has_random_weights: bool = False
     threshold: float | None = None
     checkpoint_path: Path | None = None
     bundle_path: Path | None = None
     seed: int = 0
-
-    @property
-    def is_untrained(self) -> bool:
-        """It is good for measuring, not for answers."""
-        return self.has_random_weights or self.checkpoint.is_untrained
 
     def cut(self, max_exit: int | None) -> "Model":
         """Return the model cut at an exit; None keeps it."""
@@ -96,12 +89,14 @@ def _from_bundle(path: Path, facts: ModelFacts) -> Model:
 
     bundle = Bundle.open(path)
     paths = bundle.verified_paths(bundle.artifact("onnx", "fp32"))
-    reading = read_model_file(artifact_path(paths, WEIGHTS_NAME), facts)
+    reading = read_model_file(artifact_path(paths, WEIGHTS_NAME), facts, is_verified=True)
+    checkpoint = replace(reading.completed({}), class_names=bundle.manifest.class_names)
+    if bundle.manifest.has_random_weights and not checkpoint.is_untrained:
+        checkpoint = replace(checkpoint, random="everything")  # of before checkpoints said it
     return Model(
         name=bundle.manifest.name,
         arguments=_arguments(str(path), facts),
-        checkpoint=replace(reading.completed({}), class_names=bundle.manifest.class_names),
-        has_random_weights=bundle.manifest.has_random_weights,
+        checkpoint=checkpoint,
         threshold=bundle.manifest.threshold,
         checkpoint_path=reading.path,
         bundle_path=path if reading.path is not None else None,
@@ -143,8 +138,7 @@ def _random(name: str, facts: ModelFacts, seed: int) -> Model:
     return Model(
         name=name,
         arguments=_arguments(name, facts, seed=seed),
-        checkpoint=Checkpoint(submodel=submodel, arrays=arrays),
-        has_random_weights=True,
+        checkpoint=Checkpoint(submodel=submodel, arrays=arrays, random="everything"),
         seed=seed,
     )
 

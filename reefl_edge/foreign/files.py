@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.array_files import Arrays, check_num_elements, read_safetensors
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
+from reefl_edge.files import regular_file
 from reefl_edge.foreign.config import FolderConfig, read_config
-from reefl_edge.weights import Arrays, read_safetensors
+from reefl_edge.weights import check_finite
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin")
 SUFFIXES = (".safetensors", ".npz", *PICKLE_SUFFIXES)
@@ -56,7 +58,7 @@ def locate(source: str | Path) -> Located:
     if path.is_dir():
         return _in_folder(path)
     if path.exists():
-        return Located(path, FolderConfig())
+        return Located(regular_file(path), FolderConfig())
     if isinstance(source, str) and is_hub_id(source):
         from reefl_edge.foreign.hub import download
 
@@ -75,19 +77,24 @@ def read_arrays(path: Path) -> Arrays:
     """Read the arrays of a file; those of floating point become float32.
 
     Raises:
-        InputError: The file is damaged, of an unknown kind, or holds more than arrays.
+        InputError: The file is damaged, of an unknown kind, holds more than arrays, or numbers that
+            are not finite in float32.
         MissingToolchainError: A pickle, without torch to read it safely.
     """
-    match path.suffix:
+    match regular_file(path).suffix:
         case ".safetensors":
-            arrays, _ = read_safetensors(path)
+            arrays = read_safetensors(path)
         case ".npz":
             arrays = _read_npz(path)
         case suffix if suffix in PICKLE_SUFFIXES:
             arrays = _read_pickle(path)
         case _:
             raise InputError(f"{path} is no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
-    return {name: _float32(array) for name, array in arrays.items()}
+    check_num_elements({name: array.shape for name, array in arrays.items()}, path)
+    with np.errstate(over="ignore"):  # what is beyond float32 is refused as infinite
+        narrowed = {name: _float32(array) for name, array in arrays.items()}
+    check_finite(narrowed, str(path))
+    return narrowed
 
 
 def _float32(array: NDArray[np.float32]) -> NDArray[np.float32]:
