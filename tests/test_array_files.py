@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import save, save_file
 
 from reefl_edge.array_files import (
@@ -17,7 +18,10 @@ from reefl_edge.array_files import (
 )
 from reefl_edge.errors import InputError
 
-ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.int64)}
+ARRAYS: dict[str, NDArray[Any]] = {
+    "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b": np.ones(2, np.int64),
+}
 
 
 def _with_header(header: Any, data: bytes, *, length: int | None = None) -> bytes:
@@ -146,4 +150,4 @@ def test_the_first_array_that_is_not_finite_is_named() -> None:
 
     assert not_finite({"a": largest, "b": np.ones(2, np.int64), "c": np.zeros(0)}) is None
     assert not_finite({"a": largest, "b": cancelling, "c": cancelling}) == "b"
-    assert not_finite({"a": np.float32([0, np.nan])}) == "a"
+    assert not_finite({"a": np.array([0, np.nan], np.float32)}) == "a"

@@ -25,7 +25,13 @@ SUFFIXES = (".safetensors", ".npz", *PICKLE_SUFFIXES)
 # In a folder or on the hub, the first of these that is there.
 WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# Neither -- nor .. anywhere, and no part that begins or ends with - or .: the hub's own rule.
+_HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w|\w[\w.-]*\w)/(?:\w|\w[\w.-]*\w)", re.ASCII)
+# How no model on the hub is called, but files are: of weights, and what is mistaken for them.
+_FILE_SUFFIXES = (
+    *SUFFIXES, ".ckpt", ".gz", ".h5", ".json", ".mlpackage", ".npy", ".onnx", ".pkl", ".pte",
+    ".tar", ".toml", ".zip",
+)  # fmt: skip
 # What numpy and zipfile let through when bytes of a file are missing or wrong.
 _DAMAGED = (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -39,12 +45,17 @@ class Located:
 
 
 def is_hub_id(text: str) -> bool:
-    """Tell whether a text can be the id of a model on the hub: ``owner/name``.
+    """Tell whether a text can be the id of a model on the hub, ``owner/name``, and no path.
+
+    What ends like a file, or begins with a folder that is here, is a path, if a mistyped one: the
+    hub is not asked for it.
 
     >>> is_hub_id("facebook/deit-tiny-patch16-224"), is_hub_id("out/model.pth")
     (True, False)
     """
-    return bool(_HUB_ID.fullmatch(text)) and not text.endswith(SUFFIXES) and text[0] != "."
+    if not _HUB_ID.fullmatch(text) or text.lower().endswith(_FILE_SUFFIXES):
+        return False
+    return not Path(text.partition("/")[0]).exists()
 
 
 def locate(source: str | Path) -> Located:
