@@ -25,7 +25,8 @@ ModelArgument = Annotated[
         metavar="MODEL",
         help="A checkpoint, a bundle, a named architecture (random weights: digits, deit_tiny, "
         "deit_small, deit_base), or a DeiT, timm, transformers or released ReeFL model: a file "
-        "(.safetensors, .npz, .pth), a folder, or a hub id such as owner/name.",
+        "(.safetensors, .npz, .pth), a folder, or a hub id such as owner/name (the hub has 3 s to "
+        "answer, or HF_HUB_ETAG_TIMEOUT).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]

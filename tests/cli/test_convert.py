@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from reefl_edge.array_files import read_header, read_safetensors
 from reefl_edge.weights import read_checkpoint, weights_sha256
 from tests.cli.conftest import Type
 from tests.foreign.released import released_state
@@ -182,6 +183,22 @@ def test_a_bundle_of_before_whose_weights_are_random_is_refused_by_finetune(
 
     assert typed.exit_code == 2
     assert "random weights throughout" in " ".join(typed.stderr.replace("│", "").split())
+
+
+def test_a_checkpoint_of_an_earlier_version_gets_its_hash_by_convert(
+    type_command: Type, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    metadata = json.loads(read_header(home / "model.safetensors").metadata["reefl_edge"])
+    del metadata["weights_sha256"], metadata["random"]
+    arrays = read_safetensors(home / "model.safetensors")
+    save_file(arrays, old, metadata={"reefl_edge": json.dumps(metadata)})
+
+    typed = type_command("convert", old, "-o", new)
+
+    assert typed.exit_code == 0
+    assert ["old.safetensors" in record.message for record in caplog.records] == [True]
+    assert new.read_bytes() == (home / "model.safetensors").read_bytes()
 
 
 def test_the_released_layout_cannot_say_that_weights_are_random(
