@@ -38,8 +38,8 @@ WEIGHTS_NAME = "weights.safetensors"
 # The one key of the safetensors metadata: with several, the library writes them in random order,
 # and equal files would have different hashes.
 _METADATA_KEY = "reefl_edge"
-# What a checkpoint's metadata takes of the header, or a multiple of it. The thousand class names of
-# ImageNet, as WordNet words them, take 36 KiB.
+# What a checkpoint's metadata takes of the header, or a multiple of it: ImageNet's thousand class
+# names fit, at up to 50 letters each.
 _METADATA_ROOM = 64 * 2**10
 
 
@@ -146,8 +146,8 @@ def base_sha256(arrays: Arrays) -> str:
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint, whole or not at all; equal ones become equal files.
 
-    Where each array lies in the file depends on their names and shapes alone, up to 64 KiB of class
-    names: the graphs of a bundle point there.
+    Where each array lies in the file depends on their names and shapes alone, unless class names
+    take more than 64 KiB: the graphs of a bundle point there.
 
     Raises:
         DivergenceError: An array holds NaN or an infinity.
@@ -189,11 +189,7 @@ def read_checkpoint(path: Path, *, is_verified: bool = False) -> Checkpoint:
         )
     arrays = _read_arrays(path, header, metadata, metadata.submodel.arrays())
     if metadata.weights_sha256 is None and not is_verified:
-        _log.warning(
-            "%s is of an earlier version and carries no hash of its arrays: damage to it would go "
-            "unnoticed; 'reefl-edge convert' writes it anew",
-            path,
-        )
+        _warn_of_no_hash(path, "'reefl-edge convert' writes it anew")
     return Checkpoint(
         submodel=metadata.submodel,
         arrays=arrays,
@@ -215,12 +211,17 @@ def read_update(path: Path) -> Update:
     trained = tuple(spec for spec in metadata.submodel.arrays() if spec.is_trained)
     arrays = _read_arrays(path, header, metadata, trained)
     if metadata.weights_sha256 is None:
-        _log.warning(
-            "%s is of an earlier version and carries no hash of its arrays: damage to it would go "
-            "unnoticed; 'reefl-edge finetune' makes it anew",
-            path,
-        )
+        _warn_of_no_hash(path, "'reefl-edge finetune' makes it anew")
     return Update(submodel=metadata.submodel, arrays=arrays, provenance=metadata.update)
+
+
+def _warn_of_no_hash(path: Path, way_out: str) -> None:
+    _log.warning(
+        "%s is of an earlier version and carries no hash of its arrays: damage to it would go "
+        "unnoticed; %s",
+        path,
+        way_out,
+    )
 
 
 def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
