@@ -111,7 +111,8 @@ class Manifest:
         submodel: The sub-model; its architecture holds the preprocessing constants, which are
             applied inside segment 0: ``(pixels / 255 - mean) / std``.
         weights_sha256: Identity of the weights (``models.checkpoint.weights_sha256``).
-        has_random_weights: The weights are random: good for measuring, not for answers.
+        has_random_weights: Weights are random, all or those that the exits share: good for
+            measuring, not for answers. Which, the checkpoint in the ONNX artifact says.
         class_names: One name per class.
         threshold: Confidence at which to stop when the user gives none; None for never early.
         segments: Names, shapes and dtypes of the chain.

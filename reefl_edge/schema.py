@@ -1,19 +1,34 @@
 """How do our dataclasses become JSON or come from a file, and how is a bad file reported?
 
-The only place that knows pydantic. A file that does not fit its dataclass is an ``InputError`` that
-names the file, the key and the reason.
+The only place that knows pydantic, and the one door for text from a file: what is malformed, nested
+without end, too large or not finite is refused here. A file that does not fit its dataclass is an
+``InputError`` that names the file, the key and the reason.
 """
 
-import json
+import re
 import tomllib
+from math import isfinite
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, TypeVar
 
+import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
 from reefl_edge.errors import InputError
+from reefl_edge.files import regular_file
 
 T = TypeVar("T")
+
+# Of a manifest with a million class names, written one a line, and then some.
+MAX_JSON_BYTES = 64 * 2**20
+# Recipes and device profiles are written by hand. What tomllib takes long for grows with the
+# square of the length.
+MAX_TOML_BYTES = 256 * 2**10
+_MAX_DOTS = 100  # in a line; a key of ten thousand parts takes tomllib seconds
+
+# What may be beyond float64, and become an infinity: looked at only where there is such a number.
+_LARGE_NUMBER = re.compile(r"[eE]\+?0*[1-9]\d\d|\d{300}")
 
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}
@@ -37,47 +52,132 @@ def to_dict(value: object) -> dict[str, Any]:
     return fields
 
 
+def parse_json(text: str | bytes, *, source: str) -> Any:
+    """Read JSON text, whoever wrote it, into Python's own types.
+
+    Stricter than the standard library, and never deeper than 200 levels: no NaN or infinity, also
+    not as a number beyond float64, no integer of thousands of digits, no half of a surrogate pair.
+
+    Args:
+        text: The text; bytes are UTF-8, with or without a byte order mark.
+        source: Where it comes from, for the message.
+
+    Raises:
+        InputError: The text is no JSON.
+    """
+    content = _utf8(text, source)
+    try:
+        document = pydantic_core.from_json(content, allow_inf_nan=False)
+    except ValueError as error:
+        raise InputError(f"{source}: not a JSON file: {error}") from error
+    if _LARGE_NUMBER.search(content):
+        _check_finite(document, source)
+    return document
+
+
 def from_json(kind: type[T], text: str | bytes, *, source: str) -> T:
     """Read a dataclass from JSON text.
 
     Raises:
         InputError: The text is no JSON, or does not fit ``kind``.
     """
+    parse_json(text, source=source)
     try:
-        value: T = _adapter(kind).validate_json(text)
+        value: T = _adapter(kind).validate_json(_utf8(text, source))
     except ValidationError as error:
         raise InputError(f"{source}: {_first_problem(error)}") from error
     return value
 
 
-def from_toml(kind: type[T], text: str, *, source: str) -> T:
+def from_toml(kind: type[T], text: str | bytes, *, source: str) -> T:
     """Read a dataclass from TOML text.
 
     Raises:
         InputError: The text is no TOML, or does not fit ``kind``.
     """
+    document = _parse_toml(_utf8(text, source), source)
+    _check_finite(document, source)
     try:
-        value: T = _adapter(kind).validate_python(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source}: not a TOML file: {error}") from error
+        value: T = _adapter(kind).validate_python(document)
     except ValidationError as error:
         raise InputError(f"{source}: {_first_problem(error)}") from error
     return value
 
 
+def _parse_toml(content: str, source: str) -> dict[str, Any]:
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.count(".") > _MAX_DOTS:
+            raise InputError(
+                f"{source}: line {number} has {line.count('.')} dots, and no key of ours more "
+                f"than a few; at most {_MAX_DOTS} are read"
+            )
+    try:
+        return tomllib.loads(content)
+    except RecursionError as error:
+        raise InputError(f"{source}: not a TOML file: nested too deep") from error
+    except ValueError as error:  # also of an integer of thousands of digits
+        raise InputError(f"{source}: not a TOML file: {error}") from error
+
+
 def read_json(kind: type[T], path: Path) -> T:
-    """Read a dataclass from a JSON file."""
-    return from_json(kind, path.read_bytes(), source=str(path))
+    """Read a dataclass from a JSON file.
+
+    Raises:
+        InputError: The file cannot be read, is too large, or does not fit ``kind``.
+    """
+    return from_json(kind, _content(path, MAX_JSON_BYTES), source=str(path))
+
+
+def read_toml(kind: type[T], path: Path) -> T:
+    """Read a dataclass from a TOML file.
+
+    Raises:
+        InputError: The file cannot be read, is too large, or does not fit ``kind``.
+    """
+    return from_toml(kind, _content(path, MAX_TOML_BYTES), source=str(path))
 
 
 def schema_version_of(path: Path) -> int | None:
-    """Return the ``schema_version`` that a JSON file states, or None if it states none."""
-    try:
-        document = json.loads(path.read_bytes())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file: {error}") from error
+    """Return the ``schema_version`` that a JSON file states, or None if it states none.
+
+    Raises:
+        InputError: The file cannot be read, is no JSON, or its version is no whole number.
+    """
+    document = parse_json(_content(path, MAX_JSON_BYTES), source=str(path))
     version = document.get("schema_version") if isinstance(document, dict) else None
-    return version if isinstance(version, int) else None
+    if version is not None and type(version) is not int:
+        raise InputError(f"{path}: schema_version is {version!r:.40}, not a whole number")
+    return version
+
+
+def _content(path: Path, max_bytes: int) -> bytes:
+    size_bytes = regular_file(path).stat().st_size
+    if size_bytes > max_bytes:
+        raise InputError(
+            f"{path} has {size_bytes} bytes, but a file of its kind at most {max_bytes}"
+        )
+    return path.read_bytes()
+
+
+def _utf8(text: str | bytes, source: str) -> str:
+    """Return text without its byte order mark."""
+    try:
+        decoded = text.decode() if isinstance(text, bytes) else text
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source} is not a text in UTF-8: {error}") from error
+    return decoded.removeprefix("\ufeff")
+
+
+def _check_finite(value: object, source: str, key: str = "") -> None:
+    match value:
+        case float() if not isfinite(value):
+            raise InputError(f"{source}: {key or 'a number'} is {value}, not a finite number")
+        case dict():
+            for name, each in value.items():
+                _check_finite(each, source, f"{key}.{name}".lstrip("."))
+        case list():
+            for each in value:
+                _check_finite(each, source, key)
 
 
 def json_schema(kind: type[Any]) -> dict[str, Any]:
@@ -89,4 +189,4 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in problem["loc"])
     others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{key + ': ' if key else ''}{problem['msg']}{others}"
+    return f"{key + ': ' if key else ''}{shorten(problem['msg'], 400)}{others}"

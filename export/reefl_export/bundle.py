@@ -47,13 +47,11 @@ class Origin:
 
     Attributes:
         name: A short name of the model.
-        has_random_weights: The weights are random: good for measuring, not for answers.
         threshold: Confidence at which to stop when the user gives none; None for never early.
         deployment: What it is exported for, if for a device in particular.
     """
 
     name: str
-    has_random_weights: bool = False
     threshold: float | None = None
     deployment: Deployment | None = None
 
@@ -154,7 +152,7 @@ def export_checkpoint(
                 unfinished = Bundle(folder, replace(manifest, artifacts=(artifact,)))
                 compared = reference.rows(unfinished, artifact)
                 cache.store_rows(*key, compared)
-            parity.check(compared, recipe.gate, is_trained=not origin.has_random_weights)
+            parity.check(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
             artifacts.append(artifact)
             rows.extend(compared)
         report = parity.ParityReport(
@@ -199,7 +197,7 @@ def _manifest(checkpoint: Checkpoint, origin: Origin) -> Manifest:
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         submodel=checkpoint.submodel,
         weights_sha256=weights_sha256(checkpoint.arrays),
-        has_random_weights=origin.has_random_weights,
+        has_random_weights=checkpoint.is_untrained,
         class_names=checkpoint.names(),
         threshold=origin.threshold,
         segments=signatures(checkpoint.submodel),

@@ -5,12 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reefl_edge.errors import MissingToolchainError
+from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Artifact, BundleFile, Target
 from reefl_edge.weights import Checkpoint
 from reefl_export import cache
 from reefl_export.job import ExportJob, OnStage
-from reefl_export.recipe import TITLES, ExportRecipe
+from reefl_export.recipe import PACKAGES, TITLES, ExportRecipe
 from reefl_export.reference import network_of
 from reefl_export.sample import Sample
 
@@ -72,7 +72,9 @@ class Maker:
         before = _files_in(destination)
         network = self._network
         calibration = self._calibration_for(recipe)
-        try:
+        with needs_extra(
+            f"exporting to {TITLES[recipe.target]}", PACKAGES[recipe.target], recipe.target
+        ):
             _converter(recipe.target)(
                 ExportJob(
                     recipe=recipe,
@@ -84,10 +86,6 @@ class Maker:
                     on_stage=self._on_stage,
                 )
             )
-        except ImportError as error:
-            raise MissingToolchainError.for_extra(
-                f"exporting to {TITLES[recipe.target]}", str(error.name), recipe.target
-            ) from error
         return sorted(_files_in(destination) - before)
 
     @cached_property

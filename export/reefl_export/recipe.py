@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from reefl_edge import schema
-from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.errors import MissingToolchainError
 from reefl_edge.manifest import TARGETS, Precision, Target, artifact_name
 from reefl_edge.names import closest
 from reefl_export.gate import Gate
@@ -138,7 +138,7 @@ def stock_recipes() -> dict[str, ExportRecipe]:
     paths = [path for path in folder.iterdir() if path.name.endswith(".toml")]
     recipes = {
         path.name.removesuffix(".toml"): schema.from_toml(
-            ExportRecipe, path.read_text(encoding="utf-8"), source=path.name
+            ExportRecipe, path.read_bytes(), source=path.name
         )
         for path in paths
     }
@@ -181,9 +181,7 @@ def read_recipe(text: str) -> ExportRecipe:
     """
     path = Path(text)
     if path.suffix == ".toml":
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        return schema.from_toml(ExportRecipe, path.read_text(encoding="utf-8"), source=text)
+        return schema.read_toml(ExportRecipe, path)
     recipes = stock_recipes()
     if text not in recipes:
         raise ValueError(f"no recipe is called {text!r}{closest(text, recipes)}")

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
 
-from reefl_edge.errors import MissingToolchainError
+from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Artifact, Bundle
 from reefl_edge.runtimes.base import Runtime, default_threads, open_runtime
 from reefl_edge.weights import Checkpoint
@@ -75,10 +75,8 @@ def network_of(checkpoint: Checkpoint) -> "ReeFL":
     Raises:
         MissingToolchainError: PyTorch is not installed.
     """
-    try:
+    with needs_extra("exporting", "torch", "train"):
         from reefl_edge.models.checkpoint import network_from
-    except ImportError as error:
-        raise MissingToolchainError.for_extra("exporting", "torch", "train") from error
     return network_from(checkpoint.submodel, checkpoint.arrays)
 
 

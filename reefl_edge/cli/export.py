@@ -130,7 +130,6 @@ def export(
     source = source.cut(_chosen_exit(report) if report is not None else max_exit)
     origin = Origin(
         name=source.name,
-        has_random_weights=source.is_untrained,
         threshold=source.threshold if threshold is None else threshold,
         deployment=wanted.deployment,
     )
@@ -208,8 +207,9 @@ def _show(bundle: "Bundle", source: "Model", reasons: Sequence[str], *, json: bo
         for reason in reasons:
             render.out().print(reason)
         render.out().print(f"saved {bundle.directory}")
-    if source.is_untrained:
-        what = "the weights are" if source.has_random_weights else "the classifier is"
+    if source.checkpoint.is_untrained:
+        whole = source.checkpoint.random == "everything"
+        what = "the weights are" if whole else "the accumulator and the classifier are"
         render.warn(f"{what} random: the bundle is good for measuring, not for answers")
     if any(artifact.target != "coreml" for artifact in bundle.manifest.artifacts):
         render.next_command(f"reefl-edge infer {bundle.directory} IMAGE --threshold 0.8")

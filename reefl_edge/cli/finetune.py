@@ -103,9 +103,10 @@ def finetune(
     )
     source = read_model(model, facts, seed=seed).cut(max_exit)
     parsed_regime = parse_regime(regime, source)
-    if source.has_random_weights:
+    if source.checkpoint.random == "everything":
         raise typer.BadParameter(
-            f"{model} has random weights; give a checkpoint to fine-tune", param_hint="'MODEL'"
+            f"{model} has random weights throughout; give a trained model, or a backbone at least",
+            param_hint="'MODEL'",
         )
     document = _train(
         source,
@@ -160,16 +161,14 @@ def _train(
     from functools import partial
 
     from reefl_edge.data.sources import read_dataset
-    from reefl_edge.errors import MissingToolchainError
+    from reefl_edge.extras import needs_extra
     from reefl_edge.weights import apply_update, write_update
 
-    try:
+    with needs_extra("fine-tuning", "torch", "train"):
         from reefl_edge.finetune.batches import check_dataset
         from reefl_edge.finetune.trainer import finetune as train
         from reefl_edge.models.checkpoint import network_from
         from reefl_edge.models.regime import with_regime
-    except ImportError as error:
-        raise MissingToolchainError.for_extra("fine-tuning", "torch", "train") from error
     checkpoint = with_regime(source.checkpoint, regime, seed=settings["seed"])
     read = partial(read_dataset, image_size=checkpoint.submodel.architecture.image_size)
     dataset = read(data, class_names=checkpoint.names())

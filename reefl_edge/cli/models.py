@@ -13,7 +13,8 @@ import typer
 
 from reefl_edge.architectures import ARCHITECTURES, named_submodel
 from reefl_edge.cli.options import usage_errors
-from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.errors import InputError
+from reefl_edge.extras import needs_extra
 from reefl_edge.foreign.facts import ModelFacts
 from reefl_edge.foreign.files import is_hub_id
 from reefl_edge.foreign.reading import Reading, read_model_file
@@ -31,7 +32,6 @@ class Model:
         name: A short name.
         arguments: How to say it again on a command line.
         checkpoint: Its arrays.
-        has_random_weights: It was given by an architecture's name alone.
         threshold: The threshold its bundle stores, if it is a bundle.
         checkpoint_path: A file that holds these arrays as a checkpoint of ours, if there is one.
         bundle_path: The bundle, if it is one.
@@ -41,16 +41,10 @@ class Model:
     name: str
     arguments: str
     checkpoint: Checkpoint
-    has_random_weights: bool = False
     threshold: float | None = None
     checkpoint_path: Path | None = None
     bundle_path: Path | None = None
     seed: int = 0
-
-    @property
-    def is_untrained(self) -> bool:
-        """It is good for measuring, not for answers."""
-        return self.has_random_weights or self.checkpoint.is_untrained
 
     def cut(self, max_exit: int | None) -> "Model":
         """Return the model cut at an exit; None keeps it."""
@@ -95,12 +89,14 @@ def _from_bundle(path: Path, facts: ModelFacts) -> Model:
 
     bundle = Bundle.open(path)
     paths = bundle.verified_paths(bundle.artifact("onnx", "fp32"))
-    reading = read_model_file(artifact_path(paths, WEIGHTS_NAME), facts)
+    reading = read_model_file(artifact_path(paths, WEIGHTS_NAME), facts, is_verified=True)
+    checkpoint = replace(reading.completed({}), class_names=bundle.manifest.class_names)
+    if bundle.manifest.has_random_weights and not checkpoint.is_untrained:
+        checkpoint = replace(checkpoint, random="everything")  # of before checkpoints said it
     return Model(
         name=bundle.manifest.name,
         arguments=_arguments(str(path), facts),
-        checkpoint=replace(reading.completed({}), class_names=bundle.manifest.class_names),
-        has_random_weights=bundle.manifest.has_random_weights,
+        checkpoint=checkpoint,
         threshold=bundle.manifest.threshold,
         checkpoint_path=reading.path,
         bundle_path=path if reading.path is not None else None,
@@ -121,22 +117,14 @@ def _from_file(text: str, facts: ModelFacts, seed: int) -> Model:
 def _completed(reading: Reading, text: str, seed: int) -> Checkpoint:
     if not reading.fresh:
         return reading.completed({})
-    try:
+    with needs_extra(f"a new accumulator and classifier for {text}", "torch", "train"):
         from reefl_edge.models.loading import complete
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(
-            f"a new accumulator and classifier for {text}", "torch", "train"
-        ) from error
     return complete(reading, seed=seed)
 
 
 def _random(name: str, facts: ModelFacts, seed: int) -> Model:
-    try:
+    with needs_extra(f"random weights for {name}", "torch", "train"):
         from reefl_edge.models.checkpoint import arrays_of, random_network
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(
-            f"random weights for {name}", "torch", "train"
-        ) from error
     submodel = named_submodel(name, num_classes=facts.num_classes, image_size=facts.image_size)
     schedule = facts.schedule(num_blocks=submodel.architecture.num_blocks)
     submodel = replace(
@@ -150,8 +138,7 @@ def _random(name: str, facts: ModelFacts, seed: int) -> Model:
     return Model(
         name=name,
         arguments=_arguments(name, facts, seed=seed),
-        checkpoint=Checkpoint(submodel=submodel, arrays=arrays),
-        has_random_weights=True,
+        checkpoint=Checkpoint(submodel=submodel, arrays=arrays, random="everything"),
         seed=seed,
     )
 

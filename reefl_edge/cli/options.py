@@ -12,6 +12,7 @@ import typer
 
 from reefl_edge.errors import InputError
 from reefl_edge.names import closest
+from reefl_edge.submodel import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE
 
 if TYPE_CHECKING:
     from reefl_edge.foreign.facts import ModelFacts
@@ -24,7 +25,8 @@ ModelArgument = Annotated[
         metavar="MODEL",
         help="A checkpoint, a bundle, a named architecture (random weights: digits, deit_tiny, "
         "deit_small, deit_base), or a DeiT, timm, transformers or released ReeFL model: a file "
-        "(.safetensors, .npz, .pth), a folder, or a hub id such as owner/name.",
+        "(.safetensors, .npz, .pth), a folder, or a hub id such as owner/name (the hub has 3 s to "
+        "answer, or HF_HUB_ETAG_TIMEOUT).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
@@ -34,6 +36,7 @@ NumClasses = Annotated[
     typer.Option(
         "--num-classes",
         min=1,
+        max=MAX_CLASSES,
         help="Classes, where MODEL does not say: a backbone needs it.  "
         "[default for a name: 1000; digits: 10]",
     ),
@@ -43,6 +46,7 @@ NumExits = Annotated[
     typer.Option(
         "--num-exits",
         min=1,
+        max=MAX_BLOCKS,
         help="Exits of the whole network, evenly spaced, where MODEL does not say.  "
         "[default: 4; a released ReeFL model needs it]",
     ),
@@ -59,6 +63,7 @@ ImageSize = Annotated[
     typer.Option(
         "--image-size",
         min=1,
+        max=MAX_IMAGE_SIZE,
         help="Edge of the image in pixels; the position embedding is interpolated.  "
         "[default: MODEL's own]",
     ),

@@ -10,7 +10,7 @@ import numpy as np
 
 from reefl_edge.data.base import ArrayDataset
 from reefl_edge.data.images import as_rgb
-from reefl_edge.errors import MissingToolchainError
+from reefl_edge.extras import needs_extra
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,8 @@ def load_digits(*, image_size: int) -> ArrayDataset:
     Raises:
         MissingToolchainError: scikit-learn is not installed.
     """
-    try:
+    with needs_extra("the demo", "scikit-learn", "demo"):
         from sklearn.datasets import load_digits as load
-    except ImportError as error:
-        raise MissingToolchainError.for_extra("the demo", "scikit-learn", "demo") from error
     digits = load()
     grey = np.round(digits.images * (255 / 16)).astype(np.uint8)
     names = tuple(str(name) for name in digits.target_names)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from reefl_edge import weights
+from reefl_edge.array_files import not_finite
 from reefl_edge.data.augment import Augmentation, augment
 from reefl_edge.data.base import Dataset, Images, num_examples
 from reefl_edge.errors import DivergenceError
@@ -171,11 +172,8 @@ def _steps(
 def _checked_arrays(parameters: Parameters) -> weights.Arrays:
     """Return the arrays of an update, unless they would poison whatever they are merged into."""
     arrays = {name: parameter.numpy() for name, parameter in parameters.items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise DivergenceError(
-                f"training diverged, {name} is not finite; lower the learning rate"
-            )
+    if (name := not_finite(arrays)) is not None:
+        raise DivergenceError(f"training diverged, {name} is not finite; lower the learning rate")
     return arrays
 
 

@@ -13,7 +13,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.errors import MissingToolchainError
+from reefl_edge.extras import needs_extra
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Arrays
 
@@ -45,13 +45,9 @@ def interpolate(pos_embed: NDArray[np.float32], *, num_tokens: int) -> NDArray[n
     Raises:
         MissingToolchainError: torch is not installed.
     """
-    try:
+    with needs_extra("interpolating a position embedding", "torch", "train"):
         import torch
         from torch.nn import functional
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(
-            "interpolating a position embedding", "torch", "train"
-        ) from error
     old, new, width = isqrt(pos_embed.shape[1] - 1), isqrt(num_tokens - 1), pos_embed.shape[2]
     if old == new:
         return pos_embed

@@ -173,11 +173,9 @@ def _read_named(path: Traversable) -> DeviceProfile:
 
 
 def _read(path: Traversable) -> DeviceProfile:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from error
-    return schema.from_toml(DeviceProfile, text, source=str(path))
+    if isinstance(path, Path):
+        return schema.read_toml(DeviceProfile, path)
+    return schema.from_toml(DeviceProfile, path.read_bytes(), source=str(path))
 
 
 def profile_schema() -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.data.images import resize
-from reefl_edge.errors import MissingToolchainError
+from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Bundle
 from reefl_edge.profiling.job import BundleFolder, CheckpointFile, Job, RandomWeights
 from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors, open_runtime
@@ -135,7 +135,9 @@ def _network(job: Job) -> "ReeFL":
 
     match job.source:
         case CheckpointFile():
-            checkpoint = read_checkpoint(job.source.checkpoint).cut(job.submodel.max_exit)
+            # Who asks for the measurement has read it already, and was warned if need be.
+            checkpoint = read_checkpoint(job.source.checkpoint, is_verified=True)
+            checkpoint = checkpoint.cut(job.submodel.max_exit)
             # Adapters that the checkpoint lacks cost the same whatever they hold.
             checkpoint = with_regime(checkpoint, job.submodel.regime, seed=0)
             return network_from(job.submodel, checkpoint.arrays)
@@ -154,7 +156,5 @@ def random_images(batch_size: int, image_size: int) -> NDArray[np.uint8]:
 
 
 def _require_torch() -> None:
-    try:
+    with needs_extra("this measurement", "torch", "train"):
         import_module("torch")
-    except ModuleNotFoundError as error:
-        raise MissingToolchainError.for_extra("this measurement", "torch", "train") from error

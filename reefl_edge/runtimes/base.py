@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.errors import InputError
+from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Bundle, Precision
 from reefl_edge.names import closest
 
@@ -75,14 +76,16 @@ def open_runtime(
             artifact = bundle.artifact("onnx", precision)
             return OnnxRuntime.open(bundle, artifact, depth.segments(), threads=threads)
         case "executorch":
-            from reefl_edge.runtimes.executorch import ExecuTorchRuntime
+            with needs_extra("the ExecuTorch runtime", "torch", "executorch"):
+                from reefl_edge.runtimes.executorch import ExecuTorchRuntime
 
             artifact = bundle.artifact("executorch", precision)
             return ExecuTorchRuntime.open(bundle, artifact, depth.segments(), threads=threads)
         case "eager":
             if precision not in (None, "fp32"):
                 raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
-            from reefl_edge.runtimes.eager import EagerRuntime
+            with needs_extra("the eager runtime", "torch", "train"):
+                from reefl_edge.runtimes.eager import EagerRuntime
 
             return EagerRuntime.open(bundle, depth, threads=threads)
         case _:

@@ -31,7 +31,7 @@ class EagerRuntime:
             InputError: The bundle has no such artifact, or its weights are damaged.
         """
         path = artifact_path(bundle.verified_paths(bundle.artifact("onnx", "fp32")), WEIGHTS_NAME)
-        checkpoint = read_checkpoint(path).cut(submodel.max_exit)
+        checkpoint = read_checkpoint(path, is_verified=True).cut(submodel.max_exit)
         return cls(network_from(checkpoint.submodel, checkpoint.arrays), threads=threads)
 
     @torch.inference_mode()

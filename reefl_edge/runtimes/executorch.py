@@ -13,7 +13,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.errors import InputError
+from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Artifact, Bundle
 from reefl_edge.runtimes.base import Tensors, artifact_path, in_batches
 from reefl_edge.submodel import Segment
@@ -45,13 +46,9 @@ class ExecuTorchRuntime:
         """
         path = artifact_path(bundle.verified_paths(artifact), PROGRAM_NAME)
         with _quiet():
-            try:
+            with needs_extra("the ExecuTorch runtime", "executorch", "executorch"):
                 from executorch.extension.pybindings import portable_lib
                 from executorch.runtime import Runtime as Engine
-            except ImportError as error:
-                raise MissingToolchainError.for_extra(
-                    "the ExecuTorch runtime", "executorch", "executorch"
-                ) from error
             portable_lib._unsafe_reset_threadpool(threads)
             try:
                 program = Engine.get().load_program(path)

@@ -1,14 +1,15 @@
 """What all runtimes share."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reefl_edge.errors import InputError
+from reefl_edge.errors import InputError, MissingToolchainError
 from reefl_edge.manifest import Artifact, Bundle, Manifest, Target, signatures
-from reefl_edge.runtimes.base import Tensors, in_batches, runtime_for
+from reefl_edge.runtimes.base import RuntimeName, Tensors, in_batches, open_runtime, runtime_for
 from tests.fakes import tiny_submodel
 
 
@@ -44,6 +45,18 @@ def test_a_bundle_runs_on_onnx_where_it_has_it_and_else_on_executorch() -> None:
     assert runtime_for(bundle_of(["coreml", "executorch"])) == "executorch"
     with pytest.raises(InputError, match="no onnx or executorch artifact that runs here"):
         runtime_for(bundle_of(["coreml"]))
+
+
+@pytest.mark.parametrize("name", ["eager", "executorch"])
+def test_a_runtime_without_torch_says_which_extra_brings_it(
+    name: RuntimeName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.startswith("torch")]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, f"reefl_edge.runtimes.{name}", raising=False)
+
+    with pytest.raises(MissingToolchainError, match=rf"the \w+ runtime needs .*(?:{name}|train)"):
+        open_runtime(name, bundle_of(["onnx", "executorch"]))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reefl_edge.errors import MissingToolchainError
+from reefl_edge.extras import needs_extra
 from reefl_export.quiet import quiet
 
 # Where a package keeps its description and its weights.
@@ -24,14 +24,12 @@ def load_coremltools() -> Any:
         MissingToolchainError: It is not installed.
     """
     # Keeping quiet takes a moment, and it speaks when first imported only.
-    with nullcontext() if "coremltools" in sys.modules else quiet_coremltools():
-        try:
-            import coremltools
-            import coremltools.optimize.coreml
-        except ImportError as error:
-            raise MissingToolchainError.for_extra(
-                "exporting to Core ML", "coremltools", "coreml"
-            ) from error
+    with (
+        nullcontext() if "coremltools" in sys.modules else quiet_coremltools(),
+        needs_extra("exporting to Core ML", "coremltools", "coreml"),
+    ):
+        import coremltools
+        import coremltools.optimize.coreml
     return coremltools
 
 

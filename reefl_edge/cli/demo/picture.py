@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from reefl_edge.cli.demo.measure import Curve
-from reefl_edge.errors import MissingToolchainError
+from reefl_edge.extras import needs_extra
 from reefl_edge.files import replacing_file
 
 _TITLES = {"executorch": "ExecuTorch", "onnx": "ONNX Runtime"}
@@ -20,11 +20,9 @@ def draw(curves: tuple[Curve, ...], path: Path) -> None:
     Raises:
         MissingToolchainError: matplotlib is not installed.
     """
-    try:
+    with needs_extra("the picture", "matplotlib", "demo"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingToolchainError.for_extra("the picture", "matplotlib", "demo") from error
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     trade, shares = figure.subplots(1, 2, width_ratios=(3, 2))
