@@ -148,3 +148,7 @@ class Outcome:
 
     measurement: Measurement | None = None
     failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        if (self.measurement is None) == (self.failure is None):
+            raise ValueError("an outcome is a measurement or a failure")
