@@ -58,7 +58,7 @@ def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(
     [
         (("--device", "pixel7"), 4, "pixel7"),
         (("--device", "pixel"), 2, "did you mean pixel7"),
-        (("--budget-ms", "-1"), 2, "must be positive, got -1"),
+        (("--budget-ms", "-1"), 2, "must be positive and at most 1e+09, got -1"),
         (("--runtime", "onx"), 2, "did you mean onnx?"),
         (("--model", "deit_smal"), 2, "did you mean deit_small"),
     ],
