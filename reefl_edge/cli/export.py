@@ -11,6 +11,7 @@ from reefl_edge.cli import options, render
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
     from reefl_edge.manifest import Bundle
+    from reefl_edge.profiling.report import Report
     from reefl_export.sample import Sample
 
 
@@ -101,6 +102,7 @@ def export(
 
     from reefl_edge.cli.models import read_model
     from reefl_edge.cli.recipes import wanted_recipes
+    from reefl_edge.profiling.report import read_report
     from reefl_edge.weights import apply_update, read_update
     from reefl_export.bundle import Origin, Samples, check_recipes, export_checkpoint
 
@@ -123,11 +125,14 @@ def export(
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
+    measured = None if report is None else read_report(report)
     source = read_model(model, facts, seed=seed)
+    if report is not None and measured is not None:
+        max_exit = _chosen_exit(measured, source, report)
     if update is not None:
         updated = apply_update(source.checkpoint, read_update(update))
         source = replace(source, checkpoint=updated)
-    source = source.cut(_chosen_exit(report) if report is not None else max_exit)
+    source = source.cut(max_exit)
     origin = Origin(
         name=source.name,
         threshold=source.threshold if threshold is None else threshold,
@@ -170,14 +175,16 @@ def check_threshold(threshold: float | None) -> None:
         ConfidencePolicy((1.0 if threshold is None else threshold,))
 
 
-def _chosen_exit(path: Path) -> int:
+def _chosen_exit(report: "Report", source: "Model", path: Path) -> int:
+    """Return the exit that a report of this model chose."""
     from reefl_edge.errors import InputError
-    from reefl_edge.profiling.report import read_report
+    from reefl_edge.profiling.match import check_model
 
-    choice = read_report(path).choice
-    if choice is None:
+    if report.choice is None:
         raise InputError(f"{path} holds no choice; profile with a budget, such as --budget-ms 10")
-    return choice.exit_index
+    with options.input_errors(f"{path}: "):
+        check_model(report, source.checkpoint)
+    return report.choice.exit_index
 
 
 def _show(bundle: "Bundle", source: "Model", reasons: Sequence[str], *, json: bool) -> None:

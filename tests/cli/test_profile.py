@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Type
+from reefl_edge import schema
+from tests.cli.conftest import Type, Typed
+from tests.fakes import tiny_submodel
+from tests.profiling.fakes import report, row
+
+DOCUMENT = schema.to_dict(report(row(0, 1.0)))
+CONTEXT, (ROW,) = DOCUMENT["context"], DOCUMENT["rows"]
 
 
 def test_every_exit_is_measured_and_the_deepest_in_the_budget_exported(
@@ -31,6 +37,35 @@ def test_every_exit_is_measured_and_the_deepest_in_the_budget_exported(
     ]
     assert profiled.document["choice"]["exit_index"] == 1
     assert exported.document["submodel"]["max_exit"] == 1
+
+
+def test_a_report_of_another_model_chooses_nothing(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    context = {**CONTEXT, "submodel": schema.to_dict(tiny_submodel(num_blocks=2))}
+    written = {"context": context, "rows": [ROW], "choice": {"exit_index": 0, "reasons": []}}
+
+    def export_with(**changes: object) -> Typed:
+        report.write_text(json.dumps({**written, **changes}))
+        return type_command(
+            "export", home / "model.safetensors", "--report", report, "--format", "onnx",
+            "-o", tmp_path / "bundle",
+        )  # fmt: skip
+
+    other_weights = export_with(context={**context, "weights": "0" * 64})
+    other_sizes = export_with(context={**context, "submodel": schema.to_dict(tiny_submodel())})
+    no_such_exit = export_with(choice={"exit_index": -1, "reasons": []})
+
+    assert [typed.exit_code for typed in (other_weights, other_sizes, no_such_exit)] == [3, 3, 3]
+    assert f"{report}: the report is of weights 000000000000, but" in other_weights.stderr
+    assert f"{report}: the report is of another model, tiny: num_blocks 4, not 2" in (
+        other_sizes.stderr
+    )
+    assert f"{report}: " in no_such_exit.stderr
+    assert "the choice is exit -1, but the model has exits 0 to 1" in no_such_exit.stderr
+    assert not (tmp_path / "bundle").exists()
+    assert export_with().exit_code == 0  # random weights of the same architecture
 
 
 def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(
