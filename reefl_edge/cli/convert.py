@@ -179,10 +179,15 @@ def _suggest(source: "Model", output: Path, destination: Destination) -> None:
 
     if destination == "released":
         facts = restated(source.checkpoint.submodel)
-        render.next_command(f"reefl-edge convert {output} {facts} -o model.safetensors")
+        render.next_command("reefl-edge", "convert", output, *facts, "-o", "model.safetensors")
     elif source.checkpoint.random == "everything":
-        render.next_command(f"reefl-edge profile --device local --model {output} -o report.json")
+        render.next_command(
+            *("reefl-edge", "profile", "--device", "local", "--model", output),
+            *("-o", "report.json"),
+        )
     elif source.checkpoint.is_untrained:
-        render.next_command(f"reefl-edge finetune {output} --data DATA -o update.safetensors")
+        render.next_command(
+            *("reefl-edge", "finetune", output, "--data", "DATA", "-o", "update.safetensors")
+        )
     else:
-        render.next_command(f"reefl-edge export {output} -o bundle")
+        render.next_command("reefl-edge", "export", output, "-o", "bundle")

@@ -219,6 +219,8 @@ def _show(bundle: "Bundle", source: "Model", reasons: Sequence[str], *, json: bo
         what = "the weights are" if whole else "the accumulator and the classifier are"
         render.warn(f"{what} random: the bundle is good for measuring, not for answers")
     if any(artifact.target != "coreml" for artifact in bundle.manifest.artifacts):
-        render.next_command(f"reefl-edge infer {bundle.directory} IMAGE --threshold 0.8")
+        render.next_command("reefl-edge", "infer", bundle.directory, "IMAGE", "--threshold", 0.8)
     else:
-        render.next_command(f"reefl-edge parity {bundle.directory} --data IMAGES --model MODEL")
+        render.next_command(
+            *("reefl-edge", "parity", bundle.directory, "--data", "IMAGES", "--model", "MODEL")
+        )

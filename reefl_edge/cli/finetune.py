@@ -130,7 +130,9 @@ def finetune(
         render.print_json(document)
     else:
         _show(document)
-    render.next_command(f"reefl-edge export {source.arguments} --update {output} -o bundle")
+    render.next_command(
+        *("reefl-edge", "export", *source.arguments, "--update", output, "-o", "bundle")
+    )
 
 
 def parse_regime(text: str, source: "Model") -> Regime:

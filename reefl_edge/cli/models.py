@@ -30,7 +30,7 @@ class Model:
 
     Attributes:
         name: A short name.
-        arguments: How to say it again on a command line.
+        arguments: How to say it again on a command line, word by word.
         checkpoint: Its arrays.
         threshold: The threshold its bundle stores, if it is a bundle.
         checkpoint_path: A file that holds these arrays as a checkpoint of ours, if there is one.
@@ -39,7 +39,7 @@ class Model:
     """
 
     name: str
-    arguments: str
+    arguments: tuple[str, ...]
     checkpoint: Checkpoint
     threshold: float | None = None
     checkpoint_path: Path | None = None
@@ -143,13 +143,13 @@ def _random(name: str, facts: ModelFacts, seed: int) -> Model:
     )
 
 
-def _arguments(text: str, facts: ModelFacts, *, seed: int = 0) -> str:
+def _arguments(text: str, facts: ModelFacts, *, seed: int = 0) -> tuple[str, ...]:
     """Say MODEL again, with the options that say what it does not."""
-    words = [text, *_options(replace(facts, max_exit=None))]
-    return " ".join([*words, "--seed", str(seed)] if seed else words)
+    words = (text, *_options(replace(facts, max_exit=None)))
+    return (*words, "--seed", str(seed)) if seed else words
 
 
-def restated(submodel: Submodel) -> str:
+def restated(submodel: Submodel) -> tuple[str, ...]:
     """Write the options that say of a sub-model what a file of the released code does not."""
     architecture = submodel.architecture
     facts = ModelFacts(
@@ -159,7 +159,7 @@ def restated(submodel: Submodel) -> str:
         mean=architecture.mean,
         std=architecture.std,
     )
-    return " ".join(_options(facts))
+    return tuple(_options(facts))
 
 
 def _options(facts: ModelFacts) -> Iterator[str]:

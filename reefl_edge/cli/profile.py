@@ -108,7 +108,7 @@ def profile(
         typer.echo(report_json(report), nl=False)
     else:
         _show(report, output)
-    _suggest(source.arguments, report, output, request)
+    _suggest(report, output, request)
 
 
 def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precision":
@@ -180,15 +180,19 @@ def _show(report: "Report", output: Path | None) -> None:
         render.out().print(f"saved {output} ({render.size(output.stat().st_size)})")
 
 
-def _suggest(model: str, report: "Report", output: Path | None, request: "ProfileRequest") -> None:
+def _suggest(report: "Report", output: Path | None, request: "ProfileRequest") -> None:
+    model = request.model.arguments
     if report.choice is not None and output is not None:
-        what = "" if request.runtime == "eager" else f" --format {request.runtime}"
+        what = [] if request.runtime == "eager" else ["--format", request.runtime]
         if request.precision != "fp32":
-            what += f" --precision {request.precision}"
-        render.next_command(f"reefl-edge export {model} --report {output}{what} -o bundle")
+            what += ["--precision", request.precision]
+        render.next_command(
+            *("reefl-edge", "export", *model, "--report", output, *what, "-o", "bundle")
+        )
     else:
         p90 = report.rows_of("inference")[-1].summary.p90_ms
         render.next_command(
-            f"reefl-edge profile --model {model} --runtime {request.runtime} "
-            f"--precision {request.precision} --budget-ms {0.8 * p90:.3g} -o report.json"
+            *("reefl-edge", "profile", "--model", *model, "--runtime", request.runtime),
+            *("--precision", request.precision, "--budget-ms", f"{0.8 * p90:.3g}"),
+            *("-o", "report.json"),
         )

@@ -1,6 +1,7 @@
 """``reefl-edge profile``, and a report that decides what is exported."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,22 @@ def test_a_report_of_another_model_chooses_nothing(
     assert "the choice is exit -1, but the model has exits 0 to 1" in no_such_exit.stderr
     assert not (tmp_path / "bundle").exists()
     assert export_with().exit_code == 0  # random weights of the same architecture
+
+
+def test_what_to_type_next_is_one_word_where_a_path_is(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    model, report = tmp_path / "my model.safetensors", tmp_path / "it's a report.json"
+    model.write_bytes((home / "model.safetensors").read_bytes())
+
+    typed = type_command(
+        "profile", "--model", model, "--runtime", "eager", "--regime", "none", "--threads", 1,
+        "--budget-ms", 10_000, "-o", report,
+    )  # fmt: skip
+
+    assert shlex.split(typed.stderr.split("next: ")[1]) == [
+        "reefl-edge", "export", str(model), "--report", str(report), "-o", "bundle",
+    ]  # fmt: skip
 
 
 def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(

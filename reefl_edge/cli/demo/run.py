@@ -172,7 +172,7 @@ def _profile(network: ReeFL, output: Path, *, threads: int, seed: int) -> tuple[
     """Measure every depth in fresh processes, and choose the deepest inside a relative budget."""
     model = Model(
         name="digits",
-        arguments=str(output / "model.safetensors"),
+        arguments=(str(output / "model.safetensors"),),
         checkpoint=Checkpoint(submodel=network.submodel, arrays=arrays_of(network)),
         checkpoint_path=output / "model.safetensors",
         seed=seed,
