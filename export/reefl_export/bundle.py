@@ -27,6 +27,7 @@ from reefl_edge.manifest import (
     signatures,
 )
 from reefl_edge.partials import scratch_folder
+from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint, weights_sha256
 from reefl_export import cache, parity
@@ -110,6 +111,7 @@ def export_checkpoint(
     origin: Origin,
     *,
     samples: Samples | None = None,
+    threads: int | None = None,
     on_stage: OnStage = lambda _: None,
 ) -> Bundle:
     """Export the arrays of a network; from the cache, without torch, where nothing has changed.
@@ -124,6 +126,7 @@ def export_checkpoint(
         recipes: How each artifact is made, the preferred one of a format first.
         origin: What the bundle says of its model.
         samples: Images to calibrate and to compare on.
+        threads: Threads to compute with here; None for one per core this process may use.
         on_stage: Called with a description of each stage as it begins.
 
     Raises:
@@ -136,9 +139,11 @@ def export_checkpoint(
     check_recipes(recipes, samples, checkpoint.submodel)
     trained, checkpoint = checkpoint, checkpoint.folded()
     manifest = _manifest(checkpoint, origin)
-    maker = Maker(checkpoint, json.dumps(facts_of(manifest)), samples.calibration, on_stage)
+    threads = threads or default_threads()
+    facts = json.dumps(facts_of(manifest))
+    maker = Maker(checkpoint, facts, samples.calibration, threads, on_stage)
     sample = samples.parity or noise(checkpoint.submodel)
-    reference = Reference(trained, sample, origin.threshold)
+    reference = Reference(trained, sample, origin.threshold, threads=threads)
     trained_sha256 = weights_sha256(trained.arrays)
     with scratch_folder(), replacing_folder(directory, check=check_replaceable) as folder:
         rows: list[parity.ParityRow] = []

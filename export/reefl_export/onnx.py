@@ -70,7 +70,9 @@ def _narrow(models: list[onnx_ir.Model], job: ExportJob) -> None:
         case "int8-static":
             assert job.calibration is not None  # as checked
             job.say("calibrate")
-            ranges = input_ranges(models, job.calibration, job.recipe.keep_float)
+            ranges = input_ranges(
+                models, job.calibration, job.recipe.keep_float, threads=job.threads
+            )
             for model in models:
                 quantise_static(model, job.recipe.keep_float, ranges)
         case "fp16":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from reefl_edge import schema
 from reefl_edge.errors import InputError
 from reefl_edge.manifest import PARITY_NAME, Bundle
+from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint
 from reefl_export import parity
@@ -56,7 +57,7 @@ def recheck(
         ValueError: The images do not fit the network.
     """
     _hold_together(bundle, checkpoint.submodel)
-    reference = Reference(checkpoint, sample, threshold)
+    reference = Reference(checkpoint, sample, threshold, threads=default_threads())
     rows: list[parity.ParityRow] = []
     for artifact in bundle.manifest.artifacts:
         on_stage(artifact.name)

@@ -10,9 +10,13 @@ from reefl_edge.cli import options, render
 
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
+    from reefl_edge.cli.recipes import Wanted
     from reefl_edge.manifest import Bundle
     from reefl_edge.profiling.report import Report
     from reefl_export.sample import Sample
+
+
+DEFAULT_NUM_IMAGES = 128
 
 
 def export(
@@ -41,7 +45,7 @@ def export(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option("--device", help="A device profile: choose what suits it."),
+        typer.Option("--device", help="A device profile, or local: choose what suits it."),
     ] = None,
     data: Annotated[
         Path | None,
@@ -58,8 +62,14 @@ def export(
         ),
     ] = None,
     num_images: Annotated[
-        int, typer.Option("--num-images", min=1, help="How many images to take of each.")
-    ] = 128,
+        int | None,
+        typer.Option(
+            "--num-images",
+            min=1,
+            max=options.MAX_IMAGES,
+            help="How many images to take of --data and --calibration each.  [default: 128]",
+        ),
+    ] = None,
     batch_sizes: Annotated[
         str | None,
         typer.Option(
@@ -91,6 +101,7 @@ def export(
     num_exits: options.NumExits = None,
     exit_blocks: options.ExitBlocks = None,
     image_size: options.ImageSize = None,
+    threads: options.Threads = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -110,7 +121,7 @@ def export(
         output, model, data, calibration, report, update, *(recipe or []), is_folder=True
     )
     if max_exit is not None and report is not None:
-        raise typer.BadParameter("give --max-exit or --report, not both", param_hint="'--report'")
+        options.refuse("--report", "give --max-exit or --report, not both")
     wanted = wanted_recipes(
         formats=formats, precisions=precision, recipes=recipe or [], device=device
     )
@@ -118,6 +129,7 @@ def export(
         wanted = wanted.with_batch_sizes(batch_sizes)
     if adaptive_graph:
         wanted = wanted.with_adaptive_graph()
+    _check_images(wanted, data=data, calibration=calibration, num_images=num_images)
     check_threshold(threshold)
     facts = options.model_facts(
         num_classes=num_classes,
@@ -139,16 +151,32 @@ def export(
         deployment=wanted.deployment,
     )
     samples = Samples(
-        calibration=read_sample(calibration, source, limit=num_images),
-        parity=read_sample(data, source, limit=num_images),
+        calibration=read_sample(calibration, source, limit=num_images or DEFAULT_NUM_IMAGES),
+        parity=read_sample(data, source, limit=num_images or DEFAULT_NUM_IMAGES),
     )
     with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
         check_recipes(wanted.recipes, samples, source.checkpoint.submodel)
     with render.progress_bar("export") as bar:
         bundle = export_checkpoint(
-            source.checkpoint, output, wanted.recipes, origin, samples=samples, on_stage=bar.say
+            source.checkpoint,
+            output,
+            wanted.recipes,
+            origin,
+            samples=samples,
+            threads=threads,
+            on_stage=bar.say,
         )
     _show(bundle, source, wanted.reasons, json=json)
+
+
+def _check_images(
+    wanted: "Wanted", *, data: Path | None, calibration: Path | None, num_images: int | None
+) -> None:
+    """Refuse options on images that nothing would read."""
+    if calibration is not None and not wanted.needs_calibration:
+        options.refuse("--calibration", "only for int8-static; nothing else needs ranges")
+    if num_images is not None and data is None and calibration is None:
+        options.refuse("--num-images", "it counts images of --data and --calibration; give one")
 
 
 def read_sample(path: Path | None, source: "Model", *, limit: int) -> "Sample | None":

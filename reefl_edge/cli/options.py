@@ -3,10 +3,11 @@
 A value that does not fit is a usage error: exit code 2, with the option's name.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -30,7 +31,13 @@ ModelArgument = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+# What every generator of random numbers here takes as a seed.
+_MAX_SEED = 2**32 - 1
+# More than any device has memory for.
+MAX_BATCH_SIZE = 65_536
+MAX_IMAGES = 1_000_000
+
+Seed = Annotated[int, typer.Option("--seed", min=0, max=_MAX_SEED, help="Of everything random.")]
 NumClasses = Annotated[
     int | None,
     typer.Option(
@@ -92,7 +99,7 @@ def model_facts(*, exit_blocks: str | None, **facts: Any) -> "ModelFacts":
     from reefl_edge.foreign.facts import ModelFacts
 
     with usage_errors("--exit-blocks"):
-        blocks = None if exit_blocks is None else tuple(map(int, exit_blocks.split(",")))
+        blocks = None if exit_blocks is None else tuple(map(parse_whole, split_list(exit_blocks)))
         return ModelFacts(exit_blocks=blocks, **facts)
 
 
@@ -144,6 +151,41 @@ def input_errors(where: str = "") -> Iterator[None]:
         raise InputError(f"{where}{error}") from error
 
 
+def split_list(text: str) -> list[str]:
+    """Return the words of a list that is separated by commas.
+
+    >>> split_list("onnx, coreml")
+    ['onnx', 'coreml']
+
+    Raises:
+        ValueError: One is empty, or all are.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(words):
+        raise ValueError(f"{text!r} names nothing, or has a comma too many")
+    return words
+
+
+def parse_whole(text: str) -> int:
+    """Return a whole number.
+
+    Raises:
+        ValueError: ``text`` is none, or a very long one.
+    """
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise ValueError(f"{text[:40]!r} is no whole number")
+    return int(text)
+
+
+def refuse(option: str, message: str) -> NoReturn:
+    """Refuse how an option is used.
+
+    Raises:
+        BadParameter: Always.
+    """
+    raise typer.BadParameter(message, param_hint=f"'{option}'")
+
+
 def parse_choice(text: str, choices: Sequence[Choice], option: str) -> Choice:
     """Return the choice called ``text``.
 
@@ -153,6 +195,4 @@ def parse_choice(text: str, choices: Sequence[Choice], option: str) -> Choice:
     for choice in choices:
         if choice == text:
             return choice
-    raise typer.BadParameter(
-        f"there is no {text!r}{closest(text, choices)}", param_hint=f"'{option}'"
-    )
+    refuse(option, f"there is no {text!r}{closest(text, choices)}")

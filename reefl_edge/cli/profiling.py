@@ -125,12 +125,18 @@ def _inference_source(
     if model.bundle_path is not None:
         return BundleFolder(bundle=model.bundle_path)
     recipe = recipe_for(runtime, request.precision)
-    return BundleFolder(bundle=_export(model, recipe, folder / "bundle", on_stage))
+    return BundleFolder(bundle=_export(request, recipe, folder / "bundle", on_stage))
 
 
-def _export(model: Model, recipe: ExportRecipe, folder: Path, on_stage: OnStage) -> Path:
+def _export(request: ProfileRequest, recipe: ExportRecipe, folder: Path, on_stage: OnStage) -> Path:
     from reefl_export.bundle import Origin, export_checkpoint
 
+    model = request.model
     return export_checkpoint(
-        model.checkpoint, folder, [recipe], Origin(name=model.name), on_stage=on_stage
+        model.checkpoint,
+        folder,
+        [recipe],
+        Origin(name=model.name),
+        threads=request.threads,
+        on_stage=on_stage,
     ).directory
