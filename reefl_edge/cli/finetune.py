@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
 
 
+# A day of training at ten thousand epochs a second; and a round that a federation never gets to.
+_MAX_EPOCHS = 1_000_000
+_MAX_ROUND = 1_000_000_000
+
+
 def finetune(
     model: options.ModelArgument,
     data: options.Data,
@@ -25,17 +30,23 @@ def finetune(
     num_exits: options.NumExits = None,
     exit_blocks: options.ExitBlocks = None,
     image_size: options.ImageSize = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples per step.")] = 32,
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, max=_MAX_EPOCHS, help="Passes over the data.")
+    ] = 1,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", min=1, max=options.MAX_BATCH_SIZE, help="Examples per step."),
+    ] = 32,
     lr: Annotated[
         float | None,
-        typer.Option("--lr", min=0, help="Learning rate.  [default: ReeFL's, for the round]"),
+        typer.Option("--lr", help="Learning rate.  [default: ReeFL's, for the round]"),
     ] = None,
     server_round: Annotated[
         int,
         typer.Option(
             "--server-round",
             min=1,
+            max=_MAX_ROUND,
             help="The federated round: sets the learning rate and the weight of distillation.",
         ),
     ] = 300,
@@ -70,6 +81,7 @@ def finetune(
     natural: client_data.Natural = False,
     eval_own: client_data.EvalOwn = False,
     eval_share: client_data.EvalShare = None,
+    threads: options.Threads = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -80,10 +92,13 @@ def finetune(
     from reefl_edge.cli.models import read_model
     from reefl_edge.data.augment import AUGMENTATIONS
     from reefl_edge.finetune.modes import DISTILL_MODES
+    from reefl_edge.finetune.schedule import check_rate
 
     options.check_output(output, model, data, eval_data)
-    if lr is not None and not lr > 0:
-        raise typer.BadParameter("the learning rate must be positive", param_hint="'--lr'")
+    with options.usage_errors("--lr"):
+        if lr is not None:
+            check_rate(lr)
+    parsed_regime = options.parse_choice(regime, REGIMES, "--regime")
     mode = options.parse_choice(distill, DISTILL_MODES, "--distill")
     augmentation = options.parse_choice(augment, AUGMENTATIONS, "--augment")
     part = ClientOptions(
@@ -102,7 +117,7 @@ def finetune(
         image_size=image_size,
     )
     source = read_model(model, facts, seed=seed).cut(max_exit)
-    parsed_regime = parse_regime(regime, source)
+    check_regime(parsed_regime, source)
     if source.checkpoint.random == "everything":
         raise typer.BadParameter(
             f"{model} has random weights throughout; give a trained model, or a backbone at least",
@@ -115,6 +130,7 @@ def finetune(
         eval_data=eval_data,
         output=output,
         part=part,
+        threads=threads,
         settings={
             "epochs": epochs,
             "batch_size": batch_size,
@@ -135,18 +151,10 @@ def finetune(
     )
 
 
-def parse_regime(text: str, source: "Model") -> Regime:
-    """Return the regime called ``text``, if the model can be trained under it."""
-    from reefl_edge.names import closest
-
-    for regime in REGIMES:
-        if regime == text:
-            with options.usage_errors("--regime"):
-                source.checkpoint.submodel.with_regime(regime)
-            return regime
-    raise typer.BadParameter(
-        f"no regime is called {text!r}{closest(text, REGIMES)}", param_hint="'--regime'"
-    )
+def check_regime(regime: Regime, source: "Model") -> None:
+    """Refuse a regime that the model cannot be trained under."""
+    with options.usage_errors("--regime"):
+        source.checkpoint.submodel.with_regime(regime)
 
 
 def _train(
@@ -157,6 +165,7 @@ def _train(
     eval_data: Path | None,
     output: Path,
     part: ClientOptions,
+    threads: int | None,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
@@ -164,9 +173,12 @@ def _train(
 
     from reefl_edge.data.sources import read_dataset
     from reefl_edge.extras import needs_extra
+    from reefl_edge.runtimes.base import default_threads
     from reefl_edge.weights import apply_update, write_update
 
     with needs_extra("fine-tuning", "torch", "train"):
+        import torch
+
         from reefl_edge.finetune.batches import check_dataset
         from reefl_edge.finetune.trainer import finetune as train
         from reefl_edge.models.checkpoint import network_from
@@ -182,6 +194,7 @@ def _train(
                 check_dataset(read_data, checkpoint.submodel.architecture)
     dataset, held_out = client_data.choose(part, dataset, held_out)
     network = network_from(checkpoint.submodel, checkpoint.arrays)
+    torch.set_num_threads(threads or default_threads())
     with options.input_errors(), render.progress_bar("fine-tune") as bar:
         result = train(network, dataset, on_step=bar.step, **settings)
     write_update(result.update, output)

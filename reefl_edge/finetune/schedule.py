@@ -7,6 +7,7 @@ Source: royson/reefl 61b18c1, the same for every dataset and regime of the paper
 """
 
 import math
+from ctypes import c_float
 
 INITIAL_LEARNING_RATE = 0.05
 FINAL_LEARNING_RATE = 0.001
@@ -26,6 +27,18 @@ def learning_rate(server_round: int) -> float:
     progress = min(server_round, NUM_ROUNDS) / NUM_ROUNDS
     wave = 0.5 * INITIAL_LEARNING_RATE * (1 + math.cos(math.pi * progress))
     return max(FINAL_LEARNING_RATE, wave)
+
+
+def check_rate(rate: float) -> None:
+    """Refuse a rate that would change nothing, or everything to infinity.
+
+    Raises:
+        ValueError: ``rate`` is not positive, or as float32 it is zero or infinite.
+    """
+    if not rate > 0:
+        raise ValueError(f"the learning rate must be positive, got {rate}")
+    if not 0 < c_float(rate).value < math.inf:
+        raise ValueError(f"the learning rate {rate:g} is zero or infinite as float32")
 
 
 def check_round(server_round: int) -> None:

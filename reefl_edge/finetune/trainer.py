@@ -95,8 +95,7 @@ def finetune(
     check_counts(epochs=epochs, batch_size=batch_size)
     check_dataset(dataset, network.submodel.architecture)
     rate = schedule.learning_rate(server_round) if learning_rate is None else learning_rate
-    if not rate > 0:
-        raise ValueError(f"the learning rate must be positive, got {rate}")
+    schedule.check_rate(rate)
     order = np.random.default_rng(seed)
     varying, contest = order.spawn(2)
     training, held_out = hold_out(dataset, distill, contest)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from reefl_edge.runtimes.base import default_threads
 from reefl_edge.weights import read_checkpoint, read_update, write_checkpoint
 from tests.cli.conftest import Type
 
@@ -47,6 +49,21 @@ def test_the_same_seed_gives_the_same_update(
         contents.append(path.read_bytes())
 
     assert contents[0] == contents[1]
+
+
+def test_training_computes_with_the_threads_it_is_given(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    arguments = (
+        *("finetune", home / "model.safetensors", "--data", home / "data.npz"),
+        *("-o", tmp_path / "update.safetensors"),
+    )
+
+    type_command(*arguments)
+    by_default = torch.get_num_threads()
+    type_command(*arguments, "--threads", 1)
+
+    assert (by_default, torch.get_num_threads()) == (default_threads(), 1)
 
 
 def test_an_update_of_other_weights_is_refused(
