@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Any
 
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
 from reefl_edge.regimes import has_adapters
-from reefl_edge.submodel import Submodel
+from reefl_edge.submodel import Architecture, Submodel
 from reefl_edge.weights import Checkpoint, weights_sha256
 
 
@@ -22,10 +21,10 @@ def check_model(report: Report, checkpoint: Checkpoint) -> None:
         ValueError: The architectures, the exits or the weights differ; in what.
     """
     measured, here = report.context.submodel, checkpoint.submodel
-    differences = [
-        *_differences(measured.architecture, here.architecture),
-        *_differences(measured.schedule, here.schedule),
-    ]
+    differences = [*_differences(measured.architecture, here.architecture)]
+    if measured.schedule != here.schedule:
+        there, ours = measured.schedule.blocks, here.schedule.blocks
+        differences.append(f"exit blocks {there}, not {ours}")
     if _adapters(measured) != _adapters(here):
         differences.append(f"{_adapters(measured)}, not {_adapters(here)}")
     if differences:
@@ -40,8 +39,8 @@ def check_model(report: Report, checkpoint: Checkpoint) -> None:
         _check_weights(report, checkpoint.cut(measured.max_exit))
 
 
-def _differences(measured: Any, here: Any) -> Iterator[str]:
-    """Name the fields in which two dataclasses of a kind differ."""
+def _differences(measured: Architecture, here: Architecture) -> Iterator[str]:
+    """Name the sizes in which two architectures differ."""
     for name in (field.name for field in fields(measured)):
         there, ours = getattr(measured, name), getattr(here, name)
         if there != ours:

@@ -61,7 +61,7 @@ def test_random_weights_stand_for_any_of_their_architecture() -> None:
 @pytest.mark.parametrize(
     ("other", "difference"),
     [
-        (tiny_submodel(num_exits=2), r"blocks \(0, 1, 2, 3\), not \(1, 3\)"),
+        (tiny_submodel(num_exits=2), r"tiny: exit blocks \(0, 1, 2, 3\), not \(1, 3\)"),
         (
             replace(MODEL, architecture=replace(MODEL.architecture, width=32, num_classes=5)),
             "of another model, tiny: width 16, not 32, num_classes 3, not 5$",
