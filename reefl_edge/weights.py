@@ -53,8 +53,7 @@ class Checkpoint:
 
     def names(self) -> tuple[str, ...]:
         """Return one name per class: the known ones, or their numbers."""
-        num_classes = self.submodel.architecture.num_classes
-        return self.class_names or tuple(str(index) for index in range(num_classes))
+        return self.class_names or _numbers(self.submodel)
 
     def cut(self, max_exit: int) -> "Checkpoint":
         """Return the checkpoint of the sub-model cut at a shallower exit."""
@@ -229,6 +228,21 @@ def _write(arrays: Arrays, metadata: _Metadata, path: Path) -> None:
 def _read(path: Path) -> tuple[Arrays, _Metadata]:
     arrays, metadata = read_safetensors(path)
     return arrays, _parse(metadata, path)
+
+
+def stated_model(path: Path) -> tuple[Submodel, tuple[str, ...]]:
+    """Return the sub-model and the class names of a checkpoint, without reading its arrays.
+
+    Raises:
+        InputError: The file is missing, damaged, or not a checkpoint of ours.
+    """
+    with _opened(path) as file:
+        metadata = _parse(file.metadata() or {}, path)
+    return metadata.submodel, metadata.class_names or _numbers(metadata.submodel)
+
+
+def _numbers(submodel: Submodel) -> tuple[str, ...]:
+    return tuple(str(index) for index in range(submodel.architecture.num_classes))
 
 
 def is_ours(path: Path) -> bool:

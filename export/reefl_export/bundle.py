@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reefl_edge import schema
+from reefl_edge.facts import facts_of
 from reefl_edge.files import replacing_folder, write_text
 from reefl_edge.manifest import (
     MANIFEST_NAME,
@@ -20,10 +21,10 @@ from reefl_edge.manifest import (
     TARGETS,
     Artifact,
     Bundle,
+    BundleFile,
     Deployment,
     Manifest,
     Target,
-    facts_of,
     signatures,
 )
 from reefl_edge.submodel import Submodel
@@ -136,7 +137,8 @@ def export_checkpoint(
     check_recipes(recipes, samples, checkpoint.submodel)
     trained, checkpoint = checkpoint, checkpoint.folded()
     manifest = _manifest(checkpoint, origin)
-    maker = Maker(checkpoint, json.dumps(facts_of(manifest)), samples.calibration, on_stage)
+    facts = json.dumps(schema.to_dict(facts_of(manifest)))
+    maker = Maker(checkpoint, facts, samples.calibration, on_stage)
     sample = samples.parity or noise(checkpoint.submodel)
     reference = Reference(trained, sample, origin.threshold)
     trained_sha256 = weights_sha256(trained.arrays)
@@ -163,7 +165,8 @@ def export_checkpoint(
             rows=tuple(rows),
         )
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
-        manifest = replace(manifest, artifacts=tuple(artifacts))
+        listed = BundleFile.of(folder, folder / PARITY_NAME)
+        manifest = replace(manifest, artifacts=tuple(artifacts), parity=listed)
         write_text(folder / MANIFEST_NAME, schema.to_json(manifest, indent=2))
     return Bundle(directory, manifest)
 

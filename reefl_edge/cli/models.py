@@ -14,13 +14,14 @@ import typer
 from reefl_edge.architectures import ARCHITECTURES, named_submodel
 from reefl_edge.cli.options import usage_errors
 from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.facts import hold_to_checkpoint
 from reefl_edge.foreign.facts import ModelFacts
 from reefl_edge.foreign.files import is_hub_id
 from reefl_edge.foreign.reading import Reading, read_model_file
 from reefl_edge.manifest import MANIFEST_NAME, Bundle
 from reefl_edge.names import closest
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Checkpoint
+from reefl_edge.weights import WEIGHTS_NAME, Checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +91,10 @@ def read_model(text: str, facts: ModelFacts | None = None, *, seed: int = 0) -> 
 
 
 def _from_bundle(path: Path, facts: ModelFacts) -> Model:
-    from reefl_edge.runtimes.base import artifact_path
-    from reefl_edge.weights import WEIGHTS_NAME
-
     bundle = Bundle.open(path)
-    paths = bundle.verified_paths(bundle.artifact("onnx", "fp32"))
-    reading = read_model_file(artifact_path(paths, WEIGHTS_NAME), facts)
+    (weights,) = bundle.verified_files(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
+    hold_to_checkpoint(bundle, weights)
+    reading = read_model_file(weights, facts)
     return Model(
         name=bundle.manifest.name,
         arguments=_arguments(str(path), facts),
