@@ -17,7 +17,7 @@ from platformdirs import user_cache_path
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
-from reefl_edge.files import confined, replacing_folder, sha256_of_file, write_text
+from reefl_edge.files import replacing_folder, write_text
 from reefl_edge.manifest import Artifact
 from reefl_export.parity import ParityRow
 from reefl_export.recipe import ExportRecipe
@@ -30,9 +30,19 @@ _FORMAT_VERSION = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rows:
-    """The comparison of one artifact."""
+    """The comparison of one artifact.
+
+    Attributes:
+        rows: One per exit.
+        sha256: Of the rows as compact JSON: what was edited or damaged counts for nothing.
+    """
 
     rows: tuple[ParityRow, ...]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if self.sha256 != _sha256_of_rows(self.rows):
+            raise ValueError("the rows are not those that were stored")
 
 
 def cache_home() -> Path:
@@ -82,13 +92,11 @@ def fetch_artifact(key: str, folder: Path) -> Artifact | None:
     try:
         artifact = schema.read_json(Artifact, path)
         for file in artifact.files:
-            source = confined(home, file.path)
-            if not source.is_file() or sha256_of_file(source) != file.sha256:
-                return None
+            file.verified(home)
     except InputError:
         return None
     for file in artifact.files:
-        destination = confined(folder, file.path)
+        destination = folder / file.path
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(home / file.path, destination)
     return artifact
@@ -108,7 +116,10 @@ def store_artifact(key: str, folder: Path, artifact: Artifact) -> None:
 
 
 def fetch_rows(artifact: str, comparison: str) -> tuple[ParityRow, ...] | None:
-    """Return the rows of a comparison by its artifact's key and its own; None if there are none."""
+    """Return the rows of a comparison by its artifact's key and its own; None if there are none.
+
+    Rows that are not what was stored are none.
+    """
     path = _rows_path(artifact, comparison)
     try:
         return schema.read_json(_Rows, path).rows if path.is_file() else None
@@ -118,7 +129,13 @@ def fetch_rows(artifact: str, comparison: str) -> tuple[ParityRow, ...] | None:
 
 def store_rows(artifact: str, comparison: str, rows: tuple[ParityRow, ...]) -> None:
     """Keep the rows of a comparison."""
-    write_text(_rows_path(artifact, comparison), schema.to_json(_Rows(rows=rows), indent=2))
+    stored = _Rows(rows=rows, sha256=_sha256_of_rows(rows))
+    write_text(_rows_path(artifact, comparison), schema.to_json(stored, indent=2))
+
+
+def _sha256_of_rows(rows: tuple[ParityRow, ...]) -> str:
+    text = "".join(schema.to_json(row) for row in rows)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _rows_path(artifact: str, comparison: str) -> Path:
