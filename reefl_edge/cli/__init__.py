@@ -19,6 +19,7 @@ from reefl_edge.cli import (
     infer,
     parity,
     profile,
+    verify,
 )
 from reefl_edge.errors import InputError, ReeflEdgeError
 
@@ -90,6 +91,7 @@ app.command("profile")(profile.profile)
 app.command("finetune")(finetune.finetune)
 app.command("export")(export.export)
 app.command("parity")(parity.parity)
+app.command("verify")(verify.verify)
 app.command("infer")(infer.infer)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
