@@ -51,7 +51,7 @@ def infer(
     """
     from reefl_edge.adaptive import AdaptiveSession
     from reefl_edge.manifest import Bundle, parse_precision
-    from reefl_edge.runtimes.base import parse_runtime, runtime_for
+    from reefl_edge.runtimes.base import check_precision, parse_runtime, runtime_for
 
     with options.usage_errors("--runtime"):
         asked = None if runtime is None else parse_runtime(runtime)
@@ -62,14 +62,12 @@ def infer(
     with options.usage_errors("--threshold"):
         if policy is not None:
             policy.check(opened.manifest.submodel.num_exits)
+    chosen = asked or runtime_for(opened, wanted)
     with options.usage_errors("--precision"):
-        session = AdaptiveSession.open(
-            opened,
-            runtime=asked or runtime_for(opened, wanted),
-            precision=wanted,
-            policy=policy,
-            threads=threads,
-        )
+        check_precision(chosen, wanted)
+    session = AdaptiveSession.open(
+        opened, runtime=chosen, precision=wanted, policy=policy, threads=threads
+    )
     if opened.manifest.has_random_weights:
         render.warn("the bundle's weights are random: its answers mean nothing")
     rows, failures = _classify(session, opened, inputs)

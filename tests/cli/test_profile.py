@@ -60,6 +60,7 @@ def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(
         (("--device", "pixel"), 2, "did you mean pixel7"),
         (("--budget-ms", "-1"), 2, "must be positive, got -1"),
         (("--runtime", "onx"), 2, "did you mean onnx?"),
+        (("--threads", "1000"), 2, "'--threads': threads must be from 1 to"),
         (("--model", "deit_smal"), 2, "did you mean deit_small"),
     ],
 )
