@@ -90,17 +90,25 @@ def _classify(
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Classify every image; an unreadable one is noted, and the rest go on."""
     edge = session.submodel.architecture.image_size
-    rows: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for path in _expand(inputs):
-        try:
-            for name, image in _read(path, edge):
-                rows.append({"input": name, **_predict(session, bundle, image)})
-        except InputError as error:
-            failures.append({"input": str(path), "error": str(error)})
-        except OSError as error:
-            failures.append({"input": str(path), "error": f"{path}: {str(error.strerror).lower()}"})
+    rows = [
+        {"input": name, **_predict(session, bundle, image)}
+        for path in _expand(inputs)
+        for name, image in _readable(path, edge, failures)
+    ]
     return rows, failures
+
+
+def _readable(
+    path: Path, edge: int, failures: list[dict[str, str]]
+) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
+    """Give the images of a file up to what cannot be read, which is noted."""
+    try:
+        yield from _read(path, edge)
+    except InputError as error:
+        failures.append({"input": str(path), "error": str(error)})
+    except OSError as error:
+        failures.append({"input": str(path), "error": f"{path}: {str(error.strerror).lower()}"})
 
 
 def _expand(inputs: list[Path]) -> Iterator[Path]:
