@@ -25,6 +25,7 @@ from reefl_edge.array_files import (
 )
 from reefl_edge.errors import DivergenceError, InputError
 from reefl_edge.fold import fold_arrays, neutral_adapters
+from reefl_edge.names import numbered_names
 from reefl_edge.regimes import has_adapters, is_adapter
 from reefl_edge.submodel import ArraySpec, Regime, Shape, Submodel
 
@@ -79,8 +80,7 @@ class Checkpoint:
 
     def names(self) -> tuple[str, ...]:
         """Return one name per class: the known ones, or their numbers."""
-        num_classes = self.submodel.architecture.num_classes
-        return self.class_names or tuple(str(index) for index in range(num_classes))
+        return self.class_names or numbered_names(self.submodel.architecture.num_classes)
 
     def cut(self, max_exit: int) -> "Checkpoint":
         """Return the checkpoint of the sub-model cut at a shallower exit."""
@@ -319,6 +319,17 @@ def _metadata(header: Header, path: Path) -> _Metadata:
     if _METADATA_KEY not in header.metadata:
         raise InputError(f"{path} was not written by reefl-edge: its metadata has no sub-model")
     return schema.from_json(_Metadata, header.metadata[_METADATA_KEY], source=str(path))
+
+
+def stated_model(path: Path) -> tuple[Submodel, tuple[str, ...]]:
+    """Return the sub-model and the class names of a checkpoint, without reading its arrays.
+
+    Raises:
+        InputError: The file is missing, damaged, or not a checkpoint of ours.
+    """
+    metadata = _metadata(read_header(path), path)
+    num_classes = metadata.submodel.architecture.num_classes
+    return metadata.submodel, metadata.class_names or numbered_names(num_classes)
 
 
 def is_ours(path: Path) -> bool:

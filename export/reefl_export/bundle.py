@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reefl_edge import schema
+from reefl_edge.facts import facts_of
 from reefl_edge.files import replacing_folder, write_text
 from reefl_edge.manifest import (
     MANIFEST_NAME,
@@ -20,10 +21,10 @@ from reefl_edge.manifest import (
     TARGETS,
     Artifact,
     Bundle,
+    BundleFile,
     Deployment,
     Manifest,
     Target,
-    facts_of,
     signatures,
 )
 from reefl_edge.partials import scratch_folder
@@ -140,7 +141,7 @@ def export_checkpoint(
     trained, checkpoint = checkpoint, checkpoint.folded()
     manifest = _manifest(checkpoint, origin)
     threads = threads or default_threads()
-    facts = json.dumps(facts_of(manifest))
+    facts = json.dumps(schema.to_dict(facts_of(manifest)))
     maker = Maker(checkpoint, facts, samples.calibration, threads, on_stage)
     sample = samples.parity or noise(checkpoint.submodel)
     reference = Reference(trained, sample, origin.threshold, threads=threads)
@@ -168,7 +169,8 @@ def export_checkpoint(
             rows=tuple(rows),
         )
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
-        manifest = replace(manifest, artifacts=tuple(artifacts))
+        listed = BundleFile.of(folder, folder / PARITY_NAME)
+        manifest = replace(manifest, artifacts=tuple(artifacts), parity=listed)
         write_text(folder / MANIFEST_NAME, schema.to_json(manifest, indent=2))
     return Bundle(directory, manifest)
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 OnStage = Callable[[str], None]
 
-# Under which name every artifact holds the facts of its model.
-METADATA_KEY = "reefl_edge"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJob:

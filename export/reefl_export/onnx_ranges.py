@@ -2,15 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir
-import onnxruntime
 from numpy.typing import NDArray
 
 from reefl_edge.runtimes.base import Tensors
 from reefl_edge.runtimes.onnx import open_session
 from reefl_export.onnx_int8 import layer_of, linear_nodes, name_of
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Range = tuple[float, float]
 
@@ -58,9 +61,7 @@ def input_ranges(
     }
 
 
-def _session(
-    model: onnx_ir.Model, *, watched: list[str], threads: int
-) -> onnxruntime.InferenceSession:
+def _session(model: onnx_ir.Model, *, watched: list[str], threads: int) -> "InferenceSession":
     """Load a graph that also gives the watched values, after its own outputs."""
     values = {value.name: value for node in model.graph for value in node.outputs}
     num_outputs = len(model.graph.outputs)
@@ -70,6 +71,6 @@ def _session(
     return open_session(content, threads=threads)
 
 
-def _run(session: onnxruntime.InferenceSession, inputs: Tensors) -> Tensors:
+def _run(session: "InferenceSession", inputs: Tensors) -> Tensors:
     names = [value.name for value in session.get_inputs()]
     return tuple(session.run(None, dict(zip(names, inputs, strict=True))))

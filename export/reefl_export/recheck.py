@@ -1,5 +1,6 @@
 """Do the artifacts of a finished bundle compute what a network computes?"""
 
+import logging
 from collections.abc import Callable, Mapping
 
 from reefl_edge import schema
@@ -14,15 +15,29 @@ from reefl_export.recipe import recipe_for
 from reefl_export.reference import Reference
 from reefl_export.sample import Sample
 
+_log = logging.getLogger(__name__)
+
 
 def gates_of(bundle: Bundle) -> dict[str, Gate]:
     """Return what each artifact was held to when it was exported, by ``FORMAT-PRECISION``.
 
+    Only a parity report that the manifest lists by its hash is believed; without one, an artifact
+    is held to what the recipe that comes with this package says, and a warning is logged.
+
     Raises:
-        InputError: The bundle's parity report is damaged.
+        InputError: The report is missing, or not the one that was exported.
     """
-    path = bundle.directory / PARITY_NAME
-    stored = schema.read_json(parity.ParityReport, path).gates if path.is_file() else {}
+    stored: Mapping[str, Gate] = {}
+    listed = bundle.manifest.parity
+    if listed is not None:
+        path = listed.verified(bundle.directory)
+        stored = schema.read_json(parity.ParityReport, path).gates
+    elif (bundle.directory / PARITY_NAME).exists():
+        _log.warning(
+            "%s is not listed in the manifest, so its gates do not count: artifacts are held to "
+            "those of the stock recipes",
+            bundle.directory / PARITY_NAME,
+        )
     return {
         artifact.name: stored.get(artifact.name)
         or recipe_for(artifact.target, artifact.precision).gate

@@ -15,13 +15,14 @@ from reefl_edge.architectures import ARCHITECTURES, named_submodel
 from reefl_edge.cli.options import usage_errors
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
+from reefl_edge.facts import hold_to_checkpoint
 from reefl_edge.foreign.facts import ModelFacts
 from reefl_edge.foreign.files import is_hub_id
 from reefl_edge.foreign.reading import Reading, read_model_file
 from reefl_edge.manifest import MANIFEST_NAME, Bundle
 from reefl_edge.names import closest
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Checkpoint
+from reefl_edge.weights import WEIGHTS_NAME, Checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +85,10 @@ def read_model(text: str, facts: ModelFacts | None = None, *, seed: int = 0) -> 
 
 
 def _from_bundle(path: Path, facts: ModelFacts) -> Model:
-    from reefl_edge.runtimes.base import artifact_path
-    from reefl_edge.weights import WEIGHTS_NAME
-
     bundle = Bundle.open(path)
-    paths = bundle.verified_paths(bundle.artifact("onnx", "fp32"))
-    reading = read_model_file(artifact_path(paths, WEIGHTS_NAME), facts, is_verified=True)
+    (weights,) = bundle.verified_files(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
+    hold_to_checkpoint(bundle, weights)
+    reading = read_model_file(weights, facts, is_verified=True)
     checkpoint = replace(reading.completed({}), class_names=bundle.manifest.class_names)
     if bundle.manifest.has_random_weights and not checkpoint.is_untrained:
         checkpoint = replace(checkpoint, random="everything")  # of before checkpoints said it

@@ -79,9 +79,25 @@ MaxExit = Annotated[
     int | None,
     typer.Option("--max-exit", min=0, help="The deepest exit to keep, counted from 0."),
 ]
+
+
+def _fitting_threads(threads: int | None) -> int | None:
+    if threads is not None:
+        from reefl_edge.runtimes.base import check_threads
+
+        with usage_errors("--threads"):
+            check_threads(threads)
+    return threads
+
+
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="Threads to compute with.  [default: one per core]"),
+    typer.Option(
+        "--threads",
+        min=1,
+        callback=_fitting_threads,
+        help="Threads to compute with.  [default: one per core]",
+    ),
 ]
 Data = Annotated[
     Path,

@@ -124,12 +124,12 @@ def profile(
 
 def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precision":
     from reefl_edge.manifest import parse_precision
+    from reefl_edge.runtimes.base import check_precision
     from reefl_export.recipe import recipe_for
 
     with options.usage_errors("--precision"):
         precision = parse_precision(text)
-        if runtime == "eager" and precision != "fp32":
-            raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
+        check_precision(runtime, precision)
         if (
             runtime != "eager"
             and recipe_for(runtime, precision).needs_calibration

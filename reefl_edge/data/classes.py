@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reefl_edge.data.base import Dataset, Groups, Images, Indices, Labels
+from reefl_edge.names import numbered_names
 
 _MOST_NAMED = 5
 
@@ -80,15 +81,6 @@ def in_model_order(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
     _refuse_repeated(class_names, "the model's")
     indices = np.array([index_of[name] for name in own], np.int64)
     return Relabelled(dataset, indices[dataset.labels], class_names)
-
-
-def numbered_names(num_classes: int) -> tuple[str, ...]:
-    """Return what the classes of a model without names are called.
-
-    >>> numbered_names(3)
-    ('0', '1', '2')
-    """
-    return tuple(str(index) for index in range(num_classes))
 
 
 def _refuse_repeated(names: Sequence[str], whose: str) -> None:

@@ -19,6 +19,7 @@ COMMANDS = (
     "finetune",
     "export",
     "parity",
+    "verify",
     "infer",
     "devices",
     "doctor",

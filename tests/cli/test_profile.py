@@ -133,6 +133,7 @@ def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(
         (("--seed", "-1"), 2, "'--seed'"),
         (("--runtime", "eager", "--precision", "int8-dynamic"), 2, "computes in fp32"),
         (("--runtime", "onx"), 2, "did you mean onnx?"),
+        (("--threads", "1000"), 2, "'--threads': threads must be from 1 to"),
         (("--model", "deit_smal"), 2, "did you mean deit_small"),
     ],
 )

@@ -8,10 +8,15 @@ from reefl_edge.manifest import Artifact
 from reefl_edge.runtimes.base import Tensors
 from reefl_export import parity
 from reefl_export.gate import Gate
-from tests.fakes import confident_logits, numbered_images
+from tests.fakes import confident_logits, listed_file, numbered_images
 
 ARTIFACT = Artifact(
-    target="onnx", delegate=None, precision="int8-dynamic", batch_sizes=(), toolchain={}, files=()
+    target="onnx",
+    delegate=None,
+    precision="int8-dynamic",
+    batch_sizes=(),
+    toolchain={},
+    files=(listed_file(),),
 )
 # Probability of class 0 by exit and image; at 0.8, images 0 and 1 stop at exit 0.
 EXPECTED = list(confident_logits([[0.9, 0.85, 0.5, 0.6], [0.9, 0.9, 0.9, 0.9]]))
