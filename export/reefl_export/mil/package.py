@@ -34,7 +34,7 @@ def load_coremltools() -> Any:
             import coremltools.optimize.coreml
         except ImportError as error:
             raise MissingToolchainError.for_extra(
-                "exporting to Core ML", "coremltools", "coreml"
+                "a Core ML package", "coremltools", "coreml"
             ) from error
     return coremltools
 
