@@ -28,7 +28,8 @@ def verify(
     from reefl_edge.manifest import Bundle
     from reefl_export.verification import verify as verify_bundle
 
-    verification = verify_bundle(Bundle.open(bundle))
+    opened = Bundle.open(bundle)
+    verification = verify_bundle(opened)
     problems = verification.problems
     if json:
         document = {"bundle": str(bundle), "holds": not problems, **schema.to_dict(verification)}
@@ -40,7 +41,9 @@ def verify(
         render.warn(f"{path} is not the bundle's")
     if problems:
         raise InputError(f"{problems[0]} ({len(problems)} of {len(verification.checks)} fail)")
-    render.next_command(f"reefl-edge parity {bundle} --data IMAGES")
+    names = {artifact.name for artifact in opened.manifest.artifacts}
+    model = "" if "onnx-fp32" in names else " --model MODEL"
+    render.next_command(f"reefl-edge parity {bundle} --data IMAGES{model}")
 
 
 def checks_table(verification: "Verification", *, title: str) -> "Table":

@@ -44,7 +44,7 @@ def test_an_export_replaces_a_bundle_but_no_other_folder(
     refused = type_command(*arguments, tmp_path / "mine")
 
     assert (first.exit_code, second.exit_code, refused.exit_code) == (0, 0, 3)
-    assert "exists and has no manifest.json" in refused.stderr
+    assert "holds thesis.txt, which is no file of a bundle of ours" in refused.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 

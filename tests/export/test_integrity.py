@@ -16,7 +16,10 @@ from reefl_edge import schema
 from reefl_edge.adaptive import AdaptiveSession
 from reefl_edge.errors import InputError
 from reefl_edge.manifest import Bundle, BundleFile
+from reefl_edge.models.checkpoint import network_from
 from reefl_edge.runtimes.base import RuntimeName, open_runtime
+from reefl_edge.runtimes.eager import EagerRuntime
+from reefl_edge.weights import Checkpoint
 from reefl_export.mil import MilRuntime
 from tests.fakes import random_images
 
@@ -55,6 +58,22 @@ def replaced(bundle: Bundle, folder: Path, name: str, change: Callable[[bytes], 
 
     rewrite(copy, hash_anew)
     return copy
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("threads", [0, 1000, 10**20])
+def test_more_threads_than_cores_are_refused(
+    bundle: Bundle, runtime: RuntimeName, threads: int
+) -> None:
+    with pytest.raises(ValueError, match=f"threads must be from 1 to .*, got {threads}"):
+        AdaptiveSession.open(bundle, runtime=runtime, threads=threads)
+
+
+def test_a_network_in_memory_takes_no_more_threads_than_cores(checkpoint: Checkpoint) -> None:
+    network = network_from(checkpoint.submodel, checkpoint.arrays)
+
+    with pytest.raises(ValueError, match=r"threads must be from 1 to .*, got 1000"):
+        EagerRuntime(network, threads=1000)
 
 
 def _permute_classes(document: dict[str, Any]) -> None:

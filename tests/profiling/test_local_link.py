@@ -129,8 +129,8 @@ def test_ctrl_c_ends_the_measuring_process_too(onnx_bundle: Bundle) -> None:
     ("returncode", "stdout", "stderr", "message"),
     [
         (0, b"", b"", "the measuring process failed: exit code 0"),
-        (0, b"Segmentation", b"", "what the measuring process wrote: Invalid JSON"),
-        (0, b"\xff\xfe", b"", "what the measuring process wrote: Invalid JSON"),
+        (0, b"Segmentation", b"", "what the measuring process wrote: not a JSON file"),
+        (0, b"\xff\xfe", b"", "what the measuring process wrote is not a text in UTF-8"),
         (0, b"{}", b"", "an outcome is a measurement or a failure"),
         (0, b'{"failure": {"kind": "Odd", "message": "no luck"}}', b"", "no luck"),
         (1, b"", b"Traceback\n  line\nValueError: \xff no\n\n", "failed: ValueError: \ufffd no"),

@@ -123,11 +123,13 @@ def samples_of(document: Any) -> Any:
                 ),
                 "a latency is no positive number",
             )
-            for odd in (nan, inf, -1.0, 0.0, "NaN", 1e308)
+            for odd in (-1.0, 0.0, "NaN", 1e308)
         ),
-        (lambda document: samples_of(document).update(cpu_ms_samples=[nan] * 10), "is negative,"),
+        (lambda document: samples_of(document).update(cpu_ms_samples=[-1.0] * 10), "is negative,"),
         (lambda document: samples_of(document).update(peak_mib=-1.0), "is negative, or no number"),
-        (lambda document: samples_of(document).update(load_ms=inf), "is negative, or no number"),
+        (lambda document: samples_of(document).update(load_ms="inf"), "is negative, or no number"),
+        (lambda document: samples_of(document).update(load_ms=inf), "not a JSON file"),
+        (lambda document: samples_of(document).update(load_ms=nan), "not a JSON file"),
     ],
 )
 def test_a_report_of_nothing_that_can_be_is_an_input_error(

@@ -30,7 +30,7 @@ def load_coremltools() -> Any:
     # Keeping quiet takes a moment, and it speaks when first imported only.
     with (
         nullcontext() if "coremltools" in sys.modules else quiet_coremltools(),
-        needs_extra("exporting to Core ML", "coremltools", "coreml"),
+        needs_extra("a Core ML package", "coremltools", "coreml"),
     ):
         import coremltools
         import coremltools.optimize.coreml
