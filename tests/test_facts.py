@@ -86,7 +86,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     ("stated", "message"),
     [
         (None, "does not say which model it is"),
-        ("{", "reefl_edge in b/onnx/segment_0.onnx: Invalid JSON"),
+        ("{", "reefl_edge in b/onnx/segment_0.onnx: not a JSON file"),
         ("[]", "reefl_edge in b/onnx/segment_0.onnx"),
         (json.dumps(_without("submodel")(json.loads(STATED))), "submodel: "),
         (json.dumps(_without("class_names")(json.loads(STATED))), "class_names: "),
