@@ -18,6 +18,7 @@ from benchmarks.measured import Runnable, measured_submodel
 from benchmarks.one_graph import GraphKind, as_one_graph, seen_from_outside
 from benchmarks.stock_lowering import lower_in_the_stock_way
 from reefl_edge import schema
+from reefl_edge.facts import facts_of
 from reefl_edge.files import write_text
 from reefl_edge.manifest import (
     MANIFEST_NAME,
@@ -30,6 +31,7 @@ from reefl_edge.manifest import (
 )
 from reefl_edge.models.checkpoint import arrays_of, random_network
 from reefl_edge.models.reefl import ReeFL
+from reefl_edge.names import numbered_names
 from reefl_edge.profiling.workloads import random_images
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint, weights_sha256
@@ -125,7 +127,7 @@ def job_for(network: ReeFL, recipe: ExportRecipe, folder: Path) -> ExportJob:
         recipe=recipe,
         network=network,
         checkpoint=checkpoint_of(network),
-        facts="{}",
+        facts=schema.to_json(facts_of(_manifest(network.submodel, ()))),
         calibration=None,
         folder=folder,
         on_stage=say,
@@ -154,26 +156,30 @@ def _outside(submodel: Submodel, rival: Rival) -> Submodel:
 
 
 def _key(network: ReeFL, rival: Rival, recipe: ExportRecipe) -> str:
-    facts = {
-        "benchmark": rival,
+    identity = {
+        "benchmark": f"{rival}, with facts",
         "submodel": schema.to_dict(network.submodel),
         "weights_sha256": weights_sha256(arrays_of(network)),
     }
-    return cache.artifact_key(recipe, json.dumps(facts), None)
+    return cache.artifact_key(recipe, json.dumps(identity), None)
 
 
 def _described(submodel: Submodel, artifact: Artifact, folder: Path) -> Bundle:
     """Write a manifest beside an artifact, so that the runtimes open it like any bundle."""
-    manifest = Manifest(
+    manifest = _manifest(submodel, (artifact,))
+    write_text(folder / MANIFEST_NAME, schema.to_json(manifest))
+    return Bundle(folder, manifest)
+
+
+def _manifest(submodel: Submodel, artifacts: tuple[Artifact, ...]) -> Manifest:
+    return Manifest(
         name="benchmark",
         created_at="",
         submodel=submodel,
-        weights_sha256="",
+        weights_sha256="0" * 64,
         has_random_weights=True,
-        class_names=tuple(str(index) for index in range(submodel.architecture.num_classes)),
+        class_names=numbered_names(submodel.architecture.num_classes),
         threshold=None,
         segments=signatures(submodel),
-        artifacts=(artifact,),
+        artifacts=artifacts,
     )
-    write_text(folder / MANIFEST_NAME, schema.to_json(manifest))
-    return Bundle(folder, manifest)

@@ -26,6 +26,7 @@ from reefl_edge.finetune.step import GRADIENT_LIMIT, cross_entropies
 from reefl_edge.models import load_checkpoint
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import Classifier, ReeFL
+from reefl_edge.names import numbered_names
 from reefl_edge.profiling.host import describe_host
 from reefl_edge.schema import to_dict
 
@@ -51,7 +52,7 @@ def main() -> None:
         num_exits=NUM_EXITS,
         image_size=options.image_size,
     )
-    names = tuple(str(index) for index in range(num_classes))
+    names = numbered_names(num_classes)
     train, test = (
         read_dataset(
             Path(f"{options.data}#{split}"), image_size=options.image_size, class_names=names

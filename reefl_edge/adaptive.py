@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.manifest import Bundle, Precision
+from reefl_edge.manifest import Bundle, Precision, check_threshold
 from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors, open_runtime
 from reefl_edge.submodel import Submodel
 
@@ -31,8 +31,7 @@ class ConfidencePolicy:
 
     def __post_init__(self) -> None:
         for threshold in self.thresholds:
-            if not 0 < threshold <= 1:
-                raise ValueError(f"a threshold must be above 0 and at most 1, got {threshold:g}")
+            check_threshold(threshold)
 
     def check(self, num_exits: int) -> None:
         """Hold the number of thresholds to the number of exits.

@@ -1,4 +1,4 @@
-"""What did the user mean by a name that is not known?"""
+"""What did the user mean by a name that is not known, and what is called by its number?"""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -15,3 +15,12 @@ def closest(name: str, known: Iterable[str]) -> str:
     if matches:
         return f"; did you mean {' or '.join(matches)}?"
     return f"; choose one of {', '.join(choices)}"
+
+
+def numbered_names(num_classes: int) -> tuple[str, ...]:
+    """Return the class names of a model that has none.
+
+    >>> numbered_names(3)
+    ('0', '1', '2')
+    """
+    return tuple(map(str, range(num_classes)))

@@ -6,26 +6,32 @@ shape. Read and written with numpy, so that an export served from the cache need
 """
 
 import hashlib
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from reefl_edge import schema
-from reefl_edge.errors import InputError
-from reefl_edge.files import write_bytes
+from reefl_edge.array_files import Arrays as Arrays
+from reefl_edge.array_files import (
+    Header,
+    not_finite,
+    read_header,
+    read_safetensors,
+    write_safetensors,
+)
+from reefl_edge.errors import DivergenceError, InputError
 from reefl_edge.fold import fold_arrays, neutral_adapters
+from reefl_edge.names import numbered_names
 from reefl_edge.regimes import has_adapters, is_adapter
 from reefl_edge.submodel import ArraySpec, Regime, Shape, Submodel
 
-Arrays = dict[str, NDArray[np.float32]]
+RandomPart = Literal["nothing", "shared", "everything"]
+
+_log = logging.getLogger(__name__)
 
 # The checkpoint inside a bundle's ONNX artifact, whose graphs read their weights from it.
 WEIGHTS_NAME = "weights.safetensors"
@@ -33,6 +39,21 @@ WEIGHTS_NAME = "weights.safetensors"
 # The one key of the safetensors metadata: with several, the library writes them in random order,
 # and equal files would have different hashes.
 _METADATA_KEY = "reefl_edge"
+# What a checkpoint's metadata takes of the header, or a multiple of it: ImageNet's thousand class
+# names fit, at up to 50 letters each.
+_METADATA_ROOM = 64 * 2**10
+
+
+class HasShape(Protocol):
+    """An array, or what a file says of one."""
+
+    @property
+    def dtype(self) -> object:
+        """Its type, which as a text is numpy's name for it."""
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +64,23 @@ class Checkpoint:
         submodel: What they are the arrays of.
         arrays: Array by name, float32.
         class_names: One name per class, if known.
-        is_untrained: Its accumulator and classifier are random: it was made from a backbone.
+        random: What of them is random: nothing; what all exits share, the accumulator and the
+            classifier, as where it was made from a backbone; or everything.
     """
 
     submodel: Submodel
     arrays: Arrays
     class_names: tuple[str, ...] | None = None
-    is_untrained: bool = False
+    random: RandomPart = "nothing"
+
+    @property
+    def is_untrained(self) -> bool:
+        """It is good for measuring, not for answers."""
+        return self.random != "nothing"
 
     def names(self) -> tuple[str, ...]:
         """Return one name per class: the known ones, or their numbers."""
-        num_classes = self.submodel.architecture.num_classes
-        return self.class_names or tuple(str(index) for index in range(num_classes))
+        return self.class_names or numbered_names(self.submodel.architecture.num_classes)
 
     def cut(self, max_exit: int) -> "Checkpoint":
         """Return the checkpoint of the sub-model cut at a shallower exit."""
@@ -118,39 +144,57 @@ def base_sha256(arrays: Arrays) -> str:
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint, whole or not at all; equal ones become equal files."""
+    """Write a checkpoint, whole or not at all; equal ones become equal files.
+
+    Where each array lies in the file depends on their names and shapes alone, unless class names
+    take more than 64 KiB: the graphs of a bundle point there.
+
+    Raises:
+        DivergenceError: An array holds NaN or an infinity.
+    """
     metadata = _Metadata(
         submodel=checkpoint.submodel,
         class_names=checkpoint.class_names,
+        random=checkpoint.random,
         is_untrained=checkpoint.is_untrained,
     )
-    _write(checkpoint.arrays, metadata, path)
+    _write(checkpoint.arrays, metadata, path, room=_METADATA_ROOM)
 
 
 def write_update(update: Update, path: Path) -> None:
-    """Write an update, whole or not at all."""
-    metadata = _Metadata(submodel=update.submodel, update=update.provenance)
-    _write(update.arrays, metadata, path)
+    """Write an update, whole or not at all.
+
+    Raises:
+        DivergenceError: An array holds NaN or an infinity.
+    """
+    _write(update.arrays, _Metadata(submodel=update.submodel, update=update.provenance), path)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, *, is_verified: bool = False) -> Checkpoint:
     """Read a checkpoint.
+
+    Args:
+        path: The file.
+        is_verified: It was held to its hash already; else one that carries none is warned of.
 
     Raises:
         InputError: The file is missing, damaged, or not a checkpoint of ours.
     """
-    arrays, metadata = _read(path)
+    header = read_header(path)
+    metadata = _metadata(header, path)
     if metadata.update is not None:
         raise InputError(
             f"{path} is an update (trained arrays only), not a checkpoint; "
             "give it with --update, beside the model it was trained from"
         )
-    _check_arrays(arrays, metadata.submodel.arrays(), path)
+    arrays = _read_arrays(path, header, metadata, metadata.submodel.arrays())
+    if metadata.weights_sha256 is None and not is_verified:
+        _warn_of_no_hash(path, "'reefl-edge convert' writes it anew")
     return Checkpoint(
         submodel=metadata.submodel,
         arrays=arrays,
         class_names=metadata.class_names,
-        is_untrained=metadata.is_untrained,
+        random=metadata.random_part,
     )
 
 
@@ -160,11 +204,23 @@ def read_update(path: Path) -> Update:
     Raises:
         InputError: The file is missing, damaged, or not an update of ours.
     """
-    arrays, metadata = _read(path)
+    header = read_header(path)
+    metadata = _metadata(header, path)
     if metadata.update is None:
         raise InputError(f"{path} is not an update; make one with 'reefl-edge finetune'")
-    _check_arrays(arrays, metadata.submodel.trained_arrays(), path)
+    arrays = _read_arrays(path, header, metadata, metadata.submodel.trained_arrays())
+    if metadata.weights_sha256 is None:
+        _warn_of_no_hash(path, "'reefl-edge finetune' makes it anew")
     return Update(submodel=metadata.submodel, arrays=arrays, provenance=metadata.update)
+
+
+def _warn_of_no_hash(path: Path, way_out: str) -> None:
+    _log.warning(
+        "%s is of an earlier version and carries no hash of its arrays: damage to it would go "
+        "unnoticed; %s",
+        path,
+        way_out,
+    )
 
 
 def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
@@ -176,8 +232,9 @@ def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
 
     Raises:
         InputError: The update was trained from other weights, or deeper, or is of a regime that
-            the checkpoint's adapters have no place in.
+            the checkpoint's adapters have no place in, or holds NaN or an infinity.
     """
+    check_finite(update.arrays, "the update")
     trained_from = update.provenance.base_sha256
     if update.submodel.max_exit > checkpoint.submodel.max_exit:
         raise InputError(
@@ -191,8 +248,17 @@ def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
             f"the update was trained from weights {trained_from[:12]}, "
             f"but this model's are {base[:12]}; give the model it was trained from"
         )
-    # Whatever the regime, accumulator and classifier are trained.
-    return replace(checkpoint, arrays={**checkpoint.arrays, **update.arrays}, is_untrained=False)
+    return replace(
+        checkpoint,
+        arrays={**checkpoint.arrays, **update.arrays},
+        random=_still_random(checkpoint, update),
+    )
+
+
+def _still_random(checkpoint: Checkpoint, update: Update) -> RandomPart:
+    """Return what is random once an update was applied: every regime trains what is shared."""
+    whole = update.submodel.regime == "full" and update.submodel.depth == checkpoint.submodel.depth
+    return "everything" if checkpoint.random == "everything" and not whole else "nothing"
 
 
 def _under(checkpoint: Checkpoint, regime: Regime) -> Checkpoint:
@@ -212,22 +278,57 @@ def _under(checkpoint: Checkpoint, regime: Regime) -> Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Metadata:
-    """What a file says of its arrays."""
+    """What a file says of its arrays.
+
+    Attributes:
+        submodel: What they are the arrays of.
+        weights_sha256: Their identity; None in files of earlier versions.
+        class_names: One name per class, if known.
+        random: What of them is random; None in files of earlier versions.
+        is_untrained: Something is: all that earlier versions wrote, and read, of it.
+        update: What an update was trained from; None for a checkpoint.
+    """
 
     submodel: Submodel
+    weights_sha256: str | None = None
     class_names: tuple[str, ...] | None = None
+    random: RandomPart | None = None
     is_untrained: bool = False
     update: Provenance | None = None
 
+    def __post_init__(self) -> None:
+        num_classes = self.submodel.architecture.num_classes
+        if self.class_names is not None and len(self.class_names) != num_classes:
+            raise ValueError(f"{len(self.class_names)} class names for {num_classes} classes")
 
-def _write(arrays: Arrays, metadata: _Metadata, path: Path) -> None:
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_bytes(path, save(contiguous, metadata={_METADATA_KEY: schema.to_json(metadata)}))
+    @property
+    def random_part(self) -> RandomPart:
+        """What is random of the arrays, as a file of whatever version says it."""
+        return self.random or ("shared" if self.is_untrained else "nothing")
 
 
-def _read(path: Path) -> tuple[Arrays, _Metadata]:
-    arrays, metadata = read_safetensors(path)
-    return arrays, _parse(metadata, path)
+def _write(arrays: Arrays, metadata: _Metadata, path: Path, *, room: int = 1) -> None:
+    if (name := not_finite(arrays)) is not None:
+        raise DivergenceError(f"{name} holds NaN or infinity; {path} was not written")
+    text = schema.to_json(replace(metadata, weights_sha256=weights_sha256(arrays)))
+    write_safetensors(arrays, path, {_METADATA_KEY: text}, room=room)
+
+
+def _metadata(header: Header, path: Path) -> _Metadata:
+    if _METADATA_KEY not in header.metadata:
+        raise InputError(f"{path} was not written by reefl-edge: its metadata has no sub-model")
+    return schema.from_json(_Metadata, header.metadata[_METADATA_KEY], source=str(path))
+
+
+def stated_model(path: Path) -> tuple[Submodel, tuple[str, ...]]:
+    """Return the sub-model and the class names of a checkpoint, without reading its arrays.
+
+    Raises:
+        InputError: The file is missing, damaged, or not a checkpoint of ours.
+    """
+    metadata = _metadata(read_header(path), path)
+    num_classes = metadata.submodel.architecture.num_classes
+    return metadata.submodel, metadata.class_names or numbered_names(num_classes)
 
 
 def is_ours(path: Path) -> bool:
@@ -236,71 +337,44 @@ def is_ours(path: Path) -> bool:
     Raises:
         InputError: The file is missing or damaged.
     """
-    with _opened(path) as file:
-        return _METADATA_KEY in (file.metadata() or {})
+    return _METADATA_KEY in read_header(path).metadata
 
 
-def read_safetensors(path: Path) -> tuple[Arrays, dict[str, str]]:
-    """Read the arrays and the metadata of any safetensors file.
-
-    Raises:
-        InputError: The file is missing or damaged, or holds a type that numpy lacks.
-    """
-    with _opened(path) as file:
-        names = file.keys()
-        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a .safetensors file")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            yield file
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except SafetensorError as error:
-        raise InputError(f"{path} is not a readable safetensors file: {error}") from error
-    except TypeError as error:  # a type that numpy lacks, such as bfloat16
-        raise InputError(f"{path} holds arrays that are not float32: {error}") from error
-
-
-def _parse(metadata: dict[str, str], path: Path) -> _Metadata:
-    if _METADATA_KEY not in metadata:
-        raise InputError(f"{path} was not written by reefl-edge: its metadata has no sub-model")
-    return schema.from_json(_Metadata, metadata[_METADATA_KEY], source=str(path))
-
-
-def _check_arrays(arrays: Arrays, specs: tuple[ArraySpec, ...], path: Path) -> None:
-    problems = differences(arrays, {spec.name: spec.shape for spec in specs})
+def _read_arrays(
+    path: Path, header: Header, metadata: _Metadata, specs: tuple[ArraySpec, ...]
+) -> Arrays:
+    """Read the arrays of a file of ours, held to what there must be before they are read."""
+    problems = differences(header.entries, {spec.name: spec.shape for spec in specs})
     if problems:
         raise InputError(f"{path} does not fit its sub-model: {'; '.join(problems)}")
+    arrays = read_safetensors(path)
+    said = metadata.weights_sha256
+    if said is not None and said != weights_sha256(arrays):
+        raise InputError(
+            f"{path} is damaged: its arrays are not those it was written with (their hash "
+            "differs); copy it again, or make it again"
+        )
+    check_finite(arrays, str(path))
+    return arrays
 
 
-def differences(arrays: Arrays, expected: dict[str, Shape]) -> list[str]:
+def check_finite(arrays: Arrays, source: str) -> None:
+    """Refuse arrays that would poison whatever they are used in.
+
+    Raises:
+        InputError: One holds NaN or an infinity.
+    """
+    if (name := not_finite(arrays)) is not None:
+        raise InputError(f"{source}: {name} holds NaN or infinity")
+
+
+def differences(found: Mapping[str, HasShape], expected: Mapping[str, Shape]) -> list[str]:
     """List everything in which arrays differ from the names and shapes that are expected."""
-    problems = [f"{name} is missing" for name in expected if name not in arrays]
-    problems += [f"{name} is left over" for name in arrays if name not in expected]
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} is left over" for name in found if name not in expected]
     problems += [
         f"{name} is {array.dtype} {array.shape}, not float32 {expected[name]}"
-        for name, array in arrays.items()
-        if name in expected and (array.shape != expected[name] or array.dtype != np.float32)
+        for name, array in found.items()
+        if name in expected and (array.shape != expected[name] or str(array.dtype) != "float32")
     ]
     return problems
-
-
-def data_ranges(path: Path) -> dict[str, tuple[int, int]]:
-    """Return where each array's bytes lie in a safetensors file: offset and length, in bytes.
-
-    The file begins with the length of its header, 8 bytes little-endian, then the header in JSON;
-    offsets in the header count from its end. Source: the safetensors format description.
-    """
-    with path.open("rb") as file:
-        header_length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(header_length))
-    start = 8 + header_length
-    ranges = {
-        name: entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"
-    }
-    return {name: (start + first, last - first) for name, (first, last) in ranges.items()}

@@ -1,5 +1,10 @@
 """What many tests need: one tiny network, one tiny dataset."""
 
+import os
+
+# For the tests that import onnxruntime themselves, before reefl_edge has said so.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import numpy as np
 import pytest
 import torch

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.array_files import Arrays
 from reefl_edge.finetune.steppers.base import StepMetrics
+from reefl_edge.manifest import Artifact, BundleFile, Manifest, Target, signatures
 from reefl_edge.runtimes.base import Tensors
 from reefl_edge.submodel import Architecture, ExitSchedule, Submodel
-from reefl_edge.weights import Arrays
 
 TINY_ARCHITECTURE = Architecture(
     width=16,
@@ -32,6 +33,39 @@ def tiny_submodel(
         architecture=replace(TINY_ARCHITECTURE, num_blocks=num_blocks),
         schedule=ExitSchedule.evenly_spaced(num_blocks=num_blocks, num_exits=num_exits),
         max_exit=num_exits - 1 if max_exit is None else max_exit,
+    )
+
+
+def listed_file(path: str = "onnx/segment_0.onnx") -> BundleFile:
+    """Return an entry of a manifest for a file that need not exist."""
+    return BundleFile(path=path, size_bytes=1, sha256="0" * 64)
+
+
+def listed_artifact(target: Target, *paths: str) -> Artifact:
+    """Return a manifest's entry for a float32 artifact whose files need not exist."""
+    return Artifact(
+        target=target,
+        delegate="xnnpack" if target == "executorch" else None,
+        precision="fp32",
+        batch_sizes=() if target == "onnx" else (1,),
+        toolchain={},
+        files=tuple(map(listed_file, paths or ("model",))),
+    )
+
+
+def tiny_manifest(*artifacts: Artifact) -> Manifest:
+    """Return a manifest of ``tiny_submodel`` with three classes."""
+    submodel = tiny_submodel()
+    return Manifest(
+        name="tiny",
+        created_at="2026-01-31T12:00:00+00:00",
+        submodel=submodel,
+        weights_sha256="0" * 64,
+        has_random_weights=False,
+        class_names=("a", "b", "c"),
+        threshold=0.8,
+        segments=signatures(submodel),
+        artifacts=artifacts,
     )
 
 

@@ -86,5 +86,6 @@ def test_a_file_that_needs_torch_says_why_torch_does_not_load(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "reefl_edge.foreign.pickles", raising=False)
 
+    (tmp_path / "model.pth").touch()
     with pytest.raises(MissingToolchainError, match=r"not loading: libtorch_cpu\.so: file too"):
         read_arrays(tmp_path / "model.pth")

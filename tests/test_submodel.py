@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def num_trained(submodel: Submodel) -> int:
 @st.composite
 def submodels(draw: st.DrawFn) -> Submodel:
     """Any sub-model whose sizes fit together."""
-    sizes = st.integers(1, 64)
+    sizes = st.integers(1, 24)
     num_heads, patch_size, num_blocks = draw(sizes), draw(sizes), draw(sizes)
     channel = st.floats(0.01, 10)
     architecture = Architecture(
@@ -40,7 +41,7 @@ def submodels(draw: st.DrawFn) -> Submodel:
         num_classes=draw(sizes),
         mean=draw(st.tuples(channel, channel, channel)),
         std=draw(st.tuples(channel, channel, channel)),
-        mlp_ratio=draw(channel),
+        mlp_ratio=draw(st.floats(1, 10)),
     )
     blocks = draw(st.sets(st.integers(0, num_blocks - 1), min_size=1))
     schedule = ExitSchedule(tuple(sorted(blocks)))
@@ -106,14 +107,53 @@ def test_exits_out_of_order_are_refused(blocks: tuple[int, ...]) -> None:
         ExitSchedule(blocks)
 
 
+def test_absurdly_many_exits_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="at most 1024 exits are supported, got 100000"):
+        ExitSchedule(tuple(range(100_000)))
+    with pytest.raises(ValueError, match="num_blocks must be from 1 to 1024, got 100000000"):
+        ExitSchedule.evenly_spaced(num_blocks=10**8, num_exits=10**8)
+
+
+def test_more_weights_than_a_device_has_memory_are_refused() -> None:
+    architecture = replace(TINY_ARCHITECTURE, width=16_384, num_heads=256, num_classes=1_000_000)
+    with pytest.raises(ValueError, match=r"\d+ weights are too many: at most 1073741824 \(4 GiB\)"):
+        Submodel(architecture=architecture, schedule=ExitSchedule((0,)), max_exit=0)
+
+
+def test_a_named_architecture_that_would_not_fit_into_memory_is_refused() -> None:
+    with pytest.raises(ValueError, match="image size 4096 in patches of 16 makes 65537 tokens"):
+        named_submodel("deit_base", image_size=4096)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_blocks": 0}, "num_blocks must be at least 1, got 0"),
+        ({"num_blocks": 0}, "num_blocks must be from 1 to 1024, got 0"),
+        ({"num_blocks": 10**8}, "num_blocks must be from 1 to 1024, got 100000000"),
+        ({"image_size": 100_000}, "image_size must be from 1 to 4096, got 100000"),
+        ({"num_classes": 10**11}, "num_classes must be from 1 to 1000000, got 100000000000"),
+        ({"width": 10**6, "num_heads": 1}, "width must be from 1 to 16384, got 1000000"),
+        ({"num_heads": -2}, "num_heads must be from 1 to 16384, got -2"),
+        ({"patch_size": -8}, "patch_size must be from 1 to 4096, got -8"),
+        ({"accumulator_heads": 0}, "accumulator_heads must be from 1 to 16384, got 0"),
+        ({"accumulator_heads": -8}, "accumulator_heads must be from 1 to 16384, got -8"),
+        ({"accumulator_width": 0}, "accumulator_width must be from 1 to 16384, got 0"),
+        ({"mlp_ratio": nan}, "mlp_ratio must be from 0 to 64.0, got nan"),
+        ({"mlp_ratio": inf}, "mlp_ratio must be from 0 to 64.0, got inf"),
+        ({"mlp_ratio": -1.0}, "mlp_ratio must be from 0 to 64.0, got -1.0"),
+        ({"mlp_ratio": 0.01}, "mlp_width must be from 1 to .*, got 0"),
+        ({"accumulator_mlp_ratio": inf}, "accumulator_mlp_ratio must be from 0 to 64.0, got inf"),
+        ({"accumulator_mlp_ratio": 0.0}, "accumulator_mlp_width must be from 1 to .*, got 0"),
+        ({"mean": (0.5, nan, 0.5)}, "mean must be from -1000000.0 to 1000000.0, got nan"),
+        ({"mean": (0.5, 0.5, -inf)}, "mean must be from .*, got -inf"),
+        ({"std": (nan, 1.0, 1.0)}, "std must be from .*, got nan"),
+        ({"std": (1.0, inf, 1.0)}, "std must be from .*, got inf"),
+        ({"std": (1.0, 1e-46, 1.0)}, "std must be from 1e-06 to 1000000.0, got 1e-46"),
+        ({"image_size": 4096, "patch_size": 1}, "makes 16777217 tokens: a block would compute"),
         ({"num_heads": 3}, "width 16 is not a multiple of 3 heads"),
         ({"accumulator_heads": 5}, "accumulator width 16 is not a multiple of 5 heads"),
         ({"patch_size": 7}, "image size 16 is not a multiple of patch size 7"),
-        ({"std": (1.0, 0.0, 1.0)}, "std must be positive"),
+        ({"std": (1.0, 0.0, 1.0)}, "std must be from 1e-06 to 1000000.0, got 0.0"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:

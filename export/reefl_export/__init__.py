@@ -1,14 +1,15 @@
 """Compile a ReeFL sub-model to ExecuTorch, ONNX and Core ML, and prove that it is the same."""
 
+from importlib import import_module
 from typing import Any
 
-__all__ = ["export_bundle"]
+_HOMES = {"export_bundle": "reefl_export.bundle", "verify": "reefl_export.verification"}
+
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the exporter when it is first used."""
-    if name != "export_bundle":
+    """Import a public name from where it lives."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from reefl_export.bundle import export_bundle
-
-    return export_bundle
+    return getattr(import_module(_HOMES[name]), name)

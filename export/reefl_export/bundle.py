@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reefl_edge import schema
+from reefl_edge.facts import facts_of
 from reefl_edge.files import replacing_folder, write_text
 from reefl_edge.manifest import (
     MANIFEST_NAME,
@@ -20,13 +21,14 @@ from reefl_edge.manifest import (
     TARGETS,
     Artifact,
     Bundle,
+    BundleFile,
     Deployment,
     Manifest,
     Target,
-    facts_of,
     signatures,
 )
 from reefl_edge.partials import scratch_folder
+from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint, weights_sha256
 from reefl_export import cache, parity
@@ -47,13 +49,11 @@ class Origin:
 
     Attributes:
         name: A short name of the model.
-        has_random_weights: The weights are random: good for measuring, not for answers.
         threshold: Confidence at which to stop when the user gives none; None for never early.
         deployment: What it is exported for, if for a device in particular.
     """
 
     name: str
-    has_random_weights: bool = False
     threshold: float | None = None
     deployment: Deployment | None = None
 
@@ -112,6 +112,7 @@ def export_checkpoint(
     origin: Origin,
     *,
     samples: Samples | None = None,
+    threads: int | None = None,
     on_stage: OnStage = lambda _: None,
 ) -> Bundle:
     """Export the arrays of a network; from the cache, without torch, where nothing has changed.
@@ -126,6 +127,7 @@ def export_checkpoint(
         recipes: How each artifact is made, the preferred one of a format first.
         origin: What the bundle says of its model.
         samples: Images to calibrate and to compare on.
+        threads: Threads to compute with here; None for one per core this process may use.
         on_stage: Called with a description of each stage as it begins.
 
     Raises:
@@ -138,9 +140,11 @@ def export_checkpoint(
     check_recipes(recipes, samples, checkpoint.submodel)
     trained, checkpoint = checkpoint, checkpoint.folded()
     manifest = _manifest(checkpoint, origin)
-    maker = Maker(checkpoint, json.dumps(facts_of(manifest)), samples.calibration, on_stage)
+    threads = threads or default_threads()
+    facts = json.dumps(schema.to_dict(facts_of(manifest)))
+    maker = Maker(checkpoint, facts, samples.calibration, threads, on_stage)
     sample = samples.parity or noise(checkpoint.submodel)
-    reference = Reference(trained, sample, origin.threshold)
+    reference = Reference(trained, sample, origin.threshold, threads=threads)
     trained_sha256 = weights_sha256(trained.arrays)
     with scratch_folder(), replacing_folder(directory, check=check_replaceable) as folder:
         rows: list[parity.ParityRow] = []
@@ -154,7 +158,7 @@ def export_checkpoint(
                 unfinished = Bundle(folder, replace(manifest, artifacts=(artifact,)))
                 compared = reference.rows(unfinished, artifact)
                 cache.store_rows(*key, compared)
-            parity.check(compared, recipe.gate, is_trained=not origin.has_random_weights)
+            parity.check(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
             artifacts.append(artifact)
             rows.extend(compared)
         report = parity.ParityReport(
@@ -165,7 +169,8 @@ def export_checkpoint(
             rows=tuple(rows),
         )
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
-        manifest = replace(manifest, artifacts=tuple(artifacts))
+        listed = BundleFile.of(folder, folder / PARITY_NAME)
+        manifest = replace(manifest, artifacts=tuple(artifacts), parity=listed)
         write_text(folder / MANIFEST_NAME, schema.to_json(manifest, indent=2))
     return Bundle(directory, manifest)
 
@@ -199,7 +204,7 @@ def _manifest(checkpoint: Checkpoint, origin: Origin) -> Manifest:
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         submodel=checkpoint.submodel,
         weights_sha256=weights_sha256(checkpoint.arrays),
-        has_random_weights=origin.has_random_weights,
+        has_random_weights=checkpoint.is_untrained,
         class_names=checkpoint.names(),
         threshold=origin.threshold,
         segments=signatures(checkpoint.submodel),

@@ -24,7 +24,7 @@ from platformdirs import user_cache_path
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
-from reefl_edge.files import confined, replacing_folder, sha256_of_file, write_text
+from reefl_edge.files import confined, replacing_folder, write_text
 from reefl_edge.manifest import Artifact
 from reefl_edge.partials import locked
 from reefl_export.parity import ParityRow
@@ -38,14 +38,24 @@ _LOCK_NAME = ".lock"
 # Ours, and nothing else: entries, and what a killed process left of one.
 _ENTRY = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{64}\.[0-9a-f]+\.(partial|old)")
 # Raise when the exporters change what they write for the same key.
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rows:
-    """The comparison of one artifact."""
+    """The comparison of one artifact.
+
+    Attributes:
+        rows: One per exit.
+        sha256: Of the rows as compact JSON: what was edited or damaged counts for nothing.
+    """
 
     rows: tuple[ParityRow, ...]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if self.sha256 != _sha256_of_rows(self.rows):
+            raise ValueError("the rows are not those that were stored")
 
 
 def cache_home() -> Path:
@@ -96,8 +106,7 @@ def fetch_artifact(key: str, folder: Path) -> Artifact | None:
             copies.append(confined(folder, file.path))
             copies[-1].parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(confined(home, file.path), copies[-1])
-            if sha256_of_file(copies[-1]) != file.sha256:
-                raise InputError(f"{file.path} is not what was kept")
+            file.verified(folder)
     except (InputError, OSError) as problem:
         _log.debug("not in the cache: %s", problem)
         for copy in copies:
@@ -121,7 +130,10 @@ def store_artifact(key: str, folder: Path, artifact: Artifact) -> None:
 
 
 def fetch_rows(artifact: str, comparison: str) -> tuple[ParityRow, ...] | None:
-    """Return the rows of a comparison by its artifact's key and its own; None if there are none."""
+    """Return the rows of a comparison by its artifact's key and its own; None if there are none.
+
+    Rows that are not what was stored are none.
+    """
     path = _rows_path(artifact, comparison)
     try:
         return schema.read_json(_Rows, path).rows if path.is_file() else None
@@ -132,7 +144,7 @@ def fetch_rows(artifact: str, comparison: str) -> tuple[ParityRow, ...] | None:
 def store_rows(artifact: str, comparison: str, rows: tuple[ParityRow, ...]) -> None:
     """Keep the rows of a comparison, if its artifact is kept."""
     path = _rows_path(artifact, comparison)
-    text = schema.to_json(_Rows(rows=rows), indent=2)
+    text = schema.to_json(_Rows(rows=rows, sha256=_sha256_of_rows(rows)), indent=2)
     _write(lambda _: write_text(path, text) if path.parent.is_dir() else None)
 
 
@@ -213,6 +225,11 @@ def _write(write: Callable[[Path], None]) -> None:
 @cache
 def _say_once(message: str) -> None:
     _log.warning(message)
+
+
+def _sha256_of_rows(rows: tuple[ParityRow, ...]) -> str:
+    text = "".join(schema.to_json(row) for row in rows)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _rows_path(artifact: str, comparison: str) -> Path:

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
+from reefl_edge.facts import METADATA_KEY
 from reefl_edge.files import write_bytes
 from reefl_edge.submodel import Segment, TensorSpec
 from reefl_export.coreml_precision import compute_precision, passes_for, repeatable
 from reefl_export.coreml_structure import check_structure
-from reefl_export.job import METADATA_KEY, ExportJob
+from reefl_export.job import ExportJob
 from reefl_export.mil.package import (
     SPEC_PATH,
     WEIGHTS_PATH,

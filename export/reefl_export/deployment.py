@@ -5,13 +5,63 @@ the device itself says more.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 from reefl_edge.manifest import Precision, Target
 from reefl_edge.profiling.device_profile import DeviceProfile
+from reefl_edge.profiling.host import Host
 
 # Instructions that multiply 8-bit integers faster than float32, as LLVM names them. On AVX2 alone
 # the gain is small, and too small to pay for in accuracy.
 INT8_FEATURES = frozenset({"dotprod", "i8mm", "avxvnni", "avx512vnni"})
+# How Linux calls them.
+_LINUX_FEATURES = {"asimddp": "dotprod", "avx_vnni": "avxvnni", "avx512_vnni": "avx512vnni"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """What decides what suits a device.
+
+    Attributes:
+        name: The name of its profile; None for this machine.
+        title: How people call it.
+        formats: Artifacts it can run, in the order in which it runs them best.
+        isa_features: Instruction set extensions that all its cores have, as LLVM names them.
+        fast_cores: How many cores it has that are not built to save energy.
+    """
+
+    name: str | None
+    title: str
+    formats: tuple[Target, ...]
+    isa_features: tuple[str, ...]
+    fast_cores: int
+
+    @classmethod
+    def of_profile(cls, profile: DeviceProfile) -> Self:
+        """Take them from what was written down of a device."""
+        fast = [cluster for cluster in profile.cpu_clusters if not cluster.is_efficiency]
+        return cls(
+            name=profile.name,
+            title=profile.title,
+            formats=profile.formats,
+            isa_features=profile.isa_features,
+            fast_cores=sum(cluster.num_cores for cluster in fast) or profile.num_cores,
+        )
+
+    @classmethod
+    def of_host(cls, host: Host) -> Self:
+        """Take them from what this machine says of itself."""
+        features = [_LINUX_FEATURES.get(feature, feature) for feature in host.cpu_features]
+        if host.os.startswith("Darwin") and host.arch == "arm64":
+            # macOS does not say. Source: llvm/llvm-project, AArch64Processors.td, apple-m1.
+            features.append("dotprod")
+        return cls(
+            name=None,
+            title="this machine",
+            formats=("onnx", "executorch"),
+            isa_features=tuple(features),
+            fast_cores=host.num_usable_cores,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,42 +82,40 @@ class Choice:
 
 
 def choose_deployment(
-    profile: DeviceProfile, target: Target, precision: Precision | None = None
+    device: DeviceFacts, target: Target, precision: Precision | None = None
 ) -> Choice:
     """Choose precision and threads for a format on a device.
 
     Args:
-        profile: The facts; its formats stand in the order in which it runs them best.
+        device: The facts.
         target: The format.
         precision: The precision, where the user has chosen.
     """
-    precision, why = (precision, "as you asked") if precision else _precision(profile, target)
-    fast = [cluster for cluster in profile.cpu_clusters if not cluster.is_efficiency]
-    threads = sum(cluster.num_cores for cluster in fast) or profile.num_cores
+    precision, why = (precision, "as you asked") if precision else _precision(device, target)
     return Choice(
         target=target,
         precision=precision,
-        threads=threads,
+        threads=device.fast_cores,
         reasons=(
-            f"{target}: {_rank(profile, target)}",
+            f"{target}: {_rank(device, target)}",
             f"{precision}: {why}",
-            f"{threads} threads: one for each of its fast cores",
+            f"{device.fast_cores} threads: one for each of its fast cores",
         ),
     )
 
 
-def _rank(profile: DeviceProfile, target: Target) -> str:
-    if target == profile.formats[0]:
-        return f"what {profile.title} runs best"
-    if target in profile.formats:
-        return f"{profile.title} runs it, {profile.formats[0]} better"
-    return f"not among the formats that {profile.title} is known to run"
+def _rank(device: DeviceFacts, target: Target) -> str:
+    if target == device.formats[0]:
+        return f"what {device.title} runs best"
+    if target in device.formats:
+        return f"{device.title} runs it, {device.formats[0]} better"
+    return f"not among the formats that {device.title} is known to run"
 
 
-def _precision(profile: DeviceProfile, target: Target) -> tuple[Precision, str]:
+def _precision(device: DeviceFacts, target: Target) -> tuple[Precision, str]:
     if target == "coreml":
         return "fp16", "what the Neural Engine computes in"
-    fast = sorted(INT8_FEATURES.intersection(profile.isa_features))
+    fast = sorted(INT8_FEATURES.intersection(device.isa_features))
     if fast:
         return "int8-dynamic", f"all its cores have {fast[0]}, made for 8-bit products"
     return "fp32", "it has no instructions made for 8-bit products"

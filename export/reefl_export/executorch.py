@@ -15,10 +15,11 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx.traceback import NodeSource
 
+from reefl_edge.facts import METADATA_KEY
 from reefl_edge.files import write_bytes
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import PROGRAM_NAME, method_name
-from reefl_export.job import METADATA_KEY, ExportJob
+from reefl_export.job import ExportJob
 from reefl_export.quiet import quiet
 from reefl_export.refused import naming_refused
 from reefl_export.segments import FORMS, trace_segments

@@ -1,13 +1,14 @@
 """What is a converter given to make one artifact from?"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Segment, Submodel
 from reefl_edge.weights import Checkpoint
 from reefl_export.recipe import ExportRecipe
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from reefl_edge.models.reefl import ReeFL
 
 OnStage = Callable[[str], None]
-
-# Under which name every artifact holds the facts of its model.
-METADATA_KEY = "reefl_edge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +30,7 @@ class ExportJob:
         facts: What the manifest says of the model, as JSON: the artifact's own metadata.
         calibration: Typical images, uint8 (N, H, W, 3), where the recipe needs them.
         folder: Where the files go.
+        threads: Threads to compute with.
         on_stage: Called with a description of each stage as it begins.
     """
 
@@ -41,6 +40,7 @@ class ExportJob:
     facts: str
     calibration: NDArray[np.uint8] | None
     folder: Path
+    threads: int = field(default_factory=default_threads)
     on_stage: OnStage
 
     @property

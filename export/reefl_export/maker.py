@@ -25,6 +25,7 @@ class Maker:
         checkpoint: What the artifacts are made of, folded.
         facts: What the manifest says of it, as JSON.
         calibration: Typical images, for recipes that need them.
+        threads: Threads to compute with.
         on_stage: Called with a description of each stage as it begins.
     """
 
@@ -33,11 +34,13 @@ class Maker:
         checkpoint: Checkpoint,
         facts: str,
         calibration: Sample | None,
+        threads: int,
         on_stage: OnStage,
     ) -> None:
         self._checkpoint = checkpoint
         self._facts = facts
         self._calibration = calibration
+        self._threads = threads
         self._on_stage = on_stage
 
     def key(self, recipe: ExportRecipe) -> str:
@@ -83,6 +86,7 @@ class Maker:
                     facts=self._facts,
                     calibration=None if calibration is None else calibration.images,
                     folder=destination,
+                    threads=self._threads,
                     on_stage=self._on_stage,
                 )
             )
@@ -90,7 +94,11 @@ class Maker:
 
     @cached_property
     def _network(self) -> "ReeFL":
-        return network_of(self._checkpoint)
+        network = network_of(self._checkpoint)
+        import torch
+
+        torch.set_num_threads(self._threads)
+        return network
 
     def _calibration_for(self, recipe: ExportRecipe) -> Sample | None:
         return self._calibration if recipe.needs_calibration else None

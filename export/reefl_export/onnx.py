@@ -6,9 +6,10 @@ import onnx_ir
 import torch
 from torch.export import ExportedProgram
 
+from reefl_edge.facts import METADATA_KEY
 from reefl_edge.submodel import Segment
 from reefl_edge.weights import WEIGHTS_NAME, write_checkpoint
-from reefl_export.job import METADATA_KEY, ExportJob
+from reefl_export.job import ExportJob
 from reefl_export.onnx_adaptive import write_adaptive_graph
 from reefl_export.onnx_half import halve
 from reefl_export.onnx_int8 import quantise_dynamic, quantise_static
@@ -70,7 +71,9 @@ def _narrow(models: list[onnx_ir.Model], job: ExportJob) -> None:
         case "int8-static":
             assert job.calibration is not None  # as checked
             job.say("calibrate")
-            ranges = input_ranges(models, job.calibration, job.recipe.keep_float)
+            ranges = input_ranges(
+                models, job.calibration, job.recipe.keep_float, threads=job.threads
+            )
             for model in models:
                 quantise_static(model, job.recipe.keep_float, ranges)
         case "fp16":

@@ -2,21 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir
-import onnxruntime
 from numpy.typing import NDArray
 
-from reefl_edge.runtimes.base import Tensors, default_threads
+from reefl_edge.runtimes.base import Tensors
 from reefl_edge.runtimes.onnx import open_session
 from reefl_export.onnx_int8 import layer_of, linear_nodes, name_of
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Range = tuple[float, float]
 
 
 def input_ranges(
-    models: Sequence[onnx_ir.Model], images: NDArray[np.uint8], keep_float: Sequence[str]
+    models: Sequence[onnx_ir.Model],
+    images: NDArray[np.uint8],
+    keep_float: Sequence[str],
+    *,
+    threads: int,
 ) -> dict[str, Range]:
     """Run a float32 chain and watch its linear layers.
 
@@ -28,6 +35,7 @@ def input_ranges(
         models: The graphs of the segments, in order.
         images: Typical images, uint8 (N, H, W, 3).
         keep_float: Layers not asked for; see ``ExportRecipe.keep_float``.
+        threads: Threads to run it with.
 
     Returns:
         The range of each layer, by its name.
@@ -39,7 +47,7 @@ def input_ranges(
             name_of(node.inputs[0]): layer_of(node) for node in linear_nodes(model, keep_float)
         }
         num_outputs = len(model.graph.outputs)
-        session = _session(model, watched=list(layers))
+        session = _session(model, watched=list(layers), threads=threads)
         extremes = []
         for index, inputs in enumerate(carried):
             outputs = _run(session, inputs)
@@ -53,16 +61,16 @@ def input_ranges(
     }
 
 
-def _session(model: onnx_ir.Model, *, watched: list[str]) -> onnxruntime.InferenceSession:
+def _session(model: onnx_ir.Model, *, watched: list[str], threads: int) -> "InferenceSession":
     """Load a graph that also gives the watched values, after its own outputs."""
     values = {value.name: value for node in model.graph for value in node.outputs}
     num_outputs = len(model.graph.outputs)
     model.graph.outputs.extend(values[name] for name in watched)
     content = onnx_ir.to_proto(model).SerializeToString()
     del model.graph.outputs[num_outputs:]
-    return open_session(content, threads=default_threads())
+    return open_session(content, threads=threads)
 
 
-def _run(session: onnxruntime.InferenceSession, inputs: Tensors) -> Tensors:
+def _run(session: "InferenceSession", inputs: Tensors) -> Tensors:
     names = [value.name for value in session.get_inputs()]
     return tuple(session.run(None, dict(zip(names, inputs, strict=True))))

@@ -14,10 +14,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
-from reefl_edge.files import write_bytes
-from reefl_edge.weights import data_ranges
+from reefl_edge.array_files import data_ranges, write_safetensors
 
 # What the segment view puts before every array's name.
 _VIEW_PREFIX = "network."
@@ -44,8 +42,8 @@ def write_weights(models: Iterable[onnx_ir.Model], names: Iterable[str], path: P
         for name, value in model.graph.initializers.items():
             if name not in arrays and (name in known or name.rpartition("_")[0] in known):
                 assert value.const_value is not None  # initialisers have values
-                arrays[name] = np.ascontiguousarray(value.const_value.numpy())
-    write_bytes(path, save(arrays))
+                arrays[name] = value.const_value.numpy()
+    write_safetensors(arrays, path)
 
 
 def point_at_weights(model: onnx_ir.Model, path: Path) -> None:

@@ -8,6 +8,7 @@ Letters: N images, C classes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ BATCH_SIZE = 32
 class ParityRow:
     """How one exit of one artifact compares with the eager network.
 
+    In JSON, an error that is no finite number is the text ``NaN`` or ``Infinity``.
+
     Attributes:
         target: The artifact's format.
         precision: Its precision.
@@ -39,6 +42,8 @@ class ParityRow:
         exit_agreement: Share of images that stop at the same exit, in a chain cut after this one;
             None without a threshold.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
 
     target: Target
     precision: Precision
@@ -120,13 +125,16 @@ def _exit_agreement(expected: list[Logits], actual: list[Logits], threshold: flo
 
 
 def problems(row: ParityRow, gate: Gate, *, is_trained: bool) -> Iterator[str]:
-    """Say in which ways a row fails a gate; a NaN fails.
+    """Say in which ways a row fails a gate; logits that are no numbers fail every one.
 
     Args:
         row: The row.
         gate: What it is held to.
         is_trained: The weights are trained, so that shares of agreement mean something.
     """
+    if not np.isfinite(row.max_abs_error):
+        yield f"by {row.max_abs_error}: its logits, or the network's, are no finite numbers"
+        return
     mean_error = row.mean_error_share
     if gate.max_abs_error is not None and not row.max_abs_error <= gate.max_abs_error:
         yield f"by {row.max_abs_error:.2g}, more than {gate.max_abs_error:g}"
@@ -139,7 +147,7 @@ def problems(row: ParityRow, gate: Gate, *, is_trained: bool) -> Iterator[str]:
         (row.exit_agreement, gate.min_exit_agreement, "decision where to stop"),
     )
     for share, least, what in agreements:
-        if share is not None and least is not None and share < least:
+        if share is not None and least is not None and not share >= least:
             yield f"in the {what} of {1 - share:.1%} of images, more than {1 - least:.1%}"
 
 

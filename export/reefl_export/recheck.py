@@ -1,10 +1,12 @@
 """Do the artifacts of a finished bundle compute what a network computes?"""
 
+import logging
 from collections.abc import Callable, Mapping
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
 from reefl_edge.manifest import PARITY_NAME, Bundle
+from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint
 from reefl_export import parity
@@ -13,15 +15,29 @@ from reefl_export.recipe import recipe_for
 from reefl_export.reference import Reference
 from reefl_export.sample import Sample
 
+_log = logging.getLogger(__name__)
+
 
 def gates_of(bundle: Bundle) -> dict[str, Gate]:
     """Return what each artifact was held to when it was exported, by ``FORMAT-PRECISION``.
 
+    Only a parity report that the manifest lists by its hash is believed; without one, an artifact
+    is held to what the recipe that comes with this package says, and a warning is logged.
+
     Raises:
-        InputError: The bundle's parity report is damaged.
+        InputError: The report is missing, or not the one that was exported.
     """
-    path = bundle.directory / PARITY_NAME
-    stored = schema.read_json(parity.ParityReport, path).gates if path.is_file() else {}
+    stored: Mapping[str, Gate] = {}
+    listed = bundle.manifest.parity
+    if listed is not None:
+        path = listed.verified(bundle.directory)
+        stored = schema.read_json(parity.ParityReport, path).gates
+    elif (bundle.directory / PARITY_NAME).exists():
+        _log.warning(
+            "%s is not listed in the manifest, so its gates do not count: artifacts are held to "
+            "those of the stock recipes",
+            bundle.directory / PARITY_NAME,
+        )
     return {
         artifact.name: stored.get(artifact.name)
         or recipe_for(artifact.target, artifact.precision).gate
@@ -56,7 +72,7 @@ def recheck(
         ValueError: The images do not fit the network.
     """
     _hold_together(bundle, checkpoint.submodel)
-    reference = Reference(checkpoint, sample, threshold)
+    reference = Reference(checkpoint, sample, threshold, threads=default_threads())
     rows: list[parity.ParityRow] = []
     for artifact in bundle.manifest.artifacts:
         on_stage(artifact.name)

@@ -14,7 +14,14 @@ from typing import ClassVar, Literal
 
 from reefl_edge import schema
 from reefl_edge.errors import MissingToolchainError
-from reefl_edge.manifest import TARGETS, Precision, Target, artifact_name
+from reefl_edge.manifest import (
+    PRECISIONS_OF,
+    TARGETS,
+    Precision,
+    Target,
+    artifact_name,
+    check_batch_sizes,
+)
 from reefl_edge.names import closest
 from reefl_export.gate import Gate
 
@@ -26,11 +33,6 @@ PACKAGES: dict[Target, tuple[str, ...]] = {
     "executorch": ("torch", "executorch", "torchao"),
     "onnx": ("torch", "onnx", "onnxscript", "onnx-ir"),
     "coreml": ("torch", "coremltools"),
-}
-PRECISIONS: dict[Target, tuple[Precision, ...]] = {
-    "executorch": ("fp32", "int8-dynamic", "int8-static"),
-    "onnx": ("fp32", "fp16", "int8-dynamic", "int8-static"),
-    "coreml": ("fp32", "fp16", "int8-weights", "palette4"),
 }
 # What a precision of a format needs besides: scikit-learn finds the palettes.
 _FURTHER_PACKAGES: dict[tuple[Target, Precision], tuple[str, ...]] = {
@@ -67,9 +69,9 @@ class ExportRecipe:
     gate: Gate = field(default_factory=Gate)
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS[self.target]:
+        if self.precision not in PRECISIONS_OF[self.target]:
             raise ValueError(f"{self.target} does not come in {self.precision}")
-        self._check_batch_sizes()
+        check_batch_sizes(self.target, self.batch_sizes)
         if (self.delegate == "xnnpack") != (self.target == "executorch"):
             raise ValueError("the delegate is xnnpack for executorch, and for no other format")
         if self.deployment_target is not None and self.target != "coreml":
@@ -78,18 +80,6 @@ class ExportRecipe:
             raise ValueError(f"adaptive_graph is for onnx, not for {self.target}")
         if self.keep_float and self.precision not in ("int8-dynamic", "int8-static"):
             raise ValueError(f"keep_float says nothing of {self.precision}")
-
-    def _check_batch_sizes(self) -> None:
-        if any(size < 1 for size in self.batch_sizes):
-            raise ValueError(f"batch sizes must be at least 1, got {self.batch_sizes}")
-        if self.batch_sizes and 1 not in self.batch_sizes:
-            raise ValueError(f"batch_sizes must hold 1, got {self.batch_sizes}")
-        if self.target == "executorch" and not self.batch_sizes:
-            raise ValueError("executorch takes fixed batch_sizes, such as [1]; none are given")
-        if self.target == "coreml" and self.batch_sizes != (1,):
-            raise ValueError("coreml takes one image: batch_sizes must be [1]")
-        if self.target == "onnx" and self.batch_sizes:
-            raise ValueError("onnx takes any batch: leave batch_sizes out")
 
     @property
     def name(self) -> str:
@@ -151,8 +141,8 @@ def recipe_for(target: Target, precision: Precision = "fp32") -> ExportRecipe:
     Raises:
         ValueError: The format does not come in that precision.
     """
-    if precision not in PRECISIONS[target]:
-        have = ", ".join(PRECISIONS[target])
+    if precision not in PRECISIONS_OF[target]:
+        have = ", ".join(PRECISIONS_OF[target])
         raise ValueError(f"{target} does not come in {precision}, only in {have}")
     return stock_recipes()[artifact_name(target, precision)]
 

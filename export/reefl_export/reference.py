@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Artifact, Bundle
-from reefl_edge.runtimes.base import Runtime, default_threads, open_runtime
+from reefl_edge.runtimes.base import Runtime, open_runtime
 from reefl_edge.runtimes.chain import Logits
 from reefl_edge.weights import Checkpoint
 from reefl_export import parity
@@ -22,16 +22,20 @@ class Reference:
         checkpoint: The network's arrays, as they were trained.
         sample: What to compare on.
         threshold: The confidence at which to stop; None for never.
+        threads: Threads to run both with: one process has one pool of them.
 
     Raises:
         ValueError: The images do not fit the network.
     """
 
-    def __init__(self, checkpoint: Checkpoint, sample: Sample, threshold: float | None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, sample: Sample, threshold: float | None, *, threads: int
+    ) -> None:
         sample.fits(checkpoint.submodel)
         self.sample = sample
         self.threshold = threshold
         self._checkpoint = checkpoint
+        self._threads = threads
 
     def rows(self, bundle: Bundle, artifact: Artifact) -> tuple[parity.ParityRow, ...]:
         """Compare an artifact of a bundle with the network, at every batch size it was made for.
@@ -44,7 +48,7 @@ class Reference:
             MissingToolchainError: Its runtime is not installed.
             ParityError: It cannot be run.
         """
-        runtime = _runtime(bundle, artifact)
+        runtime = _runtime(bundle, artifact, threads=self._threads)
         num_exits = bundle.manifest.submodel.num_exits
         expected = self._logits[:num_exits]
         compared = [
@@ -65,7 +69,7 @@ class Reference:
         network = network_of(self._checkpoint)
         from reefl_edge.runtimes.eager import EagerRuntime
 
-        eager = EagerRuntime(network, threads=default_threads())
+        eager = EagerRuntime(network, threads=self._threads)
         num_exits = self._checkpoint.submodel.num_exits
         return parity.chain_logits(eager, self.sample.images, num_exits=num_exits)
 
@@ -81,12 +85,11 @@ def network_of(checkpoint: Checkpoint) -> "ReeFL":
     return network_from(checkpoint.submodel, checkpoint.arrays)
 
 
-def _runtime(bundle: Bundle, artifact: Artifact) -> Runtime:
+def _runtime(bundle: Bundle, artifact: Artifact, *, threads: int) -> Runtime:
     match artifact.target:
         case "executorch" | "onnx":
-            # The threads of this machine, not of the device: one process has one pool of them.
             return open_runtime(
-                artifact.target, bundle, precision=artifact.precision, threads=default_threads()
+                artifact.target, bundle, precision=artifact.precision, threads=threads
             )
         case "coreml":
             from reefl_export.mil import MilRuntime

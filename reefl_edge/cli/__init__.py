@@ -24,6 +24,7 @@ from reefl_edge.cli import (
     parity,
     profile,
     render,
+    verify,
 )
 from reefl_edge.errors import InputError, ReeflEdgeError
 from reefl_edge.interruption import answer
@@ -113,6 +114,7 @@ app.command("profile")(profile.profile)
 app.command("finetune")(finetune.finetune)
 app.command("export")(export.export)
 app.command("parity")(parity.parity)
+app.command("verify")(verify.verify)
 app.command("infer")(infer.infer)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)

@@ -54,7 +54,7 @@ def list_entries(json: options.Json = False) -> None:
     title = f"{cache_home()}: {len(rows)} artifacts, {render.size(total)}"
     render.out().print(render.table(title, ("key", "artifact", "size", "stored"), rows))
     if rows:
-        render.next_command("reefl-edge cache clear")
+        render.next_command("reefl-edge", "cache", "clear")
 
 
 @app.command("clear")

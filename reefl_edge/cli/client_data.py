@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reefl_edge.cli.options import usage_errors
+from reefl_edge.cli.options import refuse, usage_errors
 
 if TYPE_CHECKING:
     from reefl_edge.data.base import Dataset, Indices
@@ -40,7 +40,6 @@ Alpha = Annotated[
     float | None,
     typer.Option(
         "--alpha",
-        min=0,
         help="Label skew of the clients (Dirichlet): 0.1 is strong, 1000 nearly none.",
         rich_help_panel=_PANEL,
     ),
@@ -94,8 +93,9 @@ class ClientOptions:
         """Refuse options that contradict each other.
 
         Raises:
-            BadParameter: They do.
+            BadParameter: They do, or a number is out of range.
         """
+        self._check_numbers()
         needs_client = {
             "--num-clients": self.num_clients is not None,
             "--alpha": self.alpha is not None,
@@ -104,18 +104,28 @@ class ClientOptions:
         }
         given = [option for option, is_given in needs_client.items() if is_given]
         if self.index is None and given:
-            _refuse(given[0], "say which client with --client")
+            refuse(given[0], "say which client with --client")
         if self.index is not None and self.is_natural == (self.alpha is not None):
-            _refuse(
+            refuse(
                 "--client",
                 "say how clients share the data: --num-clients and --alpha, or --natural",
             )
         if self.alpha is not None and self.num_clients is None:
-            _refuse("--alpha", "say how many clients there are with --num-clients")
+            refuse("--alpha", "say how many clients there are with --num-clients")
         if self.is_eval_own and eval_data is None:
-            _refuse("--eval-own", "it needs --eval-data")
+            refuse("--eval-own", "it needs --eval-data")
         if self.eval_share is not None and eval_data is not None:
-            _refuse("--eval-share", "it stands instead of --eval-data; give one of them")
+            refuse("--eval-share", "it stands instead of --eval-data; give one of them")
+
+    def _check_numbers(self) -> None:
+        from reefl_edge.data.partition import check_alpha, check_share
+
+        if self.alpha is not None:
+            with usage_errors("--alpha"):
+                check_alpha(self.alpha)
+        if self.eval_share is not None:
+            with usage_errors("--eval-share"):
+                check_share(self.eval_share)
 
 
 def choose(
@@ -190,7 +200,3 @@ def _natural(options: ClientOptions, sets: "Sequence[Dataset]") -> "list[Indices
     if not len(own):
         raise InputError(f"the evaluation data has no examples of client {options.index} ({name})")
     return [part, own][: len(sets)]
-
-
-def _refuse(option: str, message: str) -> None:
-    raise typer.BadParameter(message, param_hint=f"'{option}'")

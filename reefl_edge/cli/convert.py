@@ -1,11 +1,13 @@
 """``reefl-edge convert``: somebody else's model into a checkpoint of ours, and back."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from reefl_edge.cli import options, render
+from reefl_edge.submodel import MAX_WIDTH, check_mean, check_std
 
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
@@ -34,7 +36,9 @@ def convert(
     ] = None,
     num_heads: Annotated[
         int | None,
-        typer.Option("--num-heads", min=1, help="Heads of a block.  [default: width / 64]"),
+        typer.Option(
+            "--num-heads", min=1, max=MAX_WIDTH, help="Heads of a block.  [default: width / 64]"
+        ),
     ] = None,
     mean: Annotated[
         str | None,
@@ -68,8 +72,8 @@ def convert(
         max_exit=max_exit,
         regime=None if regime is None else options.parse_choice(regime, REGIMES, "--regime"),
         num_heads=num_heads,
-        mean=_channels(mean, "--mean"),
-        std=_channels(std, "--std"),
+        mean=_channels(mean, "--mean", check_mean),
+        std=_channels(std, "--std", check_std),
     )
     source = read_model(model, facts, seed=seed)
     _write(source, output, destination)
@@ -78,8 +82,8 @@ def convert(
         render.print_json(document)
     else:
         _show(document)
-    if source.is_untrained:
-        render.warn(f"{', '.join(_parts(source))}: random, to be trained")
+    if source.checkpoint.is_untrained:
+        render.warn(f"{', '.join(_parts(source))}: random, to be trained{_unsaid(destination)}")
     _suggest(source, output, destination)
 
 
@@ -100,11 +104,14 @@ def _check_suffix(output: Path, destination: Destination) -> None:
         )
 
 
-def _channels(text: str | None, option: str) -> "Channels | None":
+def _channels(
+    text: str | None, option: str, check: Callable[["Channels"], None]
+) -> "Channels | None":
     with options.usage_errors(option):
         if text is None:
             return None
         red, green, blue = (float(part) for part in text.split(","))
+        check((red, green, blue))
         return red, green, blue
 
 
@@ -135,9 +142,17 @@ def _document(source: "Model", output: Path, destination: Destination) -> dict[s
 
 def _parts(source: "Model") -> list[str]:
     """Return which parts of the model are random."""
-    if source.has_random_weights:
-        return list(dict.fromkeys(name.split(".")[0] for name in source.checkpoint.arrays))
-    return ["accumulator", "classifier"] if source.is_untrained else []
+    match source.checkpoint.random:
+        case "nothing":
+            return []
+        case "shared":
+            return ["accumulator", "classifier"]
+        case "everything":
+            return list(dict.fromkeys(name.split(".")[0] for name in source.checkpoint.arrays))
+
+
+def _unsaid(destination: Destination) -> str:
+    return ", which a file of the released code cannot say" if destination == "released" else ""
 
 
 def _show(document: dict[str, Any]) -> None:
@@ -164,8 +179,15 @@ def _suggest(source: "Model", output: Path, destination: Destination) -> None:
 
     if destination == "released":
         facts = restated(source.checkpoint.submodel)
-        render.next_command(f"reefl-edge convert {output} {facts} -o model.safetensors")
-    elif source.is_untrained:
-        render.next_command(f"reefl-edge finetune {output} --data DATA -o update.safetensors")
+        render.next_command("reefl-edge", "convert", output, *facts, "-o", "model.safetensors")
+    elif source.checkpoint.random == "everything":
+        render.next_command(
+            *("reefl-edge", "profile", "--device", "local", "--model", output),
+            *("-o", "report.json"),
+        )
+    elif source.checkpoint.is_untrained:
+        render.next_command(
+            *("reefl-edge", "finetune", output, "--data", "DATA", "-o", "update.safetensors")
+        )
     else:
-        render.next_command(f"reefl-edge export {output} -o bundle")
+        render.next_command("reefl-edge", "export", output, "-o", "bundle")

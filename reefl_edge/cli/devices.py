@@ -38,7 +38,10 @@ def devices(json: options.Json = False) -> None:
     ]
     columns = ("device", "what", "chip", "cores", "memory", "measured from here")
     render.out().print(render.table("devices", columns, rows))
-    render.next_command("reefl-edge profile --device local --model deit_tiny -o report.json")
+    render.next_command(
+        *("reefl-edge", "profile", "--device", "local"),
+        *("--model", "deit_tiny", "-o", "report.json"),
+    )
 
 
 def _row(profile: "DeviceProfile") -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def doctor(json: options.Json = False) -> None:
     render.out().print(render.table(title, ("what", "works", "with"), rows))
     if problem:
         render.warn(problem)
-    render.next_command("reefl-edge devices")
+    render.next_command("reefl-edge", "devices")
 
 
 def _examine(capability: Capability) -> dict[str, Any]:

@@ -10,8 +10,13 @@ from reefl_edge.cli import options, render
 
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
+    from reefl_edge.cli.recipes import Wanted
     from reefl_edge.manifest import Bundle
+    from reefl_edge.profiling.report import Report
     from reefl_export.sample import Sample
+
+
+DEFAULT_NUM_IMAGES = 128
 
 
 def export(
@@ -40,7 +45,7 @@ def export(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option("--device", help="A device profile: choose what suits it."),
+        typer.Option("--device", help="A device profile, or local: choose what suits it."),
     ] = None,
     data: Annotated[
         Path | None,
@@ -57,8 +62,14 @@ def export(
         ),
     ] = None,
     num_images: Annotated[
-        int, typer.Option("--num-images", min=1, help="How many images to take of each.")
-    ] = 128,
+        int | None,
+        typer.Option(
+            "--num-images",
+            min=1,
+            max=options.MAX_IMAGES,
+            help="How many images to take of --data and --calibration each.  [default: 128]",
+        ),
+    ] = None,
     batch_sizes: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +101,7 @@ def export(
     num_exits: options.NumExits = None,
     exit_blocks: options.ExitBlocks = None,
     image_size: options.ImageSize = None,
+    threads: options.Threads = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -101,6 +113,7 @@ def export(
 
     from reefl_edge.cli.models import read_model
     from reefl_edge.cli.recipes import wanted_recipes
+    from reefl_edge.profiling.report import read_report
     from reefl_edge.weights import apply_update, read_update
     from reefl_export.bundle import Origin, Samples, check_recipes, export_checkpoint
 
@@ -108,7 +121,7 @@ def export(
         output, model, data, calibration, report, update, *(recipe or []), is_folder=True
     )
     if max_exit is not None and report is not None:
-        raise typer.BadParameter("give --max-exit or --report, not both", param_hint="'--report'")
+        options.refuse("--report", "give --max-exit or --report, not both")
     wanted = wanted_recipes(
         formats=formats, precisions=precision, recipes=recipe or [], device=device
     )
@@ -116,6 +129,7 @@ def export(
         wanted = wanted.with_batch_sizes(batch_sizes)
     if adaptive_graph:
         wanted = wanted.with_adaptive_graph()
+    _check_images(wanted, data=data, calibration=calibration, num_images=num_images)
     check_threshold(threshold)
     facts = options.model_facts(
         num_classes=num_classes,
@@ -123,28 +137,46 @@ def export(
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
+    measured = None if report is None else read_report(report)
     source = read_model(model, facts, seed=seed)
+    if report is not None and measured is not None:
+        max_exit = _chosen_exit(measured, source, report)
     if update is not None:
         updated = apply_update(source.checkpoint, read_update(update))
         source = replace(source, checkpoint=updated)
-    source = source.cut(_chosen_exit(report) if report is not None else max_exit)
+    source = source.cut(max_exit)
     origin = Origin(
         name=source.name,
-        has_random_weights=source.is_untrained,
         threshold=source.threshold if threshold is None else threshold,
         deployment=wanted.deployment,
     )
     samples = Samples(
-        calibration=read_sample(calibration, source, limit=num_images),
-        parity=read_sample(data, source, limit=num_images),
+        calibration=read_sample(calibration, source, limit=num_images or DEFAULT_NUM_IMAGES),
+        parity=read_sample(data, source, limit=num_images or DEFAULT_NUM_IMAGES),
     )
     with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
         check_recipes(wanted.recipes, samples, source.checkpoint.submodel)
     with render.progress_bar("export") as bar:
         bundle = export_checkpoint(
-            source.checkpoint, output, wanted.recipes, origin, samples=samples, on_stage=bar.say
+            source.checkpoint,
+            output,
+            wanted.recipes,
+            origin,
+            samples=samples,
+            threads=threads,
+            on_stage=bar.say,
         )
     _show(bundle, source, wanted.reasons, json=json)
+
+
+def _check_images(
+    wanted: "Wanted", *, data: Path | None, calibration: Path | None, num_images: int | None
+) -> None:
+    """Refuse options on images that nothing would read."""
+    if calibration is not None and not wanted.needs_calibration:
+        options.refuse("--calibration", "only for int8-static; nothing else needs ranges")
+    if num_images is not None and data is None and calibration is None:
+        options.refuse("--num-images", "it counts images of --data and --calibration; give one")
 
 
 def read_sample(path: Path | None, source: "Model", *, limit: int) -> "Sample | None":
@@ -171,14 +203,16 @@ def check_threshold(threshold: float | None) -> None:
         ConfidencePolicy((1.0 if threshold is None else threshold,))
 
 
-def _chosen_exit(path: Path) -> int:
+def _chosen_exit(report: "Report", source: "Model", path: Path) -> int:
+    """Return the exit that a report of this model chose."""
     from reefl_edge.errors import InputError
-    from reefl_edge.profiling.report import read_report
+    from reefl_edge.profiling.match import check_model
 
-    choice = read_report(path).choice
-    if choice is None:
+    if report.choice is None:
         raise InputError(f"{path} holds no choice; profile with a budget, such as --budget-ms 10")
-    return choice.exit_index
+    with options.input_errors(f"{path}: "):
+        check_model(report, source.checkpoint)
+    return report.choice.exit_index
 
 
 def _show(bundle: "Bundle", source: "Model", reasons: Sequence[str], *, json: bool) -> None:
@@ -208,10 +242,13 @@ def _show(bundle: "Bundle", source: "Model", reasons: Sequence[str], *, json: bo
         for reason in reasons:
             render.out().print(reason)
         render.out().print(f"saved {bundle.directory}")
-    if source.is_untrained:
-        what = "the weights are" if source.has_random_weights else "the classifier is"
+    if source.checkpoint.is_untrained:
+        whole = source.checkpoint.random == "everything"
+        what = "the weights are" if whole else "the accumulator and the classifier are"
         render.warn(f"{what} random: the bundle is good for measuring, not for answers")
     if any(artifact.target != "coreml" for artifact in bundle.manifest.artifacts):
-        render.next_command(f"reefl-edge infer {bundle.directory} IMAGE --threshold 0.8")
+        render.next_command("reefl-edge", "infer", bundle.directory, "IMAGE", "--threshold", 0.8)
     else:
-        render.next_command(f"reefl-edge parity {bundle.directory} --data IMAGES --model MODEL")
+        render.next_command(
+            *("reefl-edge", "parity", bundle.directory, "--data", "IMAGES", "--model", "MODEL")
+        )

@@ -1,5 +1,6 @@
 """``reefl-edge finetune``: one client's local training."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,13 @@ from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
+    from reefl_edge.data.base import Dataset
+    from reefl_edge.finetune.training import LocalTraining
+
+
+# A day of training at ten thousand epochs a second; and a round that a federation never gets to.
+_MAX_EPOCHS = 1_000_000
+_MAX_ROUND = 1_000_000_000
 
 
 def finetune(
@@ -25,17 +33,23 @@ def finetune(
     num_exits: options.NumExits = None,
     exit_blocks: options.ExitBlocks = None,
     image_size: options.ImageSize = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 1,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples per step.")] = 32,
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, max=_MAX_EPOCHS, help="Passes over the data.")
+    ] = 1,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", min=1, max=options.MAX_BATCH_SIZE, help="Examples per step."),
+    ] = 32,
     lr: Annotated[
         float | None,
-        typer.Option("--lr", min=0, help="Learning rate.  [default: ReeFL's, for the round]"),
+        typer.Option("--lr", help="Learning rate.  [default: ReeFL's, for the round]"),
     ] = None,
     server_round: Annotated[
         int,
         typer.Option(
             "--server-round",
             min=1,
+            max=_MAX_ROUND,
             help="The federated round: sets the learning rate and the weight of distillation.",
         ),
     ] = 300,
@@ -70,6 +84,7 @@ def finetune(
     natural: client_data.Natural = False,
     eval_own: client_data.EvalOwn = False,
     eval_share: client_data.EvalShare = None,
+    threads: options.Threads = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -80,10 +95,15 @@ def finetune(
     from reefl_edge.cli.models import read_model
     from reefl_edge.data.augment import AUGMENTATIONS
     from reefl_edge.finetune.modes import DISTILL_MODES
+    from reefl_edge.finetune.schedule import check_rate
+    from reefl_edge.finetune.training import LocalTraining
+    from reefl_edge.runtimes.base import default_threads
 
     options.check_output(output, model, data, eval_data)
-    if lr is not None and not lr > 0:
-        raise typer.BadParameter("the learning rate must be positive", param_hint="'--lr'")
+    with options.usage_errors("--lr"):
+        if lr is not None:
+            check_rate(lr)
+    parsed_regime = options.parse_choice(regime, REGIMES, "--regime")
     mode = options.parse_choice(distill, DISTILL_MODES, "--distill")
     augmentation = options.parse_choice(augment, AUGMENTATIONS, "--augment")
     part = ClientOptions(
@@ -102,107 +122,104 @@ def finetune(
         image_size=image_size,
     )
     source = read_model(model, facts, seed=seed).cut(max_exit)
-    parsed_regime = parse_regime(regime, source)
-    if source.has_random_weights:
+    check_regime(parsed_regime, source)
+    if source.checkpoint.random == "everything":
         raise typer.BadParameter(
-            f"{model} has random weights; give a checkpoint to fine-tune", param_hint="'MODEL'"
+            f"{model} has random weights throughout; give a trained model, or a backbone at least",
+            param_hint="'MODEL'",
         )
+    training = LocalTraining(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=lr,
+        server_round=server_round,
+        distill=mode,
+        augmentation=augmentation,
+        seed=seed,
+        checkpoint_activations=checkpoint_activations,
+    )
     document = _train(
         source,
         parsed_regime,
+        training,
         data=data,
         eval_data=eval_data,
         output=output,
         part=part,
-        settings={
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": lr,
-            "server_round": server_round,
-            "distill": mode,
-            "augmentation": augmentation,
-            "seed": seed,
-            "checkpoint_activations": checkpoint_activations,
-        },
+        threads=threads or default_threads(),
     )
     if json:
         render.print_json(document)
     else:
         _show(document)
-    render.next_command(f"reefl-edge export {source.arguments} --update {output} -o bundle")
-
-
-def parse_regime(text: str, source: "Model") -> Regime:
-    """Return the regime called ``text``, if the model can be trained under it."""
-    from reefl_edge.names import closest
-
-    for regime in REGIMES:
-        if regime == text:
-            with options.usage_errors("--regime"):
-                source.checkpoint.submodel.with_regime(regime)
-            return regime
-    raise typer.BadParameter(
-        f"no regime is called {text!r}{closest(text, REGIMES)}", param_hint="'--regime'"
+    render.next_command(
+        *("reefl-edge", "export", *source.arguments, "--update", output, "-o", "bundle")
     )
+
+
+def check_regime(regime: Regime, source: "Model") -> None:
+    """Refuse a regime that the model cannot be trained under."""
+    with options.usage_errors("--regime"):
+        source.checkpoint.submodel.with_regime(regime)
 
 
 def _train(
     source: "Model",
     regime: Regime,
+    training: "LocalTraining",
     *,
     data: Path,
     eval_data: Path | None,
     output: Path,
     part: ClientOptions,
-    settings: dict[str, Any],
+    threads: int,
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
-    from functools import partial
-
-    from reefl_edge.data.sources import read_dataset
-    from reefl_edge.extras import needs_extra
+    from reefl_edge.finetune.client import train_client
+    from reefl_edge.finetune.evaluate import accuracy, checkpoint_logits
     from reefl_edge.weights import apply_update, write_update
 
-    with needs_extra("fine-tuning", "torch", "train"):
-        from reefl_edge.finetune.batches import check_dataset
-        from reefl_edge.finetune.trainer import finetune as train
-        from reefl_edge.models.checkpoint import network_from
-        from reefl_edge.models.regime import with_regime
-    checkpoint = with_regime(source.checkpoint, regime, seed=settings["seed"])
-    read = partial(
-        read_dataset,
-        image_size=checkpoint.submodel.architecture.image_size,
-        class_names=checkpoint.names(),
-    )
-    dataset = read(data)
-    held_out = None if eval_data is None else read(eval_data)
-    for path, read_data in ((data, dataset), (eval_data, held_out)):
-        if read_data is not None:
-            with options.input_errors(f"{path}: "):
-                check_dataset(read_data, checkpoint.submodel.architecture)
-    dataset, held_out = client_data.choose(part, dataset, held_out)
-    network = network_from(checkpoint.submodel, checkpoint.arrays)
+    dataset, held_out = client_data.choose(part, *_datasets(source, data, eval_data))
     with options.input_errors(), render.progress_bar("fine-tune") as bar:
-        result = train(network, dataset, on_step=bar.step, **settings)
+        result = train_client(
+            source.checkpoint, regime, dataset, training, threads=threads, on_step=bar.step
+        )
     write_update(result.update, output)
     document: dict[str, Any] = {
         "update": str(output),
         "size_bytes": output.stat().st_size,
-        "num_steps": result.num_steps,
-        "num_examples": result.update.provenance.num_examples,
-        "distill": settings["distill"],
+        "num_steps": result.history.num_steps,
+        "num_examples": result.history.num_examples,
+        "distill": training.distill,
         "client": part.index,
-        "losses": list(result.losses),
-        "teacher_counts": list(result.teacher_counts),
+        "losses": list(result.history.losses),
+        "teacher_counts": list(result.history.teacher_counts),
     }
     if held_out is not None:
-        from reefl_edge.finetune.evaluate import accuracy, exit_logits
-
-        trained = apply_update(checkpoint, result.update)
-        after = network_from(trained.submodel, trained.arrays)
-        for key, evaluated in (("accuracy_before", network), ("accuracy_after", after)):
-            document[key] = accuracy(exit_logits(evaluated, held_out), held_out.labels).tolist()
+        after = apply_update(result.start, result.update)
+        for key, evaluated in (("accuracy_before", result.start), ("accuracy_after", after)):
+            logits = checkpoint_logits(evaluated, held_out)
+            document[key] = accuracy(logits, held_out.labels).tolist()
     return document
+
+
+def _datasets(
+    source: "Model", data: Path, eval_data: Path | None
+) -> "tuple[Dataset, Dataset | None]":
+    """Read what to train and what to measure on, in the model's order of classes."""
+    from reefl_edge.data.sources import read_dataset
+    from reefl_edge.finetune.batches import check_dataset
+
+    architecture = source.checkpoint.submodel.architecture
+    read = partial(read_dataset, image_size=architecture.image_size)
+    dataset = read(data, class_names=source.checkpoint.names())
+    # A model without names takes those of the data it is trained on, to be measured by them.
+    held_out = None if eval_data is None else read(eval_data, class_names=dataset.class_names)
+    for path, read_data in ((data, dataset), (eval_data, held_out)):
+        if read_data is not None:
+            with options.input_errors(f"{path}: "):
+                check_dataset(read_data, architecture)
+    return dataset, held_out
 
 
 def _show(document: dict[str, Any]) -> None:

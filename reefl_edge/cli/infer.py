@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,7 +52,7 @@ def infer(
     """
     from reefl_edge.adaptive import AdaptiveSession
     from reefl_edge.manifest import Bundle, parse_precision
-    from reefl_edge.runtimes.base import parse_runtime, runtime_for
+    from reefl_edge.runtimes.base import check_precision, parse_runtime, runtime_for
 
     with options.usage_errors("--runtime"):
         asked = None if runtime is None else parse_runtime(runtime)
@@ -62,14 +63,12 @@ def infer(
     with options.usage_errors("--threshold"):
         if policy is not None:
             policy.check(opened.manifest.submodel.num_exits)
+    chosen = asked or runtime_for(opened, wanted)
     with options.usage_errors("--precision"):
-        session = AdaptiveSession.open(
-            opened,
-            runtime=asked or runtime_for(opened, wanted),
-            precision=wanted,
-            policy=policy,
-            threads=threads,
-        )
+        check_precision(chosen, wanted)
+    session = AdaptiveSession.open(
+        opened, runtime=chosen, precision=wanted, policy=policy, threads=threads
+    )
     if opened.manifest.has_random_weights:
         render.warn("the bundle's weights are random: its answers mean nothing")
     rows, failures = _classify(session, opened, inputs)
@@ -92,30 +91,47 @@ def _classify(
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Classify every image; an unreadable one is noted, and the rest go on."""
     edge = session.submodel.architecture.image_size
-    rows: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    for path in _expand(inputs):
-        try:
-            for name, image in _read(path, edge):
-                rows.append({"input": name, **_predict(session, bundle, image)})
-        except InputError as error:
-            failures.append({"input": str(path), "error": str(error)})
-        except OSError as error:
-            failures.append({"input": str(path), "error": f"{path}: {str(error.strerror).lower()}"})
+    rows = [
+        {"input": name, **_predict(session, bundle, image)}
+        for given in inputs
+        for path in _files(given, failures)
+        for name, image in _readable(path, edge, failures)
+    ]
     return rows, failures
 
 
-def _expand(inputs: list[Path]) -> Iterator[Path]:
+def _readable(
+    path: Path, edge: int, failures: list[dict[str, str]]
+) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
+    """Give the images of a file up to what cannot be read, which is noted."""
+    with _noted(path, failures):
+        yield from _read(path, edge)
+
+
+@contextmanager
+def _noted(path: Path, failures: list[dict[str, str]]) -> Iterator[None]:
+    """Note the block's failure to read a path, and go on."""
+    try:
+        yield
+    except InputError as error:
+        failures.append({"input": str(path), "error": str(error)})
+    except OSError as error:
+        failures.append({"input": str(path), "error": f"{path}: {str(error.strerror).lower()}"})
+
+
+def _files(given: Path, failures: list[dict[str, str]]) -> list[Path]:
+    """Return the images of a folder, or the file itself."""
     from reefl_edge.data.folder import images_in
 
-    for path in inputs:
-        if path.is_dir():
-            images = images_in(path)
-            if not images:
-                raise InputError(f"no images in {path}")
-            yield from images
-        else:
-            yield path
+    if not given.is_dir():
+        return [given]
+    images: list[Path] = []
+    with _noted(given, failures):
+        images = images_in(given)
+        if not images:
+            raise InputError(f"no images in {given}")
+    return images
 
 
 def _read(path: Path, edge: int) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
@@ -123,7 +139,7 @@ def _read(path: Path, edge: int) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
     from reefl_edge.data.arrays import read_images
     from reefl_edge.data.images import decode, resize
 
-    if path.suffix in (".npy", ".npz"):
+    if path.suffix.lower() in (".npy", ".npz"):
         for index, image in enumerate(read_images(path)):
             yield f"{path}[{index}]", resize(image[None], edge)
     else:

@@ -15,13 +15,14 @@ from reefl_edge.architectures import ARCHITECTURES, named_submodel
 from reefl_edge.cli.options import usage_errors
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
+from reefl_edge.facts import hold_to_checkpoint
 from reefl_edge.foreign.facts import ModelFacts
 from reefl_edge.foreign.files import is_hub_id
 from reefl_edge.foreign.reading import Reading, read_model_file
 from reefl_edge.manifest import MANIFEST_NAME, Bundle
 from reefl_edge.names import closest
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Checkpoint
+from reefl_edge.weights import WEIGHTS_NAME, Checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +31,8 @@ class Model:
 
     Attributes:
         name: A short name.
-        arguments: How to say it again on a command line.
+        arguments: How to say it again on a command line, word by word.
         checkpoint: Its arrays.
-        has_random_weights: It was given by an architecture's name alone.
         threshold: The threshold its bundle stores, if it is a bundle.
         checkpoint_path: A file that holds these arrays as a checkpoint of ours, if there is one.
         bundle_path: The bundle, if it is one.
@@ -40,18 +40,12 @@ class Model:
     """
 
     name: str
-    arguments: str
+    arguments: tuple[str, ...]
     checkpoint: Checkpoint
-    has_random_weights: bool = False
     threshold: float | None = None
     checkpoint_path: Path | None = None
     bundle_path: Path | None = None
     seed: int = 0
-
-    @property
-    def is_untrained(self) -> bool:
-        """It is good for measuring, not for answers."""
-        return self.has_random_weights or self.checkpoint.is_untrained
 
     def cut(self, max_exit: int | None) -> "Model":
         """Return the model cut at an exit; None keeps it."""
@@ -91,17 +85,17 @@ def read_model(text: str, facts: ModelFacts | None = None, *, seed: int = 0) -> 
 
 
 def _from_bundle(path: Path, facts: ModelFacts) -> Model:
-    from reefl_edge.runtimes.base import artifact_path
-    from reefl_edge.weights import WEIGHTS_NAME
-
     bundle = Bundle.open(path)
-    paths = bundle.verified_paths(bundle.artifact("onnx", "fp32"))
-    reading = read_model_file(artifact_path(paths, WEIGHTS_NAME), facts)
+    (weights,) = bundle.verified_files(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
+    hold_to_checkpoint(bundle, weights)
+    reading = read_model_file(weights, facts, is_verified=True)
+    checkpoint = replace(reading.completed({}), class_names=bundle.manifest.class_names)
+    if bundle.manifest.has_random_weights and not checkpoint.is_untrained:
+        checkpoint = replace(checkpoint, random="everything")  # of before checkpoints said it
     return Model(
         name=bundle.manifest.name,
         arguments=_arguments(str(path), facts),
-        checkpoint=replace(reading.completed({}), class_names=bundle.manifest.class_names),
-        has_random_weights=bundle.manifest.has_random_weights,
+        checkpoint=checkpoint,
         threshold=bundle.manifest.threshold,
         checkpoint_path=reading.path,
         bundle_path=path if reading.path is not None else None,
@@ -143,19 +137,18 @@ def _random(name: str, facts: ModelFacts, seed: int) -> Model:
     return Model(
         name=name,
         arguments=_arguments(name, facts, seed=seed),
-        checkpoint=Checkpoint(submodel=submodel, arrays=arrays),
-        has_random_weights=True,
+        checkpoint=Checkpoint(submodel=submodel, arrays=arrays, random="everything"),
         seed=seed,
     )
 
 
-def _arguments(text: str, facts: ModelFacts, *, seed: int = 0) -> str:
+def _arguments(text: str, facts: ModelFacts, *, seed: int = 0) -> tuple[str, ...]:
     """Say MODEL again, with the options that say what it does not."""
-    words = [text, *_options(replace(facts, max_exit=None))]
-    return " ".join([*words, "--seed", str(seed)] if seed else words)
+    words = (text, *_options(replace(facts, max_exit=None)))
+    return (*words, "--seed", str(seed)) if seed else words
 
 
-def restated(submodel: Submodel) -> str:
+def restated(submodel: Submodel) -> tuple[str, ...]:
     """Write the options that say of a sub-model what a file of the released code does not."""
     architecture = submodel.architecture
     facts = ModelFacts(
@@ -165,7 +158,7 @@ def restated(submodel: Submodel) -> str:
         mean=architecture.mean,
         std=architecture.std,
     )
-    return " ".join(_options(facts))
+    return tuple(_options(facts))
 
 
 def _options(facts: ModelFacts) -> Iterator[str]:

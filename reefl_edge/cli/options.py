@@ -3,15 +3,17 @@
 A value that does not fit is a usage error: exit code 2, with the option's name.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from reefl_edge.errors import InputError
 from reefl_edge.names import closest
+from reefl_edge.submodel import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE
 
 if TYPE_CHECKING:
     from reefl_edge.foreign.facts import ModelFacts
@@ -24,16 +26,24 @@ ModelArgument = Annotated[
         metavar="MODEL",
         help="A checkpoint, a bundle, a named architecture (random weights: digits, deit_tiny, "
         "deit_small, deit_base), or a DeiT, timm, transformers or released ReeFL model: a file "
-        "(.safetensors, .npz, .pth), a folder, or a hub id such as owner/name.",
+        "(.safetensors, .npz, .pth), a folder, or a hub id such as owner/name (the hub has 3 s to "
+        "answer, or HF_HUB_ETAG_TIMEOUT).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+# What every generator of random numbers here takes as a seed.
+_MAX_SEED = 2**32 - 1
+# More than any device has memory for.
+MAX_BATCH_SIZE = 65_536
+MAX_IMAGES = 1_000_000
+
+Seed = Annotated[int, typer.Option("--seed", min=0, max=_MAX_SEED, help="Of everything random.")]
 NumClasses = Annotated[
     int | None,
     typer.Option(
         "--num-classes",
         min=1,
+        max=MAX_CLASSES,
         help="Classes, where MODEL does not say: a backbone needs it.  "
         "[default for a name: 1000; digits: 10]",
     ),
@@ -43,6 +53,7 @@ NumExits = Annotated[
     typer.Option(
         "--num-exits",
         min=1,
+        max=MAX_BLOCKS,
         help="Exits of the whole network, evenly spaced, where MODEL does not say.  "
         "[default: 4; a released ReeFL model needs it]",
     ),
@@ -59,6 +70,7 @@ ImageSize = Annotated[
     typer.Option(
         "--image-size",
         min=1,
+        max=MAX_IMAGE_SIZE,
         help="Edge of the image in pixels; the position embedding is interpolated.  "
         "[default: MODEL's own]",
     ),
@@ -67,9 +79,25 @@ MaxExit = Annotated[
     int | None,
     typer.Option("--max-exit", min=0, help="The deepest exit to keep, counted from 0."),
 ]
+
+
+def _fitting_threads(threads: int | None) -> int | None:
+    if threads is not None:
+        from reefl_edge.runtimes.base import check_threads
+
+        with usage_errors("--threads"):
+            check_threads(threads)
+    return threads
+
+
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="Threads to compute with.  [default: one per core]"),
+    typer.Option(
+        "--threads",
+        min=1,
+        callback=_fitting_threads,
+        help="Threads to compute with.  [default: one per core]",
+    ),
 ]
 Data = Annotated[
     Path,
@@ -87,7 +115,7 @@ def model_facts(*, exit_blocks: str | None, **facts: Any) -> "ModelFacts":
     from reefl_edge.foreign.facts import ModelFacts
 
     with usage_errors("--exit-blocks"):
-        blocks = None if exit_blocks is None else tuple(map(int, exit_blocks.split(",")))
+        blocks = None if exit_blocks is None else tuple(map(parse_whole, split_list(exit_blocks)))
         return ModelFacts(exit_blocks=blocks, **facts)
 
 
@@ -139,6 +167,41 @@ def input_errors(where: str = "") -> Iterator[None]:
         raise InputError(f"{where}{error}") from error
 
 
+def split_list(text: str) -> list[str]:
+    """Return the words of a list that is separated by commas.
+
+    >>> split_list("onnx, coreml")
+    ['onnx', 'coreml']
+
+    Raises:
+        ValueError: One is empty, or all are.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(words):
+        raise ValueError(f"{text!r} names nothing, or has a comma too many")
+    return words
+
+
+def parse_whole(text: str) -> int:
+    """Return a whole number.
+
+    Raises:
+        ValueError: ``text`` is none, or a very long one.
+    """
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise ValueError(f"{text[:40]!r} is no whole number")
+    return int(text)
+
+
+def refuse(option: str, message: str) -> NoReturn:
+    """Refuse how an option is used.
+
+    Raises:
+        BadParameter: Always.
+    """
+    raise typer.BadParameter(message, param_hint=f"'{option}'")
+
+
 def parse_choice(text: str, choices: Sequence[Choice], option: str) -> Choice:
     """Return the choice called ``text``.
 
@@ -148,6 +211,4 @@ def parse_choice(text: str, choices: Sequence[Choice], option: str) -> Choice:
     for choice in choices:
         if choice == text:
             return choice
-    raise typer.BadParameter(
-        f"there is no {text!r}{closest(text, choices)}", param_hint=f"'{option}'"
-    )
+    refuse(option, f"there is no {text!r}{closest(text, choices)}")

@@ -1,5 +1,6 @@
 """``reefl-edge profile``: what does each exit cost on a device, and how deep may it go?"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,8 +48,14 @@ def profile(
         ),
     ] = "frozen",
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Images of a training step.")
-    ] = 32,
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            max=options.MAX_BATCH_SIZE,
+            help="Images of a training step.  [default: 32]",
+        ),
+    ] = None,
     max_exit: options.MaxExit = None,
     num_classes: options.NumClasses = None,
     num_exits: options.NumExits = None,
@@ -65,19 +72,21 @@ def profile(
 
     Example:  reefl-edge profile --device local --model deit_tiny --budget-ms 20 -o report.json
     """
-    from dataclasses import replace
-
-    from reefl_edge.cli.finetune import parse_regime
+    from reefl_edge.cli.finetune import check_regime
     from reefl_edge.cli.models import read_model
     from reefl_edge.cli.profiling import ProfileRequest, profile_model
     from reefl_edge.profiling.choose import choose_exit
     from reefl_edge.profiling.links.base import link_for
+    from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
     from reefl_edge.profiling.report import report_json, write_report
     from reefl_edge.runtimes.base import default_threads, parse_runtime
 
     options.check_output(output, model)
     with options.usage_errors("--runtime"):
         runtime_name = parse_runtime(runtime)
+    trained = None if regime == "none" else options.parse_choice(regime, REGIMES, "--regime")
+    if trained is None:
+        _refuse_step_options({"--budget-step-ms": budget_step_ms, "--batch-size": batch_size})
     budget = _budget(budget_ms, budget_step_ms, budget_mib)
     with options.usage_errors("--device"):
         link = link_for(device)
@@ -88,13 +97,15 @@ def profile(
         image_size=image_size,
     )
     source = read_model(model, facts, seed=seed).cut(max_exit)
+    if trained is not None:
+        check_regime(trained, source)
     request = ProfileRequest(
         model=source,
         runtime=runtime_name,
         precision=_precision(precision, runtime_name, is_bundle=source.bundle_path is not None),
         threads=threads or default_threads(),
-        regime=None if regime == "none" else parse_regime(regime, source),
-        batch_size=batch_size,
+        regime=trained,
+        batch_size=batch_size or DEFAULT_BATCH_SIZE,
     )
     with render.progress_bar("profile") as bar:
         report = profile_model(request, link, on_stage=bar.say, on_row=bar.step)
@@ -108,17 +119,17 @@ def profile(
         typer.echo(report_json(report), nl=False)
     else:
         _show(report, output)
-    _suggest(source.arguments, report, output, request)
+    _suggest(report, output, request)
 
 
 def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precision":
     from reefl_edge.manifest import parse_precision
+    from reefl_edge.runtimes.base import check_precision
     from reefl_export.recipe import recipe_for
 
     with options.usage_errors("--precision"):
         precision = parse_precision(text)
-        if runtime == "eager" and precision != "fp32":
-            raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
+        check_precision(runtime, precision)
         if (
             runtime != "eager"
             and recipe_for(runtime, precision).needs_calibration
@@ -128,6 +139,13 @@ def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precis
         return precision
 
 
+def _refuse_step_options(given: dict[str, float | None]) -> None:
+    """Refuse what is said of a training step where none is measured."""
+    for option, value in given.items():
+        if value is not None:
+            options.refuse(option, "--regime none measures no training step")
+
+
 def _budget(
     inference_ms: float | None, step_ms: float | None, memory_mib: float | None
 ) -> "Budget | None":
@@ -135,8 +153,12 @@ def _budget(
 
     if inference_ms is None and step_ms is None and memory_mib is None:
         return None
-    with options.usage_errors("--budget-..."):
-        return Budget(inference_ms=inference_ms, step_ms=step_ms, memory_mib=memory_mib)
+    with options.usage_errors("--budget-ms"):
+        budget = Budget(inference_ms=inference_ms)
+    with options.usage_errors("--budget-step-ms"):
+        budget = replace(budget, step_ms=step_ms)
+    with options.usage_errors("--budget-mib"):
+        return replace(budget, memory_mib=memory_mib)
 
 
 def _show(report: "Report", output: Path | None) -> None:
@@ -180,15 +202,19 @@ def _show(report: "Report", output: Path | None) -> None:
         render.out().print(f"saved {output} ({render.size(output.stat().st_size)})")
 
 
-def _suggest(model: str, report: "Report", output: Path | None, request: "ProfileRequest") -> None:
+def _suggest(report: "Report", output: Path | None, request: "ProfileRequest") -> None:
+    model = request.model.arguments
     if report.choice is not None and output is not None:
-        what = "" if request.runtime == "eager" else f" --format {request.runtime}"
+        what = [] if request.runtime == "eager" else ["--format", request.runtime]
         if request.precision != "fp32":
-            what += f" --precision {request.precision}"
-        render.next_command(f"reefl-edge export {model} --report {output}{what} -o bundle")
+            what += ["--precision", request.precision]
+        render.next_command(
+            *("reefl-edge", "export", *model, "--report", output, *what, "-o", "bundle")
+        )
     else:
         p90 = report.rows_of("inference")[-1].summary.p90_ms
         render.next_command(
-            f"reefl-edge profile --model {model} --runtime {request.runtime} "
-            f"--precision {request.precision} --budget-ms {0.8 * p90:.3g} -o report.json"
+            *("reefl-edge", "profile", "--model", *model, "--runtime", request.runtime),
+            *("--precision", request.precision, "--budget-ms", f"{0.8 * p90:.3g}"),
+            *("-o", "report.json"),
         )

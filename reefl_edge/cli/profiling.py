@@ -78,7 +78,7 @@ def profile_model(
             model=model.name,
             weights=(
                 RANDOM_WEIGHTS
-                if model.has_random_weights
+                if model.checkpoint.random == "everything"
                 else weights_sha256(model.checkpoint.arrays)
             ),
             on_row=lambda _: on_row(next(done), len(jobs)),
@@ -108,7 +108,7 @@ def _weights_source(model: Model, folder: Path) -> ModelSource:
     """Give the weights to a fresh process: the file, or one written for it from a foreign model."""
     if model.checkpoint_path is not None:
         return CheckpointFile(checkpoint=model.checkpoint_path)
-    if model.has_random_weights:
+    if model.checkpoint.random == "everything":
         return RandomWeights(seed=model.seed)
     path = folder / "model.safetensors"
     write_checkpoint(model.checkpoint, path)
@@ -125,13 +125,18 @@ def _inference_source(
     if model.bundle_path is not None:
         return BundleFolder(bundle=model.bundle_path)
     recipe = recipe_for(runtime, request.precision)
-    return BundleFolder(bundle=_export(model, recipe, folder / "bundle", on_stage))
+    return BundleFolder(bundle=_export(request, recipe, folder / "bundle", on_stage))
 
 
-def _export(model: Model, recipe: ExportRecipe, folder: Path, on_stage: OnStage) -> Path:
+def _export(request: ProfileRequest, recipe: ExportRecipe, folder: Path, on_stage: OnStage) -> Path:
     from reefl_export.bundle import Origin, export_checkpoint
 
-    origin = Origin(name=model.name, has_random_weights=model.is_untrained)
+    model = request.model
     return export_checkpoint(
-        model.checkpoint, folder, [recipe], origin, on_stage=on_stage
+        model.checkpoint,
+        folder,
+        [recipe],
+        Origin(name=model.name),
+        threads=request.threads,
+        on_stage=on_stage,
     ).directory

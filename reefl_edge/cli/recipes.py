@@ -12,8 +12,9 @@ from reefl_edge.manifest import (
     parse_precision,
     parse_target,
 )
-from reefl_edge.profiling.device_profile import DeviceProfile, load_profile
-from reefl_export.deployment import choose_deployment
+from reefl_edge.profiling.device_profile import LOCAL_DEVICE, load_profile
+from reefl_edge.profiling.host import describe_host
+from reefl_export.deployment import DeviceFacts, choose_deployment
 from reefl_export.recipe import ExportRecipe, read_recipe, recipe_for, stock
 
 
@@ -31,6 +32,11 @@ class Wanted:
     deployment: Deployment | None = None
     reasons: tuple[str, ...] = ()
 
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether an artifact needs images to find the ranges of activations."""
+        return any(recipe.needs_calibration for recipe in self.recipes)
+
     def with_adaptive_graph(self) -> "Wanted":
         """Return the same with an adaptive graph beside the segments of every ONNX artifact.
 
@@ -47,7 +53,7 @@ class Wanted:
             BadParameter: There is no ExecuTorch artifact, or a size is no positive number.
         """
         with options.usage_errors("--batch-sizes"):
-            sizes = tuple(sorted({1, *(int(size) for size in text.split(","))}))
+            sizes = tuple(sorted({1, *map(options.parse_whole, options.split_list(text))}))
             return self._changing("executorch", lambda recipe: replace(recipe, batch_sizes=sizes))
 
     def _changing(self, target: Target, change: Callable[[ExportRecipe], ExportRecipe]) -> "Wanted":
@@ -66,44 +72,47 @@ def wanted_recipes(
         formats: Formats, separated by commas; None for all, or what suits the device.
         precisions: Precisions, separated by commas; None for float32, or what suits the device.
         recipes: Names or paths of recipes, which stand instead of the others.
-        device: A device profile.
+        device: A device profile, or this machine.
 
     Raises:
         BadParameter: A name is unknown, or options contradict each other.
         InputError: A file is missing or damaged.
     """
     with options.usage_errors("--recipe"):
-        if recipes and (formats or precisions or device):
+        if recipes and (formats, precisions, device) != (None, None, None):
             raise ValueError("a recipe says format and precision: give it alone")
         if recipes:
             return Wanted(recipes=[read_recipe(text) for text in recipes])
     with options.usage_errors("--format"):
-        targets = [parse_target(name.strip()) for name in formats.split(",")] if formats else []
+        targets = [] if formats is None else [*map(parse_target, options.split_list(formats))]
     with options.usage_errors("--precision"):
-        listed = precisions.split(",") if precisions else []
-        chosen = [parse_precision(name.strip()) for name in listed]
+        listed = [] if precisions is None else options.split_list(precisions)
+        chosen = [*map(parse_precision, listed)]
     if device is not None:
-        with options.usage_errors("--device"):
-            profile = load_profile(device)
-        return _for_device(profile, targets, chosen)
+        return _for_device(device, targets, chosen)
     with options.usage_errors("--precision"):
         return Wanted(recipes=stock(targets or TARGETS, chosen or ["fp32"]))
 
 
-def _for_device(
-    profile: DeviceProfile, targets: list[Target], precisions: list[Precision]
-) -> Wanted:
+def _for_device(device: str, targets: list[Target], precisions: list[Precision]) -> Wanted:
+    facts = _facts_of(device)
     wanted: list[Precision | None] = [*dict.fromkeys(precisions)] or [None]
     choices = [
-        choose_deployment(profile, target, precision)
-        for target in dict.fromkeys(targets or profile.formats[:1])
+        choose_deployment(facts, target, precision)
+        for target in dict.fromkeys(targets or facts.formats[:1])
         for precision in wanted
     ]
     with options.usage_errors("--precision"):
         recipes = [recipe_for(choice.target, choice.precision) for choice in choices]
     reasons = dict.fromkeys(reason for choice in choices for reason in choice.reasons)
-    return Wanted(
-        recipes=recipes,
-        deployment=Deployment(device=profile.name, threads=choices[0].threads),
-        reasons=tuple(reasons),
-    )
+    deployment = None
+    if facts.name is not None:  # a bundle for this machine may go anywhere
+        deployment = Deployment(device=facts.name, threads=choices[0].threads)
+    return Wanted(recipes=recipes, deployment=deployment, reasons=tuple(reasons))
+
+
+def _facts_of(device: str) -> DeviceFacts:
+    if device == LOCAL_DEVICE:
+        return DeviceFacts.of_host(describe_host())
+    with options.usage_errors("--device"):
+        return DeviceFacts.of_profile(load_profile(device))

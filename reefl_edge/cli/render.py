@@ -6,6 +6,7 @@ What only a running command needs of rich is imported there: ``--help`` is to be
 
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -63,8 +64,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return built
 
 
-def next_command(command: str) -> None:
-    """Suggest what to type next."""
+def next_command(*words: object) -> None:
+    """Suggest what to type next: the words of a command, quoted where a shell needs it."""
+    command = _one_line(shlex.join(map(str, words)))
     _say("next: ", command, style="", message_style="bold")
 
 

@@ -1,29 +1,24 @@
 """How is a dataset read from an .npz file?
 
-Two arrays: ``images``, uint8, (N, H, W, 3) or (N, H, W); ``labels``, integers, (N,). Optional:
-``writer``, ``speaker`` or ``groups``, who made each example, (N,); ``class_names``, strings, (C,).
-A file of several splits has all but the last once per split: ``train_images``, ``train_labels``.
-A file of sounds has ``audio`` instead (see ``audio_pack.py``).
+Two arrays: ``images``, uint8 or uint16, (N, H, W, 3) or (N, H, W); ``labels``, integers, (N,).
+Optional: ``writer``, ``speaker`` or ``groups``, who made each example, (N,); ``class_names``,
+text, (C,). A file of several splits has all but the last once per split: ``train_images``,
+``train_labels``. A file of sounds has ``audio`` instead (see ``audio_pack.py``).
 """
 
-import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.data.audio_pack import audio_dataset
-from reefl_edge.data.base import ArrayDataset, Dataset, Groups, Labels
+from reefl_edge.data.base import ArrayDataset, Dataset, Groups, as_labels
 from reefl_edge.data.images import as_rgb
+from reefl_edge.data.npz import Array, as_texts, read_array_file
 from reefl_edge.errors import InputError
 
 GROUP_NAMES = ("groups", "writer", "speaker")
-
-# What numpy and zipfile let through when bytes of a file are missing or wrong; zipfile means by
-# RuntimeError an entry that claims to be encrypted or packed in an unknown way.
-_DAMAGED = (ValueError, EOFError, KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npz(
@@ -34,16 +29,16 @@ def read_npz(
     Args:
         path: The .npz file.
         image_size: Edge in pixels of the images given out.
-        class_names: The model's class names; the file's own win.
+        class_names: What the classes are called if the file does not say.
         split: Which split, of a file that has several.
 
     Raises:
         InputError: The file is damaged, lacks an array, or a label is outside the classes.
     """
-    arrays = read_arrays(path)
-    if "class_names" in arrays:
-        class_names = tuple(str(name) for name in arrays["class_names"])
+    arrays = read_array_file(path, lone="images")
     try:
+        if "class_names" in arrays:
+            class_names = as_texts(arrays["class_names"], "class_names")
         if "audio" in arrays:
             return audio_dataset(
                 arrays, split=split, image_size=image_size, class_names=class_names
@@ -56,25 +51,12 @@ def read_npz(
         raise InputError(f"{path}: {error}") from error
 
 
-def as_labels(labels: NDArray[Any]) -> Labels:
-    """Return labels (N,) of any integer type as int64.
-
-    Raises:
-        ValueError: They are not integers (N,), or there are none.
-    """
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels must be integers (N,), got {labels.dtype} {labels.shape}")
-    if not len(labels):
-        raise ValueError("it holds no examples")
-    return labels.astype(np.int64)
-
-
-def groups_in(arrays: dict[str, NDArray[Any]]) -> Groups | None:
+def groups_in(arrays: Mapping[str, Array]) -> Groups | None:
     """Return who made each example, if one of the arrays says so."""
     return next((arrays[name] for name in GROUP_NAMES if name in arrays), None)
 
 
-def _of_split(arrays: dict[str, NDArray[Any]], split: str | None) -> dict[str, NDArray[Any]]:
+def _of_split(arrays: Mapping[str, Array], split: str | None) -> dict[str, Array]:
     """Return the arrays of one split, under their names without the split's."""
     prefix = "" if split is None else f"{split}_"
     splits = sorted(name.removesuffix("_images") for name in arrays if name.endswith("_images"))
@@ -92,37 +74,27 @@ def _of_split(arrays: dict[str, NDArray[Any]], split: str | None) -> dict[str, N
     }
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of an .npy (as ``images``) or .npz file, without unpickling anything.
-
-    Raises:
-        InputError: The file is damaged or holds Python objects.
-    """
-    with path.open("rb") as file:
-        try:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"images": loaded}
-            return {name: loaded[name] for name in loaded.files}
-        except _DAMAGED as error:
-            raise InputError(f"{path}: not a readable .npy or .npz file: {error}") from error
-
-
 def read_images(path: Path) -> NDArray[np.uint8]:
     """Read the images of an .npy or .npz file, labelled or not, as RGB (N, H, W, 3).
+
+    Raises:
+        InputError: The file is missing or damaged, or holds no images of 8 or 16 bits.
+    """
+    arrays = read_array_file(path, lone="images")
+    if "images" not in arrays:
+        raise InputError(f"{path} has no array 'images', only {', '.join(sorted(arrays))}")
+    return images_of(arrays["images"], path)
+
+
+def images_of(array: Array, path: Path) -> NDArray[np.uint8]:
+    """Return an array of a file as RGB (N, H, W, 3).
 
     A lone colour image (H, W, 3) counts as one of a batch.
 
     Raises:
-        InputError: The file is missing or damaged, or holds no 8-bit images.
+        InputError: It is of another shape or type.
     """
-    arrays = read_arrays(path)
-    if "images" not in arrays:
-        raise InputError(f"{path} has no array 'images', only {', '.join(sorted(arrays))}")
-    images = arrays["images"]
-    if images.ndim == 3 and images.shape[-1] == 3:
-        images = images[None]
     try:
-        return as_rgb(images)
+        return as_rgb(array[None] if array.ndim == 3 and array.shape[-1] == 3 else array)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error

@@ -143,6 +143,19 @@ def num_examples(dataset: Dataset) -> int:
     return len(dataset.labels)
 
 
+def as_labels(labels: NDArray[Any]) -> Labels:
+    """Return labels (N,) of any integer type as int64.
+
+    Raises:
+        ValueError: They are not integers (N,), or there are none.
+    """
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be integers (N,), got {labels.dtype} {labels.shape}")
+    if not len(labels):
+        raise ValueError("it holds no examples")
+    return labels.astype(np.int64)
+
+
 def check_labels(labels: Labels, *, num_classes: int) -> None:
     """Refuse labels (N,) outside the classes.
 

@@ -1,16 +1,20 @@
 """How are CIFAR-10 and CIFAR-100 read as their authors publish them?
 
 The python version (pickles, read without executing any) or the binary version, from the archive or
-the folder it extracts to. Of an archive, only the members that are needed are read, by their exact
-names, into memory.
+the folder it extracts to. Of an archive, only the members that are needed are kept, by their exact
+names, in memory; it is read to its end all the same, where gzip's checksum stands.
 
 Source: https://www.cs.toronto.edu/~kriz/cifar.html. An image is 3,072 bytes: its red plane, then
 green, then blue, 32 rows of 32 each.
 """
 
+import gzip
+import io
+import struct
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +23,20 @@ import numpy as np
 from reefl_edge.data.base import ArrayDataset, Images, Labels
 from reefl_edge.data.restricted_pickle import PickledArray, load_plain
 from reefl_edge.errors import InputError
+from reefl_edge.files import regular_file
 
 _EDGE = 32
 _IMAGE_BYTES = 3 * _EDGE * _EDGE
 # More than CIFAR-100's largest file, the pickle of 50,000 training images, 148 MiB.
 _LARGEST_FILE_BYTES = 2**28
-_DAMAGED_ARCHIVE = (tarfile.TarError, EOFError, OSError, zlib.error)
+# More than any of the archives, 178 MiB; gzip can pack a thousand times as much as it is large.
+_LARGEST_ARCHIVE_BYTES = 2**29
+_CHUNK_BYTES = 2**20
+_GZIP_MAGIC = b"\x1f\x8b"
+_DAMAGED_ARCHIVE = (
+    tarfile.TarError, EOFError, LookupError, MemoryError, OSError, OverflowError, RecursionError,
+    ValueError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +150,18 @@ def _files_in_folder(path: Path, split: str) -> tuple[Layout, dict[str, bytes]]:
         raise InputError(f"{path} holds no CIFAR")
     root, layout = found
     names = (layout.class_file, *layout.files(split))
-    return layout, {name: (root / name).read_bytes() for name in names}
+    return layout, {name: _file(root / name) for name in names}
+
+
+def _file(path: Path) -> bytes:
+    if regular_file(path).stat().st_size > _LARGEST_FILE_BYTES:
+        raise InputError(f"{path} is larger than any file of CIFAR")
+    return path.read_bytes()
 
 
 def _members(path: Path, split: str) -> tuple[Layout, dict[str, bytes]]:
-    """Read what is needed of an archive; stop as soon as it is complete."""
+    """Read what is needed of an archive, and the rest of it for its checksum."""
+    regular_file(path)
     wanted = {
         f"{layout.folder}/{name}": (layout, name)
         for layout in LAYOUTS
@@ -150,17 +169,51 @@ def _members(path: Path, split: str) -> tuple[Layout, dict[str, bytes]]:
     }
     found: dict[str, dict[str, bytes]] = {layout.folder: {} for layout in LAYOUTS}
     try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                if member.name not in wanted or not member.isreg():
-                    continue
-                layout, name = wanted[member.name]
-                found[layout.folder][name] = _content(archive, member)
-                if found[layout.folder].keys() >= {layout.class_file, *layout.files(split)}:
-                    return layout, found[layout.folder]
+        with _unpacked(path) as stream:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                for member in archive:
+                    if member.name in wanted and member.isreg():
+                        layout, name = wanted[member.name]
+                        found[layout.folder].setdefault(name, _content(archive, member))
+            while stream.read(_CHUNK_BYTES):
+                pass
     except _DAMAGED_ARCHIVE as error:
         raise InputError(f"{path}: not a readable tar archive: {error}") from error
+    for layout in LAYOUTS:
+        if found[layout.folder].keys() >= {layout.class_file, *layout.files(split)}:
+            return layout, found[layout.folder]
     raise InputError(f"{path} is not a complete archive of CIFAR-10 or CIFAR-100")
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that ends in an error where it gives more than an archive of CIFAR can hold."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream = stream
+        self._left = _LARGEST_ARCHIVE_BYTES
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most ``size`` bytes.
+
+        Raises:
+            ValueError: There are more than there can be.
+        """
+        most = self._left + 1
+        content = self._stream.read(most if size < 0 else min(size, most))
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError(f"it expands to more than {_LARGEST_ARCHIVE_BYTES} bytes")
+        return content
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[_Bounded]:
+    """Give the content of a tar file, unpacked if gzip packed it."""
+    with path.open("rb") as file:
+        is_packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        file.seek(0)
+        # Tarfile's own reader of packed streams does not look at the checksum.
+        yield _Bounded(gzip.GzipFile(fileobj=file) if is_packed else file)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -213,12 +266,18 @@ def _integers(values: object, name: str) -> Labels:
 
 def _class_names(data: bytes, layout: Layout) -> tuple[str, ...]:
     if layout.label_key is None:
-        return tuple(line.strip() for line in data.decode().splitlines() if line.strip())
+        return tuple(_texts(line.strip() for line in data.splitlines() if line.strip()))
     match load_plain(data, name=layout.class_file):
         case {**entries} if isinstance(names := entries.get(layout.names_key), list):
-            return _texts(names)
+            return tuple(_texts(names))
     raise ValueError(f"{layout.class_file} lacks {layout.names_key.decode()!r}")
 
 
-def _texts(values: Iterable[object]) -> tuple[str, ...]:
-    return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values)
+def _texts(values: Iterable[object]) -> Iterator[str]:
+    for value in values:
+        if not isinstance(value, bytes | str):
+            raise ValueError(f"a class is called by a {type(value).__name__}")
+        try:
+            yield value.decode() if isinstance(value, bytes) else value
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the name of a class, {value!r}, is no UTF-8") from error

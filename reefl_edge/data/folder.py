@@ -8,6 +8,7 @@ import numpy as np
 
 from reefl_edge.data.base import Groups, Images, Indices, Labels
 from reefl_edge.data.images import IMAGE_SUFFIXES, decode, resize
+from reefl_edge.data.listing import list_files, visible_folders, warn_of_skipped
 from reefl_edge.errors import InputError
 
 
@@ -36,49 +37,41 @@ class FolderDataset:
         return [decode(self.paths[index]) for index in indices]
 
 
-def read_folder(folder: Path, *, image_size: int, class_names: tuple[str, ...]) -> FolderDataset:
+def read_folder(folder: Path, *, image_size: int) -> FolderDataset:
     """Find the images below ``folder``; the sub-folder's name is the class.
+
+    What is skipped, in a class's folder or beside them, is said once.
 
     Args:
         folder: The folder with one sub-folder per class.
         image_size: Edge in pixels of the images given out.
-        class_names: The model's class names; every sub-folder must be one of them.
 
     Raises:
-        InputError: A sub-folder names no class, or no image is found.
+        InputError: No image is found.
     """
-    class_folders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    class_names = classes_of(class_folders, class_names)
+    class_folders = visible_folders(folder)
+    skipped, _ = list_files(folder, IMAGE_SUFFIXES)  # an image without a class
     paths: list[Path] = []
     labels: list[int] = []
-    for class_folder in class_folders:
-        images = images_in(class_folder)
+    for label, class_folder in enumerate(class_folders):
+        images, others = list_files(class_folder, IMAGE_SUFFIXES)
         paths += images
-        labels += [class_names.index(class_folder.name)] * len(images)
+        labels += [label] * len(images)
+        skipped += others
+    warn_of_skipped(folder, skipped, num_read=len(paths), kind="images of a class")
     if not paths:
         raise InputError(f"{folder} has no images in sub-folders named by class")
-    return FolderDataset(tuple(paths), np.array(labels, np.int64), class_names, image_size)
-
-
-def classes_of(class_folders: Sequence[Path], class_names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes that a dataset's folders are named by.
-
-    The model's own names count. A model without names (its classes are called by their numbers)
-    takes those of the folders, in their order, if there are as many.
-
-    Raises:
-        InputError: A folder is named like none of the classes.
-    """
     names = tuple(path.name for path in class_folders)
-    unknown = [path for path in class_folders if path.name not in class_names]
-    numbers = tuple(str(index) for index in range(len(class_names)))
-    if unknown and class_names == numbers and len(names) == len(numbers):
-        return names
-    if unknown:
-        raise InputError(f"{unknown[0]} is named like none of the model's classes")
-    return class_names
+    return FolderDataset(tuple(paths), np.array(labels, np.int64), names, image_size)
+
+
+def has_images(folder: Path) -> bool:
+    """Say whether image files are directly in ``folder``."""
+    return bool(list_files(folder, IMAGE_SUFFIXES)[0])
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the image files directly in ``folder``, sorted."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    """Return the image files directly in ``folder``, sorted; what is skipped is said once."""
+    images, others = list_files(folder, IMAGE_SUFFIXES)
+    warn_of_skipped(folder, others, num_read=len(images), kind="images")
+    return images

@@ -17,6 +17,7 @@ import numpy as np
 from reefl_edge.data.base import ArrayDataset, Images, Labels
 from reefl_edge.data.images import as_rgb
 from reefl_edge.errors import InputError
+from reefl_edge.files import regular_file
 
 CLASS_NAMES = (*string.digits, *string.ascii_uppercase, *string.ascii_lowercase)
 _EDGE = 28
@@ -61,7 +62,7 @@ def read_leaf(folder: Path, *, image_size: int) -> ArrayDataset:
 def _read_writers(path: Path) -> Iterator[tuple[str, Images, Labels]]:
     """Give each writer's name, images (N, 28, 28) and labels (N,)."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(regular_file(path).read_bytes())
         for writer, examples in document["user_data"].items():
             yield writer, _images(examples["x"]), _labels(examples["y"], len(examples["x"]))
     except KeyError as error:
@@ -71,7 +72,10 @@ def _read_writers(path: Path) -> Iterator[tuple[str, Images, Labels]]:
 
 
 def _images(rows: object) -> Images:
-    levels = np.array(rows, np.float64).reshape(-1, _EDGE, _EDGE)
+    levels = np.array(rows, np.float64)
+    if len(levels) and levels.shape[1:] != (_EDGE * _EDGE,):
+        raise ValueError(f"images must be rows of {_EDGE * _EDGE} grey levels, got {levels.shape}")
+    levels = levels.reshape(-1, _EDGE, _EDGE)
     if levels.size and not 0 <= levels.min() <= levels.max() <= 1:  # also refuses NaN
         raise ValueError(f"grey levels run from {levels.min()} to {levels.max()}, not from 0 to 1")
     return np.round(levels * 255).astype(np.uint8)

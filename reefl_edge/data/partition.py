@@ -14,6 +14,8 @@ from reefl_edge.data.base import Groups, Indices, Labels, check_labels
 
 # Every client must see the same partition, whatever else its run draws at random.
 PARTITION_SEED = 1
+# Far beyond what tells a distribution from the uniform one; at 1e308 the draws are all zero.
+_MAX_ALPHA = 1e9
 
 Preferences = NDArray[np.float64]
 
@@ -33,13 +35,18 @@ def class_preferences(
         Probabilities, (K, C). The same ones serve a client's training and test examples.
 
     Raises:
-        ValueError: There is no client or no class, or ``alpha`` is not positive.
+        ValueError: There is no client or no class, or ``alpha`` is out of range.
     """
     if num_clients < 1 or num_classes < 1:
         raise ValueError(f"cannot split {num_classes} classes among {num_clients} clients")
-    if not 0 < alpha < np.inf:
-        raise ValueError(f"alpha must be positive and finite, got {alpha}")
+    check_alpha(alpha)
     return np.random.default_rng(seed).dirichlet(np.full(num_classes, alpha), size=num_clients)
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse a concentration that is not positive, or so large that nothing is left to draw."""
+    if not 0 < alpha <= _MAX_ALPHA:
+        raise ValueError(f"alpha must be positive and at most {_MAX_ALPHA:g}, got {alpha:g}")
 
 
 def skewed_partition(
@@ -127,8 +134,7 @@ def split_by_class(
     Raises:
         ValueError: ``test_share`` is out of range, or nothing is left for training.
     """
-    if not 0 < test_share < 1:
-        raise ValueError(f"the test share must be between 0 and 1, got {test_share}")
+    check_share(test_share)
     generator = np.random.default_rng(seed)
     train, test = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for label in np.unique(labels):
@@ -141,6 +147,12 @@ def split_by_class(
             f"{len(labels)} examples leave none for training with {test_share} of each class apart"
         )
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
+
+
+def check_share(test_share: float) -> None:
+    """Refuse a share for testing that leaves nothing for it, or nothing for training."""
+    if not 0 < test_share < 1:
+        raise ValueError(f"the test share must be between 0 and 1, got {test_share}")
 
 
 def client_part(parts: list[Indices], client_index: int) -> Indices:

@@ -4,15 +4,17 @@ To calibrate and to compare an export, only typical images are needed: a folder 
 file, or a labelled dataset whose labels are left aside.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from reefl_edge.data.arrays import read_arrays, read_images
+from reefl_edge.data.arrays import images_of
 from reefl_edge.data.base import Images, Indices, num_examples
-from reefl_edge.data.folder import images_in
+from reefl_edge.data.folder import has_images, images_in
 from reefl_edge.data.images import decode, resize
-from reefl_edge.data.sources import read_dataset, split_of
+from reefl_edge.data.npz import read_array_file
+from reefl_edge.data.sources import read_unmapped, split_of
 from reefl_edge.errors import InputError
 
 
@@ -23,9 +25,9 @@ def read_pictures(
 
     Args:
         path: A folder of image files, an .npy or .npz file, or a dataset as ``read_dataset`` takes
-            it.
+            it; its labels may be anything.
         image_size: Edge in pixels of the images given out.
-        class_names: The model's class names, for a labelled dataset.
+        class_names: The model's class names, for sounds that bring none.
         limit: How many at most.
 
     Returns:
@@ -35,24 +37,22 @@ def read_pictures(
         InputError: The path is missing or damaged, or holds no images.
     """
     bare, split = split_of(path)
-    if split is None and bare.is_dir() and images_in(bare):
-        paths = images_in(bare)
-        images = [
-            resize(decode(paths[index])[None], image_size)
-            for index in _evenly(path, len(paths), limit)
-        ]
-        return np.concatenate(images)
-    if split is None and _is_array_of_images(bare):
-        pixels = read_images(bare)
-        return resize(pixels[_evenly(path, len(pixels), limit)], image_size)
-    if bare.is_dir():  # whatever its classes are called: labels are left aside
-        class_names = tuple(sorted(each.name for each in bare.iterdir() if each.is_dir()))
-    dataset = read_dataset(path, image_size=image_size, class_names=class_names)
+    if bare.is_dir():
+        if split is None and has_images(bare):
+            return _from_files(path, images_in(bare), image_size=image_size, limit=limit)
+    elif bare.suffix in (".npy", ".npz") and bare.is_file():
+        name = "images" if split is None else f"{split}_images"
+        arrays = read_array_file(bare, lone="images")
+        if name in arrays:
+            pixels = images_of(arrays[name], bare)
+            return resize(pixels[_evenly(path, len(pixels), limit)], image_size)
+    dataset = read_unmapped(path, image_size=image_size, class_names=class_names)
     return dataset.images(_evenly(path, num_examples(dataset), limit))
 
 
-def _is_array_of_images(path: Path) -> bool:
-    return path.suffix in (".npy", ".npz") and path.is_file() and "images" in read_arrays(path)
+def _from_files(path: Path, files: Sequence[Path], *, image_size: int, limit: int) -> Images:
+    chosen = [files[index] for index in _evenly(path, len(files), limit)]
+    return np.concatenate([resize(decode(file)[None], image_size) for file in chosen])
 
 
 def _evenly(path: Path, count: int, limit: int) -> Indices:

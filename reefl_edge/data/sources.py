@@ -9,6 +9,7 @@ from pathlib import Path
 from reefl_edge.data.arrays import read_npz
 from reefl_edge.data.base import Dataset
 from reefl_edge.data.cifar import find_cifar, read_cifar
+from reefl_edge.data.classes import in_model_order
 from reefl_edge.data.folder import read_folder
 from reefl_edge.data.leaf import is_leaf, leaf_splits, read_leaf
 from reefl_edge.data.speech import is_speech, read_speech
@@ -17,21 +18,42 @@ from reefl_edge.errors import InputError
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
 
-def read_dataset(path: Path, *, image_size: int, class_names: tuple[str, ...]) -> Dataset:
+def read_dataset(path: Path, *, image_size: int, class_names: tuple[str, ...] = ()) -> Dataset:
     """Read a labelled dataset, whichever of the known formats it has.
 
     Args:
         path: An .npz file, CIFAR's archive, or a folder: CIFAR's, LEAF's, Speech Commands', or one
             sub-folder of images per class. A split may follow its name after ``#``.
         image_size: Edge in pixels of the images given out.
-        class_names: The model's class names, in the order of its logits.
+        class_names: The model's class names, in the order of its logits: the labels are brought
+            into it (see ``classes.py``). Empty: the data's own names and order stay.
 
     Raises:
         InputError: The path is missing, damaged, or does not fit the classes.
     """
+    dataset = read_unmapped(path, image_size=image_size, class_names=class_names)
+    if not class_names:
+        return dataset
+    try:
+        return in_model_order(dataset, class_names)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_unmapped(path: Path, *, image_size: int, class_names: tuple[str, ...]) -> Dataset:
+    """Read a labelled dataset under its own class names, in their order.
+
+    Args:
+        path: As ``read_dataset`` takes it.
+        image_size: Edge in pixels of the images given out.
+        class_names: What the classes of data that has no names are called.
+
+    Raises:
+        InputError: The path is missing or damaged.
+    """
     path, split = split_of(path)
     if path.is_dir():
-        return _read_folder(path, split, image_size=image_size, class_names=class_names)
+        return _read_folder(path, split, image_size=image_size)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.name.endswith(_ARCHIVE_SUFFIXES):
@@ -51,9 +73,7 @@ def split_of(path: Path) -> tuple[Path, str | None]:
     return (path.with_name(whole) if whole else path.parent), split
 
 
-def _read_folder(
-    folder: Path, split: str | None, *, image_size: int, class_names: tuple[str, ...]
-) -> Dataset:
+def _read_folder(folder: Path, split: str | None, *, image_size: int) -> Dataset:
     if find_cifar(folder) is not None:
         named = _named(folder, split, ("test", "train"))
         return read_cifar(folder, split=named, image_size=image_size)
@@ -62,8 +82,8 @@ def _read_folder(
         part = folder / _named(folder, split, splits) if splits else _whole(folder, split)
         return read_leaf(part, image_size=image_size)
     if is_speech(folder):
-        return read_speech(folder, split=split, image_size=image_size, class_names=class_names)
-    return read_folder(_whole(folder, split), image_size=image_size, class_names=class_names)
+        return read_speech(folder, split=split, image_size=image_size)
+    return read_folder(_whole(folder, split), image_size=image_size)
 
 
 def _named(path: Path, split: str | None, splits: Sequence[str]) -> str:

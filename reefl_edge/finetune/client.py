@@ -7,8 +7,7 @@ federation. What comes out is an *update*, the trained arrays alone.
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never, get_args
 
-import numpy as np
-
+from reefl_edge.array_files import Arrays, not_finite
 from reefl_edge.data.base import Dataset
 from reefl_edge.errors import DivergenceError
 from reefl_edge.extras import needs_extra
@@ -16,7 +15,7 @@ from reefl_edge.finetune.loop import History, OnStep, train
 from reefl_edge.finetune.steppers.base import Stepper, check_trained
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.submodel import Regime
-from reefl_edge.weights import Arrays, Checkpoint, Provenance, Update, base_sha256
+from reefl_edge.weights import Checkpoint, Provenance, Update, base_sha256
 
 StepperName = Literal["eager"]
 STEPPERS: tuple[StepperName, ...] = get_args(StepperName)
@@ -45,6 +44,7 @@ def train_client(
     *,
     start_arrays: Arrays | None = None,
     stepper: StepperName = "eager",
+    threads: int | None = None,
     torch_device: str = "cpu",
     on_step: OnStep | None = None,
 ) -> ClientResult:
@@ -58,6 +58,7 @@ def train_client(
         start_arrays: Trained arrays to start from instead of the source's own, by name: what the
             server sends in a round.
         stepper: What computes the steps.
+        threads: Threads to compute with; None for what the library takes.
         torch_device: Where the eager stepper computes.
         on_step: Called after every step with the steps done and those to do.
 
@@ -68,7 +69,7 @@ def train_client(
         MissingToolchainError: The stepper's package is not installed.
     """
     start = _start(source, regime, start_arrays, seed=training.seed)
-    stepping = _stepper(stepper, start, training, torch_device)
+    stepping = _stepper(stepper, start, training, threads=threads, torch_device=torch_device)
     history = train(stepping, dataset, training, on_step=on_step)
     arrays = stepping.arrays()
     _check_finite(arrays)
@@ -94,7 +95,12 @@ def _start(
 
 
 def _stepper(
-    name: StepperName, start: Checkpoint, training: LocalTraining, torch_device: str
+    name: StepperName,
+    start: Checkpoint,
+    training: LocalTraining,
+    *,
+    threads: int | None,
+    torch_device: str,
 ) -> Stepper:
     match name:
         case "eager":
@@ -104,6 +110,7 @@ def _stepper(
             return EagerStepper(
                 network_from(start.submodel, start.arrays),
                 checkpoint_activations=training.checkpoint_activations,
+                threads=threads,
                 torch_device=torch_device,
             )
         case _:
@@ -112,8 +119,5 @@ def _stepper(
 
 def _check_finite(arrays: Arrays) -> None:
     """Refuse arrays that would poison whatever they are merged into."""
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise DivergenceError(
-                f"training diverged, {name} is not finite; lower the learning rate"
-            )
+    if (name := not_finite(arrays)) is not None:
+        raise DivergenceError(f"training diverged, {name} is not finite; lower the learning rate")

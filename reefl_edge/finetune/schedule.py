@@ -8,6 +8,7 @@ weight is DepthFL's.
 """
 
 import math
+from ctypes import c_float
 
 INITIAL_LEARNING_RATE = 0.05
 FINAL_LEARNING_RATE = 0.001
@@ -43,6 +44,18 @@ def distill_weight(server_round: int) -> float:
     check_round(server_round)
     missing = 1 - min(server_round, FULL_WEIGHT_ROUND) / FULL_WEIGHT_ROUND
     return math.exp(-5 * missing**2)
+
+
+def check_rate(rate: float) -> None:
+    """Refuse a rate that would change nothing, or everything to infinity.
+
+    Raises:
+        ValueError: ``rate`` is not positive, or as float32 it is zero or infinite.
+    """
+    if not rate > 0:
+        raise ValueError(f"the learning rate must be positive, got {rate}")
+    if not 0 < c_float(rate).value < math.inf:
+        raise ValueError(f"the learning rate {rate:g} is zero or infinite as float32")
 
 
 def check_round(server_round: int) -> None:

@@ -39,8 +39,7 @@ class LocalTraining:
     def __post_init__(self) -> None:
         check_counts(epochs=self.epochs, batch_size=self.batch_size)
         schedule.check_round(self.server_round)
-        if not self.rate > 0:
-            raise ValueError(f"the learning rate must be positive, got {self.rate}")
+        schedule.check_rate(self.rate)
 
     @property
     def rate(self) -> float:

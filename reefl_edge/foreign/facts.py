@@ -5,11 +5,29 @@ None everywhere means: the file says it, or the default stands.
 
 from dataclasses import dataclass, replace
 
-from reefl_edge.submodel import ExitSchedule, Regime, Submodel
+from reefl_edge.submodel import (
+    MAX_BLOCKS,
+    MAX_CLASSES,
+    MAX_IMAGE_SIZE,
+    MAX_WIDTH,
+    ExitSchedule,
+    Regime,
+    Submodel,
+    check_mean,
+    check_std,
+    check_within,
+)
 
 DEFAULT_NUM_EXITS = 4
 
 Channels = tuple[float, float, float]
+
+_LARGEST = {
+    "num_classes": MAX_CLASSES,
+    "num_exits": MAX_BLOCKS,
+    "image_size": MAX_IMAGE_SIZE,
+    "num_heads": MAX_WIDTH,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +57,13 @@ class ModelFacts:
     std: Channels | None = None
 
     def __post_init__(self) -> None:
+        for name, largest in _LARGEST.items():
+            if (value := getattr(self, name)) is not None:
+                check_within(name, value, smallest=1, largest=largest)
+        if self.mean is not None:
+            check_mean(self.mean)
+        if self.std is not None:
+            check_std(self.std)
         blocks, num_exits = self.exit_blocks, self.num_exits
         if blocks is not None and num_exits is not None and len(blocks) != num_exits:
             raise ValueError(f"{num_exits} exits, but {len(blocks)} exit blocks: {blocks}")

@@ -5,27 +5,32 @@ timm write it, or a hub id ``owner/name``.
 """
 
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.array_files import Arrays, check_num_elements, read_safetensors
+from reefl_edge.data.npz import read_array_file
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
+from reefl_edge.files import regular_file
 from reefl_edge.foreign.config import FolderConfig, read_config
-from reefl_edge.weights import Arrays, read_safetensors
+from reefl_edge.weights import check_finite
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin")
 SUFFIXES = (".safetensors", ".npz", *PICKLE_SUFFIXES)
 # In a folder or on the hub, the first of these that is there.
 WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-# What numpy and zipfile let through when bytes of a file are missing or wrong.
-_DAMAGED = (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# Neither -- nor .. anywhere, and no part that begins or ends with - or .: the hub's own rule.
+_HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w|\w[\w.-]*\w)/(?:\w|\w[\w.-]*\w)", re.ASCII)
+# How no model on the hub is called, but files are: of weights, and what is mistaken for them.
+_FILE_SUFFIXES = (
+    *SUFFIXES, ".ckpt", ".gz", ".h5", ".json", ".mlpackage", ".npy", ".onnx", ".pkl", ".pte",
+    ".tar", ".toml", ".zip",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,17 @@ class Located:
 
 
 def is_hub_id(text: str) -> bool:
-    """Tell whether a text can be the id of a model on the hub: ``owner/name``.
+    """Tell whether a text can be the id of a model on the hub, ``owner/name``, and no path.
+
+    What ends like a file, or begins with a folder that is here, is a path, if a mistyped one: the
+    hub is not asked for it.
 
     >>> is_hub_id("facebook/deit-tiny-patch16-224"), is_hub_id("out/model.pth")
     (True, False)
     """
-    return bool(_HUB_ID.fullmatch(text)) and not text.endswith(SUFFIXES) and text[0] != "."
+    if not _HUB_ID.fullmatch(text) or text.lower().endswith(_FILE_SUFFIXES):
+        return False
+    return not Path(text.partition("/")[0]).exists()
 
 
 def locate(source: str | Path) -> Located:
@@ -56,7 +66,7 @@ def locate(source: str | Path) -> Located:
     if path.is_dir():
         return _in_folder(path)
     if path.exists():
-        return Located(path, FolderConfig())
+        return Located(regular_file(path), FolderConfig())
     if isinstance(source, str) and is_hub_id(source):
         from reefl_edge.foreign.hub import download
 
@@ -75,35 +85,29 @@ def read_arrays(path: Path) -> Arrays:
     """Read the arrays of a file; those of floating point become float32.
 
     Raises:
-        InputError: The file is damaged, of an unknown kind, or holds more than arrays.
+        InputError: The file is damaged, of an unknown kind, holds more than arrays, or numbers that
+            are not finite in float32.
         MissingToolchainError: A pickle, without torch to read it safely.
     """
-    match path.suffix:
+    match regular_file(path).suffix:
         case ".safetensors":
-            arrays, _ = read_safetensors(path)
+            arrays = read_safetensors(path)
         case ".npz":
-            arrays = _read_npz(path)
+            arrays = read_array_file(path)
         case suffix if suffix in PICKLE_SUFFIXES:
             arrays = _read_pickle(path)
         case _:
             raise InputError(f"{path} is no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
-    return {name: _float32(array) for name, array in arrays.items()}
+    check_num_elements({name: array.shape for name, array in arrays.items()}, path)
+    with np.errstate(over="ignore"):  # what is beyond float32 is refused as infinite
+        narrowed = {name: _float32(array) for name, array in arrays.items()}
+    check_finite(narrowed, str(path))
+    return narrowed
 
 
 def _float32(array: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return floats of any width as float32: the released server averages in float64."""
     return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
-
-
-def _read_npz(path: Path) -> Arrays:
-    with path.open("rb") as file:
-        try:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise InputError(f"{path} is one array, not an .npz file of several")
-            return {name: loaded[name] for name in loaded.files}
-        except _DAMAGED as error:
-            raise InputError(f"{path} is not a readable .npz file: {error}") from error
 
 
 def _read_pickle(path: Path) -> Arrays:

@@ -17,7 +17,7 @@ from reefl_edge.foreign.positions import resized
 from reefl_edge.foreign.released import possible_regimes
 from reefl_edge.foreign.sizes import Shapes, architecture_of
 from reefl_edge.submodel import ArraySpec, ExitSchedule, Regime, Submodel
-from reefl_edge.weights import Arrays, Checkpoint, is_ours, read_checkpoint
+from reefl_edge.weights import Arrays, Checkpoint, RandomPart, is_ours, read_checkpoint
 
 _SHARED_PREFIXES = ("accumulator.", "classifier.")
 
@@ -30,14 +30,14 @@ class Reading:
         submodel: What the model is.
         arrays: The arrays its file holds, under our names.
         class_names: One name per class, if known.
-        is_untrained: The file holds an accumulator and a classifier, but random ones.
+        random: What of its arrays the file says is random.
         path: The file, if it is a checkpoint of ours that holds exactly these arrays.
     """
 
     submodel: Submodel
     arrays: Arrays
     class_names: tuple[str, ...] | None = None
-    is_untrained: bool = False
+    random: RandomPart = "nothing"
     path: Path | None = None
 
     @property
@@ -53,20 +53,24 @@ class Reading:
             for spec in self.submodel.arrays()
         }
         complete = {name: array for name, array in arrays.items() if array is not None}
+        random = "shared" if self.fresh and self.random == "nothing" else self.random
         return Checkpoint(
             submodel=self.submodel,
             arrays=complete,
             class_names=self.class_names,
-            is_untrained=self.is_untrained or bool(self.fresh),
+            random=random,
         )
 
 
-def read_model_file(source: str | Path, facts: ModelFacts | None = None) -> Reading:
+def read_model_file(
+    source: str | Path, facts: ModelFacts | None = None, *, is_verified: bool = False
+) -> Reading:
     """Read a model: our checkpoint, or a foreign file, folder or hub id.
 
     Args:
         source: A path, or a hub id such as ``facebook/deit-tiny-patch16-224``.
         facts: What the caller says of it.
+        is_verified: The file was held to a hash already (``weights.read_checkpoint``).
 
     Raises:
         InputError: The file is missing, damaged, or in no known layout; or arrays are missing, left
@@ -77,7 +81,8 @@ def read_model_file(source: str | Path, facts: ModelFacts | None = None) -> Read
     facts = facts or ModelFacts()
     located = locate(source)
     if located.path.suffix not in (".npz", *PICKLE_SUFFIXES) and is_ours(located.path):
-        return _own(read_checkpoint(located.path), located.path, facts)
+        checkpoint = read_checkpoint(located.path, is_verified=is_verified)
+        return _own(checkpoint, located.path, facts)
     arrays = read_arrays(located.path)
     layout = layout_of(arrays, source=str(source))
     read = _whole if layout.is_whole else _backbone
@@ -95,7 +100,7 @@ def _own(checkpoint: Checkpoint, path: Path, facts: ModelFacts) -> Reading:
         submodel=submodel,
         arrays=arrays,
         class_names=checkpoint.class_names,
-        is_untrained=checkpoint.is_untrained,
+        random=checkpoint.random,
         path=path if is_same and arrays["pos_embed"] is checkpoint.arrays["pos_embed"] else None,
     )
 
@@ -148,10 +153,10 @@ def _whole(
     num_classes = shapes.of("classifier.linear.weight", num_axes=2)[0]
     if facts.num_classes not in (None, num_classes):
         raise ValueError(f"{source} says otherwise: num_classes is {num_classes}")
-    schedule = facts.schedule(num_blocks=num_rows - 1)
     architecture = architecture_of(
         shapes, facts, located.config, num_blocks=num_rows - 1, num_classes=num_classes
     )
+    schedule = facts.schedule(num_blocks=architecture.num_blocks)
     submodel = Submodel(
         architecture=architecture,
         schedule=schedule,

@@ -62,10 +62,15 @@ def architecture_of(
 
     Raises:
         InputError: The arrays do not fit together.
+        ValueError: The caller says another number of heads than they can have.
     """
     width, _, patch_size, _ = shapes.of("patch_embed.proj.weight", num_axes=4)  # (D, 3, P, P)
     _, num_tokens, _ = shapes.of("pos_embed", num_axes=3)  # (1, N, D)
     hidden_width, _ = shapes.of("blocks.0.mlp.fc1.weight", num_axes=2)  # (H, D)
+    if facts.num_heads is not None and width % facts.num_heads:
+        raise ValueError(f"width {width} is not a multiple of {facts.num_heads} heads")
+    if num_tokens < 2 or min(width, hidden_width) < 1:
+        raise InputError(f"{shapes.source}: its arrays are empty")
     grid = isqrt(num_tokens - 1)
     if grid**2 != num_tokens - 1:
         raise InputError(f"{shapes.source}: {num_tokens - 1} patches are no square image")
@@ -73,20 +78,23 @@ def architecture_of(
     try:
         return Architecture(
             width=width,
-            num_heads=facts.num_heads or config.num_heads or _heads(width),
+            num_heads=_heads(facts, config, width),
             num_blocks=num_blocks,
             patch_size=patch_size,
             image_size=grid * patch_size,
             num_classes=num_classes,
-            mean=facts.mean or mean,
-            std=facts.std or std,
+            mean=mean if facts.mean is None else facts.mean,
+            std=std if facts.std is None else facts.std,
             mlp_ratio=_ratio(hidden_width, width),
         )
     except ValueError as error:
         raise InputError(f"{shapes.source}: {error}") from error
 
 
-def _heads(width: int) -> int:
+def _heads(facts: ModelFacts, config: FolderConfig, width: int) -> int:
+    for said in (facts.num_heads, config.num_heads):
+        if said is not None:
+            return said
     if width % _HEAD_WIDTH:
         raise ValueError(
             f"a width of {width} is no multiple of {_HEAD_WIDTH}, the width of DeiT's heads; "

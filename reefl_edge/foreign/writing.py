@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import save
-
+from reefl_edge.array_files import write_safetensors
 from reefl_edge.extras import needs_extra
-from reefl_edge.files import write_bytes
 from reefl_edge.foreign.files import PICKLE_SUFFIXES
 from reefl_edge.foreign.layout import split
 from reefl_edge.foreign.released import RELEASED
@@ -31,9 +28,7 @@ def write_released(checkpoint: Checkpoint, path: Path) -> None:
     """
     arrays = to_released(checkpoint)
     if path.suffix == ".safetensors":
-        write_bytes(
-            path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-        )
+        write_safetensors(arrays, path)
     elif path.suffix in PICKLE_SUFFIXES:
         with needs_extra(f"writing {path}", "torch", "train"):
             from reefl_edge.foreign.pickles import write_state_dict

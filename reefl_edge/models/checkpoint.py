@@ -16,7 +16,11 @@ from reefl_edge.submodel import Submodel
 
 
 def save_checkpoint(
-    model: ReeFL, path: str | Path, *, class_names: tuple[str, ...] | None = None
+    model: ReeFL,
+    path: str | Path,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    random: weights.RandomPart = "nothing",
 ) -> None:
     """Write all arrays of a network, whole or not at all.
 
@@ -24,10 +28,17 @@ def save_checkpoint(
         model: The network.
         path: The .safetensors file.
         class_names: One name per class, to travel with the weights.
+        random: What of the network is random, so that nobody takes it for trained.
+
+    Raises:
+        DivergenceError: An array holds NaN or an infinity.
     """
     weights.write_checkpoint(
         weights.Checkpoint(
-            submodel=model.submodel, arrays=arrays_of(model), class_names=class_names
+            submodel=model.submodel,
+            arrays=arrays_of(model),
+            class_names=class_names,
+            random=random,
         ),
         Path(path),
     )

@@ -16,6 +16,7 @@ from platformdirs import user_config_path
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
+from reefl_edge.files import regular_file
 from reefl_edge.manifest import Target
 from reefl_edge.names import closest
 
@@ -46,7 +47,7 @@ class CpuCluster:
     is_efficiency: bool = False
 
     def __post_init__(self) -> None:
-        if self.num_cores < 1 or self.max_ghz <= 0:
+        if not 1 <= self.num_cores <= 1024 or not 0 < self.max_ghz <= 100:
             raise ValueError(f"a cluster of {self.num_cores} cores at {self.max_ghz:g} GHz")
 
 
@@ -144,9 +145,7 @@ def load_profile(device: str) -> DeviceProfile:
     """
     path = Path(device)
     if path.suffix == ".toml" or len(path.parts) > 1:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        return _read(path)
+        return _read(regular_file(path))
     named = _named()
     if device not in named:
         raise ValueError(f"no device is called {device!r}{closest(device, [LOCAL_DEVICE, *named])}")

@@ -14,6 +14,9 @@ from reefl_edge.submodel import Submodel
 
 Kind = Literal["inference", "step"]
 
+# More milliseconds or MiB than anything here takes (11 days, 950 TiB): beyond is a mistake.
+LARGEST = 1e9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleFolder:
@@ -133,6 +136,25 @@ class Measurement:
     baseline_mib: float
     peak_mib: float
 
+    def __post_init__(self) -> None:
+        samples = self.latency_ms_samples
+        if not samples or len(samples) != len(self.cpu_ms_samples):
+            raise ValueError(
+                f"{len(samples)} samples of latency and {len(self.cpu_ms_samples)} of processor "
+                "time; need as many of both, and at least one"
+            )
+        if not all(0 < latency <= LARGEST for latency in samples):
+            raise ValueError("a latency is no positive number of milliseconds")
+        others = (
+            *self.cpu_ms_samples,
+            self.load_ms,
+            self.first_run_ms,
+            self.baseline_mib,
+            self.peak_mib,
+        )
+        if not all(0 <= amount <= LARGEST for amount in others):
+            raise ValueError("a time or an amount of memory is negative, or no number")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -148,3 +170,7 @@ class Outcome:
 
     measurement: Measurement | None = None
     failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        if (self.measurement is None) == (self.failure is None):
+            raise ValueError("an outcome is a measurement or a failure")

@@ -9,12 +9,12 @@ report.
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
-from reefl_edge.files import write_text
+from reefl_edge.files import regular_file, write_text
 from reefl_edge.manifest import Precision
 from reefl_edge.profiling.host import Host
 from reefl_edge.profiling.job import Kind, Measurement
@@ -44,6 +44,7 @@ class Row:
         kind: Inference up to the exit, or one fine-tuning step of the sub-model cut there.
         batch_size: Images at once.
         measurement: The raw samples.
+        summary: The figures, derived from the samples.
     """
 
     device: str
@@ -54,6 +55,17 @@ class Row:
     kind: Kind
     batch_size: int
     measurement: Measurement
+    # No part of what was measured, and never read from a file. Derived once: the bootstrap in it
+    # takes a while.
+    summary: Summary = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.threads < 1 or self.batch_size < 1 or self.exit_index < 0:
+            raise ValueError(
+                f"no row has {self.threads} threads, a batch of {self.batch_size} and exit "
+                f"{self.exit_index}"
+            )
+        object.__setattr__(self, "summary", summarise(self.measurement))
 
     @property
     def key(self) -> RowKey:
@@ -66,11 +78,6 @@ class Row:
             self.exit_index,
             self.kind,
         )
-
-    @property
-    def summary(self) -> Summary:
-        """The figures, derived from the samples."""
-        return summarise(self.measurement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +126,22 @@ class Report:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
+        if not 1 <= self.schema_version <= SCHEMA_VERSION:
+            raise ValueError(f"no report has schema version {self.schema_version}")
+        if not self.rows:
+            raise ValueError("the report holds no rows: nothing was measured")
         twice = [key for key, count in Counter(row.key for row in self.rows).items() if count > 1]
         if twice:
             raise ValueError(f"more than one row for {' '.join(str(part) for part in twice[0])}")
+        for row in self.rows:
+            self._check_exit(row.exit_index, "a row is of")
+        if self.choice is not None:
+            self._check_exit(self.choice.exit_index, "the choice is")
+
+    def _check_exit(self, exit_index: int, what: str) -> None:
+        max_exit = self.context.submodel.max_exit
+        if not 0 <= exit_index <= max_exit:
+            raise ValueError(f"{what} exit {exit_index}, but the model has exits 0 to {max_exit}")
 
     def rows_of(self, kind: Kind) -> tuple[Row, ...]:
         """Return the rows of one kind, shallowest exit first."""
@@ -150,9 +170,7 @@ def read_report(path: Path) -> Report:
     Raises:
         InputError: The file is missing, damaged, not a report, or from a newer version.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    version = schema.schema_version_of(path)
+    version = schema.schema_version_of(regular_file(path))
     if version is not None and version > SCHEMA_VERSION:
         raise InputError(
             f"{path} has schema version {version}, newer than {SCHEMA_VERSION}, the newest this "

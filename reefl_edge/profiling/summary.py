@@ -25,6 +25,8 @@ MAX_SPREAD = 0.25
 MAX_DRIFT = 0.10
 
 _RESAMPLES = 1000
+# A quick network gives as many samples as there is memory for: they are drawn in parts.
+_DRAWN_AT_ONCE = 1_000_000
 _CONFIDENCE_PERCENT = (2.5, 97.5)
 
 
@@ -93,8 +95,12 @@ def bootstrap_median(samples: NDArray[np.float64]) -> tuple[float, float]:
     read again says the same. Source: Efron and Tibshirani 1993, chapter 13 (percentile interval).
     """
     generator = np.random.default_rng(0)
-    drawn = generator.choice(samples, size=(_RESAMPLES, len(samples)))
-    low, high = np.percentile(np.median(drawn, axis=1), _CONFIDENCE_PERCENT)
+    at_once = max(1, _DRAWN_AT_ONCE // len(samples))
+    medians = []
+    for start in range(0, _RESAMPLES, at_once):
+        size = (min(at_once, _RESAMPLES - start), len(samples))
+        medians.append(np.median(generator.choice(samples, size=size), axis=1))
+    low, high = np.percentile(np.concatenate(medians), _CONFIDENCE_PERCENT)
     return float(low), float(high)
 
 

@@ -1,8 +1,9 @@
 """How does a fresh process measure one thing?
 
-Run as ``python -m reefl_edge.profiling.worker``: the job in JSON on standard input, the outcome in
-JSON on standard output, where nothing else can come. A fresh process, so that no earlier model's
-memory, threads or caches are in the figures.
+Run as ``python -m reefl_edge.profiling.worker [LIFELINE]``: the job in JSON on standard input, the
+outcome in JSON on standard output, where nothing else can come. A fresh process, so that no earlier
+model's memory, threads or caches are in the figures. LIFELINE is an inherited file descriptor, with
+which it does not outlive whoever started it (``lifeline.py``).
 """
 
 import gc
@@ -17,11 +18,14 @@ from reefl_edge import schema
 from reefl_edge.errors import ReeflEdgeError
 from reefl_edge.profiling import memory
 from reefl_edge.profiling.job import Failure, Job, Measurement, Outcome, Plan
+from reefl_edge.profiling.lifeline import die_with_parent
 from reefl_edge.profiling.workloads import Run, import_workload
 
 
 def main() -> None:
     """Do the job on standard input."""
+    if len(sys.argv) > 1:
+        die_with_parent(int(sys.argv[1]))
     with _result_stream() as results:
         job = schema.from_json(Job, sys.stdin.buffer.read(), source="the job")
         try:

@@ -125,7 +125,9 @@ def _network(job: Job) -> "ReeFL":
 
     match job.source:
         case CheckpointFile():
-            checkpoint = read_checkpoint(job.source.checkpoint).cut(job.submodel.max_exit)
+            # Who asks for the measurement has read it already, and was warned if need be.
+            checkpoint = read_checkpoint(job.source.checkpoint, is_verified=True)
+            checkpoint = checkpoint.cut(job.submodel.max_exit)
             # Adapters that the checkpoint lacks cost the same whatever they hold.
             checkpoint = with_regime(checkpoint, job.submodel.regime, seed=0)
             return network_from(job.submodel, checkpoint.arrays)

@@ -4,9 +4,9 @@ A runtime runs one segment at a time; which one comes next is decided outside. I
 follow ``Segment.inputs`` and ``Segment.outputs``; the logits always come last.
 """
 
+import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, Protocol, assert_never, get_args
 
 import numpy as np
@@ -21,6 +21,8 @@ RuntimeName = Literal["onnx", "executorch", "eager"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 
 Tensors = tuple[NDArray[Any], ...]
+
+_log = logging.getLogger(__name__)
 
 
 class Runtime(Protocol):
@@ -65,8 +67,8 @@ def open_runtime(
             the runtime does not compute.
     """
     threads = _threads_for(bundle) if threads is None else threads
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
+    check_threads(threads)
+    check_precision(name, precision)
     submodel = bundle.manifest.submodel
     depth = submodel if max_exit is None else submodel.cut(max_exit)
     match name:
@@ -82,8 +84,6 @@ def open_runtime(
             artifact = bundle.artifact("executorch", precision)
             return ExecuTorchRuntime.open(bundle, artifact, depth.segments(), threads=threads)
         case "eager":
-            if precision not in (None, "fp32"):
-                raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
             with needs_extra("the eager runtime", "torch", "train"):
                 from reefl_edge.runtimes.eager import EagerRuntime
 
@@ -129,6 +129,27 @@ def runtime_for(bundle: Bundle, precision: Precision | None = None) -> RuntimeNa
     )
 
 
+def check_precision(runtime: RuntimeName, precision: Precision | None) -> None:
+    """Refuse a precision in which a runtime does not compute; None is any.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if runtime == "eager" and precision not in (None, "fp32"):
+        raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
+
+
+def check_threads(threads: int) -> None:
+    """Refuse more threads than this machine has cores: they would wait for each other.
+
+    Raises:
+        ValueError: ``threads`` is below 1 or above the number of cores.
+    """
+    cores = os.cpu_count() or 1
+    if not 1 <= threads <= cores:
+        raise ValueError(f"threads must be from 1 to {cores}, the cores here, got {threads}")
+
+
 def default_threads() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -142,9 +163,18 @@ def _threads_for(bundle: Bundle) -> int:
     return cores if deployment is None else min(cores, deployment.threads)
 
 
-def artifact_path(paths: dict[str, Path], name: str) -> Path:
-    """Return the one file of an artifact whose path in the bundle ends in ``name``."""
-    return next(path for relative, path in paths.items() if Path(relative).name == name)
+def refusal(engine: str, what: str, error: Exception) -> InputError:
+    """Return the error that says in one line what an engine has against a file.
+
+    Args:
+        engine: Its name and version.
+        what: What it was to do, such as ``load bundle/model.pte``.
+        error: What it said: the first line is passed on, the rest goes to the log.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for line in lines[1:]:
+        _log.debug("%s: %s", engine, line)
+    return InputError(f"{engine} cannot {what}: {lines[0] if lines else type(error).__name__}")
 
 
 def in_batches(

@@ -5,20 +5,30 @@ from typing import Self
 import numpy as np
 import torch
 
+from reefl_edge.facts import hold_to_checkpoint
 from reefl_edge.manifest import Bundle
 from reefl_edge.models.accumulator import Cache
 from reefl_edge.models.checkpoint import network_from
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.runtimes.base import Tensors, artifact_path
+from reefl_edge.runtimes.base import Tensors, check_threads
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import WEIGHTS_NAME, read_checkpoint
 
 
 class EagerRuntime:
-    """Segments of a network in memory."""
+    """Segments of a network in memory.
+
+    Args:
+        network: The network.
+        threads: Threads to compute with.
+
+    Raises:
+        ValueError: ``threads`` is out of range.
+    """
 
     def __init__(self, network: ReeFL, *, threads: int) -> None:
+        check_threads(threads)
         torch.set_num_threads(threads)
         self._network = network.eval()
         self._segments = network.submodel.segments()
@@ -28,10 +38,12 @@ class EagerRuntime:
         """Build the network of a bundle from the checkpoint in its float32 ONNX artifact.
 
         Raises:
-            InputError: The bundle has no such artifact, or its weights are damaged.
+            InputError: The bundle has no such artifact, its weights are damaged, or the manifest
+                says otherwise than they do.
         """
-        path = artifact_path(bundle.verified_paths(bundle.artifact("onnx", "fp32")), WEIGHTS_NAME)
-        checkpoint = read_checkpoint(path).cut(submodel.max_exit)
+        (path,) = bundle.verified_files(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
+        hold_to_checkpoint(bundle, path)
+        checkpoint = read_checkpoint(path, is_verified=True).cut(submodel.max_exit)
         return cls(network_from(checkpoint.submodel, checkpoint.arrays), threads=threads)
 
     @torch.inference_mode()

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,11 +16,15 @@ import torch
 
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
+from reefl_edge.facts import METADATA_KEY, hold_to_artifact
 from reefl_edge.manifest import Artifact, Bundle
-from reefl_edge.runtimes.base import Tensors, artifact_path, in_batches
+from reefl_edge.runtimes.base import Tensors, in_batches, refusal
 from reefl_edge.submodel import Segment
 
 PROGRAM_NAME = "model.pte"
+
+# What ExecuTorch's bindings make of errors; text that is no UTF-8 is a ValueError.
+_ERRORS = (RuntimeError, ValueError, LookupError, MemoryError)
 
 
 class ExecuTorchRuntime:
@@ -41,21 +46,20 @@ class ExecuTorchRuntime:
         Those of larger batches are loaded when there is such a batch: each takes memory.
 
         Raises:
-            InputError: A file is missing or changed, or ExecuTorch refuses it.
+            InputError: A file is missing or changed, ExecuTorch refuses it, or the manifest says
+                otherwise than it does.
             MissingToolchainError: ExecuTorch is not installed.
         """
-        path = artifact_path(bundle.verified_paths(artifact), PROGRAM_NAME)
-        with _quiet():
-            with needs_extra("the ExecuTorch runtime", "executorch", "executorch"):
-                from executorch.extension.pybindings import portable_lib
-                from executorch.runtime import Runtime as Engine
-            portable_lib._unsafe_reset_threadpool(threads)
-            try:
-                program = Engine.get().load_program(path)
-                for segment in segments:
-                    program.load_method(method_name(segment, 1))
-            except RuntimeError as error:
-                raise InputError(f"ExecuTorch cannot load {path}: {error}") from error
+        (path,) = bundle.verified_files(artifact, PROGRAM_NAME)
+        program = _load(path, threads=threads)
+        hold_to_artifact(bundle, _stated_facts(program, path), path)
+        names = {method_name(each, size) for each in segments for size in artifact.batch_sizes}
+        missing = sorted(names - program.method_names)
+        if missing:
+            raise InputError(f"{path} has no {', '.join(missing)}; export the bundle again")
+        with _quiet(), _translated(f"load {path}"):
+            for segment in segments:
+                program.load_method(method_name(segment, 1))
         return cls(program, segments, artifact.batch_sizes)
 
     def run(self, exit_index: int, inputs: Tensors) -> Tensors:
@@ -66,11 +70,55 @@ class ExecuTorchRuntime:
             tensors = [
                 torch.from_numpy(np.require(array, requirements=("C", "W"))) for array in part
             ]
-            method = self._program.load_method(method_name(segment, size))  # keeps what it loaded
-            # The outputs lie in the method's memory, which its next call overwrites.
-            return tuple(out.numpy().copy() for out in method.execute(tensors))
+            name = method_name(segment, size)
+            with _translated(f"run {name}"):
+                method = self._program.load_method(name)  # keeps what it loaded
+                # The outputs lie in the method's memory, which its next call overwrites.
+                return tuple(out.numpy().copy() for out in method.execute(tensors))
 
         return in_batches(run_part, self._batch_sizes, inputs)
+
+
+def hold_program(bundle: Bundle, artifact: Artifact) -> None:
+    """Hold a bundle's manifest to an ExecuTorch artifact whose files have been verified.
+
+    Raises:
+        InputError: The manifest says something else, or ExecuTorch refuses the program.
+        MissingToolchainError: ExecuTorch is not installed.
+    """
+    (path,) = bundle.listed_files(artifact, PROGRAM_NAME)
+    hold_to_artifact(bundle, _stated_facts(_load(path, threads=1), path), path)
+
+
+def _load(path: Path, *, threads: int) -> Any:
+    """Load a program without its methods: an ``executorch.runtime.Program``."""
+    with _quiet():
+        with needs_extra("the ExecuTorch runtime", "executorch", "executorch"):
+            from executorch.extension.pybindings import portable_lib
+            from executorch.runtime import Runtime as Engine
+            from executorch.runtime import Verification
+        portable_lib._unsafe_reset_threadpool(threads)
+        with _translated(f"load {path}"):
+            # Checks that what the file points at lies within it: an accident in a file becomes an
+            # error. Against intent it is no protection (docs/deploy.md).
+            return Engine.get().load_program(path, verification=Verification.InternalConsistency)
+
+
+def _stated_facts(program: Any, path: Path) -> str | None:
+    """Return the facts that a program holds, as JSON; None if it holds none."""
+    if METADATA_KEY not in program.method_names:
+        return None
+    with _quiet(), _translated(f"read the facts in {path}"):
+        return str(*program.load_method(METADATA_KEY).execute([]))
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn what ExecuTorch raises in the block into an ``InputError``."""
+    try:
+        yield
+    except _ERRORS as error:
+        raise refusal("ExecuTorch", what, error) from error
 
 
 def method_name(segment: Segment, batch_size: int) -> str:

@@ -5,16 +5,23 @@ memory: sessions with pools of their own compete for the cores, and with arenas 
 keep what only one of them needs at a time.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+
+# Since 1.32 it writes into the user's home when imported, unless told not to before; the user may.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from reefl_edge.errors import InputError
 from reefl_edge.manifest import Artifact, Bundle
-from reefl_edge.runtimes.base import Tensors, artifact_path
-from reefl_edge.submodel import Segment
+from reefl_edge.runtimes.base import Tensors, refusal
+from reefl_edge.runtimes.onnx_graph import hold_graph
+from reefl_edge.submodel import Segment, TensorSpec
 
 # onnxruntime's own errors, which share no base class.
 _ERRORS = tuple(
@@ -41,17 +48,34 @@ class OnnxRuntime:
         """Load the segments of an ONNX artifact of a bundle.
 
         Raises:
-            InputError: A file is missing or changed, or onnxruntime refuses it.
+            InputError: A file is missing or changed, onnxruntime refuses it, or the manifest says
+                otherwise than it does, or does not list a file that it reads.
             ValueError: This process has a pool of another number of threads.
         """
-        paths = bundle.verified_paths(artifact)
+        paths = bundle.verified_files(artifact, *(f"{segment.name}.onnx" for segment in segments))
+        for path in paths:
+            hold_graph(bundle, artifact, path)
         _share_pool(threads)
-        return cls([_session(artifact_path(paths, f"{segment.name}.onnx")) for segment in segments])
+        sessions = [_session(path) for path in paths]
+        for session, segment, path in zip(sessions, segments, paths, strict=True):
+            _hold_signature(session, segment, path)
+        return cls(sessions)
 
     def run(self, exit_index: int, inputs: Tensors) -> Tensors:
         """Run one segment; see ``Runtime.run``."""
         feed = dict(zip(self._input_names[exit_index], inputs, strict=True))
-        return tuple(self._sessions[exit_index].run(None, feed))
+        with _translated(f"run segment_{exit_index}"):
+            return tuple(self._sessions[exit_index].run(None, feed))
+
+
+def _hold_signature(session: onnxruntime.InferenceSession, segment: Segment, path: Path) -> None:
+    found = [(put.name, put.shape[1:]) for put in (*session.get_inputs(), *session.get_outputs())]
+    if found != [_name_and_shape(spec) for spec in (*segment.inputs, *segment.outputs)]:
+        raise InputError(f"{path} is not the graph of {segment.name}; export the bundle again")
+
+
+def _name_and_shape(spec: TensorSpec) -> tuple[str, list[object]]:
+    return spec.name, list(spec.shape[1:])
 
 
 def open_session(model: Path | bytes, *, threads: int) -> onnxruntime.InferenceSession:
@@ -71,12 +95,19 @@ def _session(model: Path | bytes) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.enable_mem_pattern = False  # it allocates a block for each session's whole run
     options.log_severity_level = 3  # errors; they are raised as well
-    try:
+    with _translated("load the graph" if isinstance(model, bytes) else f"load {model}"):
         return onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"], enable_fallback=False
         )
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn what onnxruntime raises in the block into an ``InputError``."""
+    try:
+        yield
     except _ERRORS as error:
-        raise InputError(f"onnxruntime {onnxruntime.__version__}: {error}") from error
+        raise refusal(f"onnxruntime {onnxruntime.__version__}", what, error) from error
 
 
 def _share_pool(threads: int) -> None:

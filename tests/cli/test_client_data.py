@@ -72,13 +72,26 @@ def test_a_client_trains_on_its_part(
         ("--client 4 --natural", 2, "there is no client 4; the 4 clients are counted from 0"),
         ("--client 5 --num-clients 5 --alpha 1", 2, "there is no client 5"),
         ("--client 0 --num-clients 25 --alpha 1", 2, "cannot split 24 examples among 25 clients"),
-        ("--client 0 --num-clients 2 --alpha 0", 2, "alpha must be positive"),
+        ("--client 0 --num-clients 2 --alpha 0", 2, "'--alpha': alpha must be positive"),
+        ("--client 0 --num-clients 2 --alpha nan", 2, "alpha must be positive and at most 1e+09"),
+        ("--client 0 --num-clients 2 --alpha inf", 2, "alpha must be positive and at most 1e+09"),
+        ("--client 0 --num-clients 2 --alpha 1e308", 2, "and at most 1e+09, got 1e+308"),
+        ("--eval-share nan", 2, "the test share must be between 0 and 1, got nan"),
+        ("--epochs 100000000000000000000", 2, "'--epochs'"),
+        ("--batch-size 100000000000000000000", 2, "'--batch-size'"),
+        ("--server-round 100000000000000000000", 2, "'--server-round'"),
+        ("--seed -1", 2, "'--seed'"),
         ("--client 0 --natural --num-clients 9", 2, "there are 4 writers or speakers, not 9"),
         ("--eval-share 1.5", 2, "the test share must be between 0 and 1, got 1.5"),
         ("--eval-share 0.5 --eval-data PACK#test", 2, "it stands instead of --eval-data"),
         ("--distill dynamic_ma", 2, "did you mean dynamic-ma"),
         ("--augment flip", 2, "there is no 'flip'"),
-        ("--lr 0", 2, "the learning rate must be positive"),
+        ("--lr 0", 2, "'--lr': the learning rate must be positive"),
+        ("--lr -1", 2, "the learning rate must be positive, got -1"),
+        ("--lr nan", 2, "the learning rate must be positive, got nan"),
+        ("--lr inf", 2, "the learning rate inf is zero or infinite as float32"),
+        ("--lr 1e308", 2, "the learning rate 1e+308 is zero or infinite as float32"),
+        ("--lr 1e-50", 2, "the learning rate 1e-50 is zero or infinite as float32"),
         ("--eval-data PACK", 3, "write the split after the name"),
         (
             "--client 1 --natural --eval-data PACK#odd --eval-own",
@@ -121,4 +134,4 @@ def test_data_of_other_classes_is_refused(type_command: Type, home: Path, tmp_pa
     )
 
     assert typed.exit_code == 3
-    assert "d.npz: the dataset has 2 classes, the network 3" in typed.stderr
+    assert "d.npz: the model has no class called 'a', 'b', only 'ant', 'bee', 'cat'" in typed.stderr

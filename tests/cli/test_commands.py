@@ -19,6 +19,7 @@ COMMANDS = (
     "finetune",
     "export",
     "parity",
+    "verify",
     "infer",
     "devices",
     "doctor",
@@ -71,7 +72,7 @@ def test_the_commands_of_the_readme_parse() -> None:
     typed = [shlex.split(line, comments=True) for line in lines if line.startswith("reefl-edge ")]
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
-    assert {words[1] for words in typed} <= set(COMMANDS)
+    assert {words[1] for words in typed} <= {*COMMANDS, "cache"}
     for _, name, *words in typed:
         commands[name].make_context(name, words)
 

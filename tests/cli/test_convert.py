@@ -2,12 +2,14 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from reefl_edge.array_files import read_header, read_safetensors
 from reefl_edge.weights import read_checkpoint, weights_sha256
 from tests.cli.conftest import Type
 from tests.foreign.released import released_state
@@ -104,7 +106,7 @@ def test_a_backbone_exported_untrained_says_so(
     typed = type_command("export", backbone, "-o", tmp_path / "bundle", *options)
 
     assert typed.exit_code == 0
-    assert "the classifier is random" in typed.stderr
+    assert "the accumulator and the classifier are random" in typed.stderr
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert manifest["has_random_weights"]
 
@@ -121,8 +123,90 @@ def test_a_checkpoint_made_from_a_backbone_remembers_that_its_head_is_random(
         "export", model, "--update", update, "--format", "onnx", "-o", tmp_path / "b"
     )
 
-    assert "the classifier is random" in untrained.stderr
+    assert "the accumulator and the classifier are random" in untrained.stderr
     assert "random" not in trained.stderr
+
+
+def test_a_bundle_made_from_a_backbone_is_fine_tuned_as_its_checkpoint_is(
+    type_command: Type, backbone: Path, home: Path, tmp_path: Path
+) -> None:
+    bundle, update = tmp_path / "bundle", tmp_path / "update.safetensors"
+    options = ("--num-classes", 3, "--num-exits", 2, "--format", "onnx")
+    type_command("export", backbone, "-o", bundle, *options)
+
+    tuned = type_command("finetune", bundle, "--data", home / "data.npz", "-o", update)
+    trained = type_command(
+        "export", bundle, "--update", update, "--format", "onnx", "-o", tmp_path / "b"
+    )
+
+    assert (tuned.exit_code, trained.exit_code) == (0, 0)
+    assert "random" not in trained.stderr
+    assert not json.loads((tmp_path / "b" / "manifest.json").read_text())["has_random_weights"]
+
+
+def test_random_weights_stay_random_through_checkpoint_and_bundle(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    model, bundle, update = (tmp_path / name for name in ("m.safetensors", "bundle", "update"))
+
+    converted = type_command("convert", "digits", "--num-classes", 3, "-o", model, "--json")
+    exported = type_command("export", model, "--format", "onnx", "-o", bundle)
+    inferred = type_command("infer", bundle, home / "first.png")
+    refused = [
+        type_command("finetune", source, "--data", home / "data.npz", "-o", update)
+        for source in (model, bundle)
+    ]
+
+    assert converted.document["random"] == [
+        "cls_token", "pos_embed", "patch_embed", "blocks", "accumulator", "classifier"
+    ]  # fmt: skip
+    assert "next: reefl-edge profile" in converted.stderr
+    assert "the weights are random: the bundle is good for measuring" in exported.stderr
+    assert json.loads((bundle / "manifest.json").read_text())["has_random_weights"]
+    assert "its answers mean nothing" in inferred.stderr
+    for typed in refused:
+        assert typed.exit_code == 2
+        assert "has random weights throughout" in " ".join(typed.stderr.replace("│", "").split())
+    assert not update.exists()
+
+
+def test_a_bundle_of_before_whose_weights_are_random_is_refused_by_finetune(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    bundle = shutil.copytree(home / "bundle", tmp_path / "bundle")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "has_random_weights": True}))
+
+    typed = type_command(
+        "finetune", bundle, "--data", home / "data.npz", "-o", tmp_path / "update.safetensors"
+    )
+
+    assert typed.exit_code == 2
+    assert "random weights throughout" in " ".join(typed.stderr.replace("│", "").split())
+
+
+def test_a_checkpoint_of_an_earlier_version_gets_its_hash_by_convert(
+    type_command: Type, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    metadata = json.loads(read_header(home / "model.safetensors").metadata["reefl_edge"])
+    del metadata["weights_sha256"], metadata["random"]
+    arrays = read_safetensors(home / "model.safetensors")
+    save_file(arrays, old, metadata={"reefl_edge": json.dumps(metadata)})
+
+    typed = type_command("convert", old, "-o", new)
+
+    assert typed.exit_code == 0
+    assert ["old.safetensors" in record.message for record in caplog.records] == [True]
+    assert new.read_bytes() == (home / "model.safetensors").read_bytes()
+
+
+def test_the_released_layout_cannot_say_that_weights_are_random(
+    type_command: Type, tmp_path: Path
+) -> None:
+    typed = type_command("convert", "digits", "--to", "released", "-o", tmp_path / "m.pth")
+
+    assert "random, to be trained, which a file of the released code cannot say" in typed.stderr
 
 
 def test_a_foreign_model_is_profiled(type_command: Type, backbone: Path) -> None:
@@ -145,7 +229,14 @@ def test_a_foreign_model_is_profiled(type_command: Type, backbone: Path) -> None
         (("--num-exits", "2", "--mean", "1,2"), 2, "--mean"),
         (("--num-exits", "2", "--regime", "half"), 2, "there is no 'half'"),
         (("--num-exits", "2", "--to", "onnx"), 2, "choose reefl-edge or released"),
-        (("--num-exits", "2", "--num-heads", "3"), 3, "not a multiple of 3 heads"),
+        (("--num-exits", "2", "--num-heads", "3"), 2, "not a multiple of 3 heads"),
+        (("--num-exits", "100000000000"), 2, "--num-exits"),
+        (("--num-exits", "2", "--num-classes", "100000000000"), 2, "--num-classes"),
+        (("--num-exits", "2", "--image-size", "100000"), 2, "--image-size"),
+        (("--num-exits", "2", "--num-heads", "100000"), 2, "--num-heads"),
+        (("--num-exits", "2", "--mean", "0.5,nan,0.5"), 2, "'--mean': mean must be from"),
+        (("--num-exits", "2", "--std", "0.5,0,0.5"), 2, "'--std': std must be from"),
+        (("--num-exits", "2", "--std", "0.5,inf,0.5"), 2, "'--std': std must be from"),
         (("--num-exits", "2", "--max-exit", "2"), 2, "no exit 2"),
     ],
 )

@@ -1,6 +1,7 @@
 """``reefl-edge export``."""
 
 import errno
+import json
 import os
 import resource
 import signal
@@ -43,7 +44,7 @@ def test_an_export_replaces_a_bundle_but_no_other_folder(
     refused = type_command(*arguments, tmp_path / "mine")
 
     assert (first.exit_code, second.exit_code, refused.exit_code) == (0, 0, 3)
-    assert "exists and has no manifest.json" in refused.stderr
+    assert "holds thesis.txt, which is no file of a bundle of ours" in refused.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
@@ -58,6 +59,41 @@ def test_a_device_chooses_what_is_not_given_and_is_remembered(
     assert typed.exit_code == 0
     assert [artifact["target"] for artifact in typed.document["artifacts"]] == ["onnx"]
     assert typed.document["deployment"] == {"device": "rpi5", "threads": 4}
+
+
+def test_this_machine_chooses_for_itself_and_the_bundle_names_no_device(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    typed = type_command(
+        "export", home / "model.safetensors", "--device", "local", "--precision", "fp32",
+        "-o", tmp_path / "bundle",
+    )  # fmt: skip
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+
+    assert typed.exit_code == 0
+    assert "onnx: what this machine runs best" in typed.stdout
+    assert [artifact["target"] for artifact in manifest["artifacts"]] == ["onnx"]
+    assert manifest["deployment"] is None
+
+
+def test_an_export_computes_with_the_threads_it_is_given(home: Path, tmp_path: Path) -> None:
+    script = (
+        "import torch, reefl_edge.runtimes.onnx as onnx\n"
+        "from reefl_edge.cli import app\n"
+        "app(standalone_mode=False)\n"
+        "print(torch.get_num_threads(), onnx._pool_threads)\n"
+    )
+    arguments = ("export", home / "model.safetensors", "--format", "onnx", "-o", tmp_path / "b")
+
+    shown = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments), "--threads", "1"],
+        env={**os.environ, "REEFL_EDGE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert shown.stdout.splitlines()[-1] == "1 1"
 
 
 def test_batch_sizes_are_those_of_executorch_and_hold_one() -> None:
@@ -81,6 +117,22 @@ def test_batch_sizes_are_those_of_executorch_and_hold_one() -> None:
         (("--format", "onnx,coremll"), 2, "did you mean coreml?"),
         (("--format", "onnx", "--batch-sizes", "4"), 2, "only for --format executorch"),
         (("--format", "executorch", "--batch-sizes", "0"), 2, "batch sizes must be at least 1"),
+        (("--format", ""), 2, "'' names nothing, or has a comma too many"),
+        (("--format", ","), 2, "',' names nothing"),
+        (("--format", "onnx, "), 2, "has a comma too many"),
+        (("--precision", ""), 2, "'--precision': '' names nothing"),
+        (("--format", "executorch", "--batch-sizes", ""), 2, "'--batch-sizes': '' names nothing"),
+        (("--format", "executorch", "--batch-sizes", "4,x"), 2, "'x' is no whole number"),
+        (("--format", "executorch", "--batch-sizes", "9" * 30), 2, "is no whole number"),
+        (("--exit-blocks", ""), 2, "'--exit-blocks': '' names nothing"),
+        (("--recipe", ""), 2, "no recipe is called ''"),
+        (("--recipe", "onnx-fp32", "--format", ""), 2, "give it alone"),
+        (("--device", ""), 2, "no device is called ''"),
+        (("--format", "onnx", "--calibration", "data.npz"), 2, "only for int8-static"),
+        (("--num-images", "9"), 2, "it counts images of --data and --calibration"),
+        (("--data", "data.npz", "--num-images", "1" + "0" * 20), 2, "'--num-images'"),
+        (("--seed", "-1"), 2, "'--seed'"),
+        (("--seed", str(2**32)), 2, "'--seed'"),
         (("--format", "tflite"), 2, "choose one of executorch, onnx, coreml"),
         (("--threshold", "2"), 2, "above 0 and at most 1"),
         (("--adaptive-graph", "--format", "coreml"), 2, "only for --format onnx"),

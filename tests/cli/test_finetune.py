@@ -1,11 +1,14 @@
 """``reefl-edge finetune``, and its update exported."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from reefl_edge.weights import read_checkpoint, read_update
+from reefl_edge.runtimes.base import default_threads
+from reefl_edge.weights import read_checkpoint, read_update, write_checkpoint
 from tests.cli.conftest import Type
 
 
@@ -46,6 +49,21 @@ def test_the_same_seed_gives_the_same_update(
         contents.append(path.read_bytes())
 
     assert contents[0] == contents[1]
+
+
+def test_training_computes_with_the_threads_it_is_given(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    arguments = (
+        *("finetune", home / "model.safetensors", "--data", home / "data.npz"),
+        *("-o", tmp_path / "update.safetensors"),
+    )
+
+    type_command(*arguments)
+    by_default = torch.get_num_threads()
+    type_command(*arguments, "--threads", 1)
+
+    assert (by_default, torch.get_num_threads()) == (default_threads(), 1)
 
 
 def test_an_update_of_other_weights_is_refused(
@@ -102,7 +120,7 @@ def test_bad_models_and_options_are_refused(
         ),
         (
             {"images": np.zeros((2, 16, 16, 3), np.float32), "labels": np.array([0, 1])},
-            "images must be uint8, got float32",
+            "images must be uint8 or uint16, got float32",
         ),
         (
             {"images": np.zeros((3, 16, 16, 3), np.uint8), "labels": np.array([0, 1])},
@@ -127,6 +145,75 @@ def test_bad_data_is_refused(
     assert typed.exit_code == 3
     assert message in typed.stderr
     assert not output.exists()
+
+
+def test_data_in_another_order_of_classes_gives_the_same_update(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    with np.load(home / "data.npz") as known:
+        images, labels = known["images"], known["labels"]
+    order = ("cat", "ant", "bee")  # the model's are ant, bee, cat
+    reordered = np.array([1, 2, 0])[labels]
+    np.savez(tmp_path / "other.npz", images=images, labels=reordered, class_names=order)
+
+    documents, updates = [], []
+    for data in (home / "data.npz", tmp_path / "other.npz"):
+        output = tmp_path / f"{data.stem}.safetensors"
+        typed = type_command(
+            "finetune", home / "model.safetensors", "--data", data, "--eval-data", data,
+            "-o", output, "--json",
+        )  # fmt: skip
+        documents.append(typed.document)
+        updates.append(read_update(output).arrays)
+
+    assert documents[0]["accuracy_before"] == documents[1]["accuracy_before"]
+    assert documents[0]["losses"] == documents[1]["losses"]
+    for name, array in updates[0].items():
+        np.testing.assert_array_equal(array, updates[1][name])
+
+
+def test_a_model_without_names_is_measured_by_those_of_its_training_data(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    named = read_checkpoint(home / "model.safetensors")
+    write_checkpoint(replace(named, class_names=None), tmp_path / "nameless.safetensors")
+    with np.load(home / "data.npz") as known:
+        images, labels = known["images"], known["labels"]
+    np.savez(tmp_path / "train.npz", images=images, labels=labels, class_names=["x", "y", "z"])
+    reordered = np.array([2, 1, 0])[labels]
+    np.savez(tmp_path / "test.npz", images=images, labels=reordered, class_names=["z", "y", "x"])
+
+    accuracies = [
+        type_command(
+            "finetune", tmp_path / "nameless.safetensors", "--data", tmp_path / "train.npz",
+            "--eval-data", tmp_path / name, "-o", tmp_path / "update.safetensors", "--json",
+        ).document["accuracy_after"]
+        for name in ("train.npz", "test.npz")
+    ]  # fmt: skip
+
+    assert accuracies[0] == accuracies[1]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("ant", "bee", "cow"), "the model has no class called 'cow', only 'ant', 'bee', 'cat'"),
+        (("ant", "bee", "ant"), "several of its classes are called 'ant'"),
+    ],
+)
+def test_classes_that_are_not_the_models_are_refused_by_name(
+    type_command: Type, home: Path, tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    images, labels = np.zeros((3, 16, 16, 3), np.uint8), np.arange(3)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels, class_names=names)
+
+    typed = type_command(
+        "finetune", home / "model.safetensors", "--data", tmp_path / "data.npz",
+        "-o", tmp_path / "update.safetensors",
+    )  # fmt: skip
+
+    assert typed.exit_code == 3
+    assert message in " ".join(typed.stderr.split())
 
 
 def test_a_truncated_checkpoint_is_refused(type_command: Type, home: Path, tmp_path: Path) -> None:

@@ -1,11 +1,22 @@
 """``reefl-edge infer``."""
 
+import io
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
+from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
+from reefl_edge.cli.infer import _classify
+from reefl_edge.errors import InputError
+from reefl_edge.manifest import Bundle
+from reefl_edge.runtimes.base import Tensors
 from tests.cli.conftest import Type
 
 
@@ -55,6 +66,78 @@ def test_an_unreadable_image_is_named_and_the_rest_go_on(type_command: Type, hom
     assert "1 of 3 inputs could not be read" in typed.stderr
 
 
+def write_hard_inputs(folder: Path) -> dict[str, str]:
+    """Write files that are no images or not what they say, and return why each is refused."""
+    Image.fromarray(np.zeros((4, 4), np.int32)).save(folder / "a_integers.tif")
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(folder / "b_floats.tiff")
+    picture = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(picture, "AVIF")
+    content = picture.getvalue()
+    (folder / "c_damaged.avif").write_bytes(content[: len(content) // 2] + bytes(9))
+    (folder / "d_loop.jfif").symlink_to(folder / "d_loop.jfif")
+    Image.new("RGB", (4, 4)).save(folder / "e_drawing.png", "EPS")
+    os.mkfifo(folder / "f_pipe.png")
+    return {
+        "a_integers.tif": "not of 8 or 16 bits",
+        "b_floats.tiff": "not of 8 or 16 bits",
+        "c_damaged.avif": "not a readable image",
+        "d_loop.jfif": "too many levels of symbolic links",
+        "e_drawing.png": "it is EPS",
+        "f_pipe.png": "is no regular file",
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_each_unreadable_input_is_one_line_and_the_rest_go_on(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    expected = write_hard_inputs(tmp_path)
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000,)}"
+    lying = tmp_path / "g_lying.npy"
+    lying.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + b"abc")
+    shutil.copy(home / "first.png", tmp_path / "z_last.png")
+
+    typed = type_command("infer", home / "bundle", lying, tmp_path, home / "second.png", "--json")
+
+    assert typed.exit_code == 3
+    assert [Path(row["input"]).name for row in typed.document["predictions"]] == [
+        "z_last.png",
+        "second.png",
+    ]
+    failures = {Path(row["input"]).name: row["error"] for row in typed.document["failures"]}
+    expected["g_lying.npy"] = "is 1000000000000 bytes, it holds 3"
+    assert failures.keys() == expected.keys()
+    for name, reason in expected.items():
+        assert reason in failures[name]
+        assert "\n" not in failures[name]
+
+
+def test_an_empty_folder_does_not_keep_the_rest_from_going_on(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    typed = type_command("infer", home / "bundle", tmp_path, home / "first.png", "--json")
+
+    assert typed.exit_code == 3
+    assert len(typed.document["predictions"]) == 1
+    assert "no images in" in typed.document["failures"][0]["error"]
+
+
+def test_a_turned_photograph_is_classified_as_it_is_looked_at(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    with Image.open(home / "first.png") as first:
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6  # to be turned clockwise when it is shown
+        first.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+
+    typed = type_command(
+        "infer", home / "bundle", home / "first.png", tmp_path / "turned.png", "--json"
+    )
+
+    upright, turned = (row["confidence"] for row in typed.document["predictions"])
+    assert turned == pytest.approx(upright, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["missing.png", "missing.npz"])
 def test_a_missing_input_is_named_and_the_rest_go_on(
     type_command: Type, home: Path, name: str
@@ -64,6 +147,21 @@ def test_a_missing_input_is_named_and_the_rest_go_on(
     assert typed.exit_code == 3
     assert len(typed.document["predictions"]) == 1
     assert f"{name}: no such file" in typed.document["failures"][0]["error"]
+
+
+class _Broken:
+    """A runtime whose artifact fails as it runs."""
+
+    def run(self, exit_index: int, inputs: Tensors) -> Tensors:
+        raise InputError(f"the engine cannot run segment_{exit_index} on {len(inputs[0])} images")
+
+
+def test_an_artifact_that_fails_is_not_blamed_on_the_image(home: Path) -> None:
+    bundle = Bundle.open(home / "bundle")
+    session = AdaptiveSession(_Broken(), bundle.manifest.submodel, ConfidencePolicy())
+
+    with pytest.raises(InputError, match="the engine cannot run segment_0 on 1 images"):
+        _classify(session, bundle, [home / "first.png"])
 
 
 def test_a_folder_without_images_says_so(type_command: Type, home: Path, tmp_path: Path) -> None:
@@ -92,6 +190,9 @@ def test_a_single_image_array_may_come_without_a_batch_axis(
         (("--threshold", "0.5,0.5"), 2, "2 thresholds for 2 exits: give one, or 1"),
         (("--runtime", "onx"), 2, "did you mean onnx?"),
         (("--runtime", "executorch"), 3, "has no executorch artifact, only onnx"),
+        (("--runtime", "eager", "--precision", "fp16"), 2, "'--precision': the eager runtime"),
+        (("--threads", "1000"), 2, "'--threads': threads must be from 1 to"),
+        (("--threads", str(10**20)), 2, "'--threads': threads must be from 1 to"),
     ],
 )
 def test_bad_options_are_refused(
@@ -114,6 +215,81 @@ def test_a_changed_bundle_is_refused(type_command: Type, home: Path, tmp_path: P
 
     assert typed.exit_code == 3
     assert "its hash differs" in typed.stderr
+
+
+def edit_manifest(home: Path, folder: Path, **changes: object) -> Path:
+    """Return a copy of the bundle whose manifest says something else."""
+    copy = shutil.copytree(home / "bundle", folder / "bundle")
+    document = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**document, **changes}))
+    return copy
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "eager"])
+def test_a_manifest_with_other_class_names_is_refused(
+    type_command: Type, home: Path, tmp_path: Path, runtime: str
+) -> None:
+    folder = edit_manifest(home, tmp_path, class_names=["bee", "ant", "cat"])
+
+    typed = type_command("infer", folder, home / "first.png", "--runtime", runtime)
+
+    assert typed.exit_code == 3
+    assert "manifest.json says class_names.0 'bee'" in typed.stderr
+    assert not typed.stdout
+
+
+def test_a_threshold_in_the_manifest_is_not_blamed_on_an_option(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    typed = type_command("infer", edit_manifest(home, tmp_path, threshold=2), home / "first.png")
+
+    assert typed.exit_code == 3
+    assert "manifest.json: " in typed.stderr
+    assert "a threshold must be above 0 and at most 1, got 2" in typed.stderr
+    assert "--" not in typed.stderr
+
+
+def test_nothing_is_written_outside_the_cache_folder(home: Path, tmp_path: Path) -> None:
+    """Onnxruntime's telemetry writes into the home folder unless it is told not to."""
+    empty = tmp_path / "home"
+    empty.mkdir()
+    script = (
+        "from reefl_edge.cli import app\n"
+        f"app(['infer', {str(home / 'bundle')!r}, {str(home / 'first.png')!r}, '--json'])\n"
+    )
+    unset = ("ORT_DISABLE_TELEMETRY", "REEFL_EDGE_HOME")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in unset and not name.startswith("XDG_")
+    }
+    environment = {**kept, "HOME": str(empty), "REEFL_EDGE_HOME": str(tmp_path / "cache")}
+    before = set(home.rglob("*"))
+
+    ran = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["predictions"]
+    assert list(empty.rglob("*")) == []
+    assert set(home.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("theirs", "kept"), [(None, "1"), ("0", "0")])
+def test_the_users_word_on_telemetry_stands(theirs: str | None, kept: str) -> None:
+    script = "import os, reefl_edge.runtimes.onnx; print(os.environ['ORT_DISABLE_TELEMETRY'])\n"
+    environment = {
+        name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"
+    }
+    if theirs is not None:
+        environment["ORT_DISABLE_TELEMETRY"] = theirs
+
+    ran = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert ran.stdout.strip() == kept
 
 
 def test_a_folder_that_is_no_bundle_is_refused(type_command: Type, home: Path) -> None:

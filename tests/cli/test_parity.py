@@ -1,6 +1,7 @@
 """``reefl-edge parity``."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,32 @@ def test_another_model_is_told_from_the_one_exported(
     typed = type_command("parity", home / "bundle", "--model", tmp_path / "tuned")
 
     assert typed.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("manifest.json", {"class_names": ["bee", "ant", "cat"]}, "says class_names.0 'bee', but"),
+        ("parity.json", {"gates": {}}, "parity.json is not the file that was exported"),
+    ],
+)
+def test_an_edited_bundle_is_refused(
+    type_command: Type,
+    home: Path,
+    tmp_path: Path,
+    name: str,
+    content: dict[str, object],
+    message: str,
+) -> None:
+    folder = shutil.copytree(home / "bundle", tmp_path / "bundle")
+    document = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps(document | content))
+
+    typed = type_command("parity", folder)
+
+    assert typed.exit_code == 3
+    assert message in typed.stderr
+    assert not typed.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,18 @@
 """``reefl-edge profile``, and a report that decides what is exported."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Type
+from reefl_edge import schema
+from tests.cli.conftest import Type, Typed
+from tests.fakes import tiny_submodel
+from tests.profiling.fakes import report, row
+
+DOCUMENT = schema.to_dict(report(row(0, 1.0)))
+CONTEXT, (ROW,) = DOCUMENT["context"], DOCUMENT["rows"]
 
 
 def test_every_exit_is_measured_and_the_deepest_in_the_budget_exported(
@@ -33,6 +40,51 @@ def test_every_exit_is_measured_and_the_deepest_in_the_budget_exported(
     assert exported.document["submodel"]["max_exit"] == 1
 
 
+def test_a_report_of_another_model_chooses_nothing(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    context = {**CONTEXT, "submodel": schema.to_dict(tiny_submodel(num_blocks=2))}
+    written = {"context": context, "rows": [ROW], "choice": {"exit_index": 0, "reasons": []}}
+
+    def export_with(**changes: object) -> Typed:
+        report.write_text(json.dumps({**written, **changes}))
+        return type_command(
+            "export", home / "model.safetensors", "--report", report, "--format", "onnx",
+            "-o", tmp_path / "bundle",
+        )  # fmt: skip
+
+    other_weights = export_with(context={**context, "weights": "0" * 64})
+    other_sizes = export_with(context={**context, "submodel": schema.to_dict(tiny_submodel())})
+    no_such_exit = export_with(choice={"exit_index": -1, "reasons": []})
+
+    assert [typed.exit_code for typed in (other_weights, other_sizes, no_such_exit)] == [3, 3, 3]
+    assert f"{report}: the report is of weights 000000000000, but" in other_weights.stderr
+    assert f"{report}: the report is of another model, tiny: num_blocks 4, not 2" in (
+        other_sizes.stderr
+    )
+    assert f"{report}: " in no_such_exit.stderr
+    assert "the choice is exit -1, but the model has exits 0 to 1" in no_such_exit.stderr
+    assert not (tmp_path / "bundle").exists()
+    assert export_with().exit_code == 0  # random weights of the same architecture
+
+
+def test_what_to_type_next_is_one_word_where_a_path_is(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    model, report = tmp_path / "my model.safetensors", tmp_path / "it's a report.json"
+    model.write_bytes((home / "model.safetensors").read_bytes())
+
+    typed = type_command(
+        "profile", "--model", model, "--runtime", "eager", "--regime", "none", "--threads", 1,
+        "--budget-ms", 10_000, "-o", report,
+    )  # fmt: skip
+
+    assert shlex.split(typed.stderr.split("next: ")[1]) == [
+        "reefl-edge", "export", str(model), "--report", str(report), "-o", "bundle",
+    ]  # fmt: skip
+
+
 def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(
     type_command: Type, home: Path, tmp_path: Path
 ) -> None:
@@ -58,8 +110,30 @@ def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(
     [
         (("--device", "pixel7"), 4, "pixel7"),
         (("--device", "pixel"), 2, "did you mean pixel7"),
-        (("--budget-ms", "-1"), 2, "must be positive, got -1"),
+        (
+            ("--budget-ms", "-1"),
+            2,
+            "'--budget-ms': inference_ms must be positive and at most",
+        ),
+        (("--budget-step-ms", "nan"), 2, "'--budget-step-ms': step_ms must be positive"),
+        (("--budget-mib", "1e308"), 2, "'--budget-mib': memory_mib must be positive"),
+        (("--regime", "frosen"), 2, "'--regime': there is no 'frosen'; did you mean frozen?"),
+        (
+            ("--regime", "none", "--budget-step-ms", "5"),
+            2,
+            "'--budget-step-ms': --regime none measures no training step",
+        ),
+        (
+            ("--regime", "none", "--budget-ms", "9", "--budget-step-ms", "5"),
+            2,
+            "'--budget-step-ms': --regime none measures no training step",
+        ),
+        (("--regime", "none", "--batch-size", "8"), 2, "'--batch-size': --regime none measures"),
+        (("--batch-size", "1" + "0" * 20), 2, "'--batch-size'"),
+        (("--seed", "-1"), 2, "'--seed'"),
+        (("--runtime", "eager", "--precision", "int8-dynamic"), 2, "computes in fp32"),
         (("--runtime", "onx"), 2, "did you mean onnx?"),
+        (("--threads", "1000"), 2, "'--threads': threads must be from 1 to"),
         (("--model", "deit_smal"), 2, "did you mean deit_small"),
     ],
 )

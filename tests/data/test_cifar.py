@@ -1,7 +1,9 @@
 """Is CIFAR read from every published form, and does a hostile file do no harm?"""
 
+import gzip
 import os
 import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,134 @@ def test_truncated_files_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "cifar.tar.gz#train")
     with pytest.raises(InputError, match="3073 bytes, not a multiple of 3074"):
         read(tmp_path / "cifar-100-binary#test")
+
+
+def test_a_flipped_bit_anywhere_in_an_archive_is_refused(tmp_path: Path) -> None:
+    path = write_archive(
+        tmp_path / "cifar.tar.gz", in_folder("cifar-100-python", cifar_100_files())
+    )
+    content = path.read_bytes()
+    start = 10 + len("cifar.tar") + 1  # before, the header of gzip says only its name and date
+    for position in range(start, len(content), 97):
+        path.write_bytes(
+            content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :]
+        )
+        with pytest.raises(InputError, match=r"cifar\.tar\.gz: not a readable tar archive"):
+            read(tmp_path / "cifar.tar.gz#train")
+
+
+def test_an_archive_that_is_not_packed_is_read(tmp_path: Path) -> None:
+    packed = write_archive(tmp_path / "c.tar.gz", in_folder("cifar-100-python", cifar_100_files()))
+    (tmp_path / "c.tar").write_bytes(gzip.decompress(packed.read_bytes()))
+
+    assert read(tmp_path / "c.tar#test").labels.tolist() == [1, 0, 1]
+
+
+def test_an_archive_that_expands_without_end_is_refused(tmp_path: Path) -> None:
+    whole = write_archive(tmp_path / "c.tar.gz", in_folder("cifar-100-python", cifar_100_files()))
+    zeros = gzip.compress(bytes(2**24), compresslevel=9)
+    with whole.open("ab") as file:  # gzip streams that follow each other are one
+        for _ in range(40):
+            file.write(zeros)
+
+    with pytest.raises(InputError, match="it expands to more than 536870912 bytes"):
+        read(tmp_path / "c.tar.gz#test")
+
+
+def declaring(kind: bytes, size: int) -> bytes:
+    """Return the header of a tar member that declares a size."""
+    member = tarfile.TarInfo("cifar-100-python/meta")
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("size", [2**40, 2**62])
+def test_members_that_declare_what_is_not_there_are_refused(
+    tmp_path: Path, kind: bytes, size: int
+) -> None:
+    (tmp_path / "c.tar").write_bytes(declaring(kind, size) + bytes(2048))
+
+    with pytest.raises(InputError, match=r"c\.tar: not a readable tar archive"):
+        read(tmp_path / "c.tar#test")
+
+
+def test_a_file_larger_than_any_of_cifar_is_refused_unread(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "cifar-100-python", cifar_100_files())
+    with (folder / "test").open("r+b") as file:
+        file.truncate(2**40)  # takes no room on the disk
+
+    with pytest.raises(InputError, match="test is larger than any file of CIFAR"):
+        read(tmp_path / "cifar-100-python#test")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_among_the_files_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "cifar-10-batches-py", cifar_10_files())
+    (folder / "data_batch_3").unlink()
+    os.mkfifo(folder / "data_batch_3")
+
+    with pytest.raises(InputError, match="data_batch_3 is no regular file"):
+        read(tmp_path / "cifar-10-batches-py#train")
+
+
+def test_class_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    binary = {"fine_label_names.txt": b"apple\n\xff\xfe\n", "test.bin": bytes(3074)}
+    write_files(tmp_path / "cifar-100-binary", binary)
+    nested: Any = b"deep"
+    for _ in range(200):
+        nested = [nested]
+
+    with pytest.raises(InputError, match=r"the name of a class, b'.*xfe', is no UTF-8"):
+        read(tmp_path / "cifar-100-binary#test")
+    for names, message in (([b"\xff"], "is no UTF-8"), ([nested], "is called by a list")):
+        files = cifar_100_files() | {"meta": as_pickle({b"fine_label_names": names})}
+        write_files(tmp_path / "cifar-100-python", files)
+        with pytest.raises(InputError, match=message):
+            read(tmp_path / "cifar-100-python#test")
+
+
+def array_of_shape(shape: bytes) -> bytes:
+    """Return a pickled array of one byte whose shape is written by these opcodes."""
+    return (
+        b"\x80\x02cnumpy\nndarray\n)R(K\x01" + shape + b"cnumpy\ndtype\nU\x02u1\x85R\x89U\x01at b."
+    ).replace(b"at b.", b"atb.")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        b"\x8a\x06\0\0\0\0\0\x01\x85",  # 2^40
+        b"\x8a\x09" + b"\xff" * 8 + b"\0\x85",  # 2^64 - 1
+        b"I-1\n\x85",
+        b"U\x01x\x85",
+        b"G\x7f\xf0\0\0\0\0\0\0\x85",  # infinity
+        b"N",
+    ],
+)
+def test_an_array_whose_shape_lies_is_refused(shape: bytes) -> None:
+    array = load_plain(array_of_shape(shape), name="batch")
+
+    with pytest.raises(
+        ValueError, match=r"the pickled array (has no shape|is of shape|is not of 8-bit)"
+    ):
+        array.pixels()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"K\x01r\xff\xff\xff\x7f.", "numbers a note 2147483647"),
+        (b"K\x01p99999999\n.", "numbers a note 99999999"),
+        (b"}K\x01" + b"\x85" * 200_000 + b"K\x02s.", "holds 200000 tuples, more than 60000"),
+        (b"\x8e" + b"\xff" * 7 + b"\x7f.", "not a readable pickle"),  # bytes
+        (b"\x96" + b"\xff" * 7 + b"\x7f.", "not a readable pickle"),  # a bytearray
+        (b"I" + b"9" * 5000 + b"\n.", "not a readable pickle"),
+    ],
+)
+def test_what_would_break_the_unpickler_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_plain(b"\x80\x04" + data, name="batch")
 
 
 @pytest.mark.parametrize(

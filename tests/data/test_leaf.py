@@ -64,3 +64,36 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="not a LEAF file"):
         read_dataset(tmp_path, image_size=28, class_names=())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"user_data": {"f1": {"x": ' + b"[" * 900 + b"]" * 900 + b', "y": [1]}}}',
+        b'{"user_data": {"f1": {"x": [[' + b"9" * 5000 + b']], "y": [1]}}}',
+        b'{"user_data": {"f1": {"x": [[1' + b"0" * 400 + b']], "y": [1]}}}',
+        b'{"user_data": {"f\xff": {}}}',
+        b'{"user_data": NaN}',
+        b'{"user_data": {"f1": [1, 2]}}',
+        b'{"user_data": {"f1": {"x": 3, "y": [1]}}}',
+        b"",
+    ],
+)
+def test_malformed_text_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "part.json").write_bytes(content)
+
+    with pytest.raises(InputError, match=r"part\.json is not a LEAF file") as caught:
+        read_dataset(tmp_path, image_size=28)
+    assert "\n" not in str(caught.value)
+
+
+def test_writers_whose_images_and_labels_differ_in_number_are_refused(tmp_path: Path) -> None:
+    grey = [0.5] * 784
+    document = {
+        "user_data": {"f1": {"x": grey, "y": [1] * 784}, "f2": {"x": [grey] * 784, "y": [1]}}
+    }
+    write_leaf(tmp_path, document)
+
+    with pytest.raises(InputError, match=r"images must be rows of 784 grey levels, got \(784,\)"):
+        read_dataset(tmp_path, image_size=28)

@@ -62,3 +62,22 @@ def test_no_images_and_no_file_are_named(tmp_path: Path) -> None:
         shades_in(tmp_path / "none.npy", limit=4)
     with pytest.raises(InputError, match="no such file or folder"):
         shades_in(tmp_path / "missing", limit=4)
+
+
+def test_labels_and_class_names_may_be_anything(tmp_path: Path) -> None:
+    np.savez(tmp_path / "out.npz", test_images=PIXELS, test_labels=np.arange(10) + 100)
+    np.savez(tmp_path / "other.npz", images=PIXELS, labels=[0] * 10, class_names=["x", "x", "y"])
+
+    assert shades_in(tmp_path / "out.npz#test", limit=20) == SHADES.tolist()
+    assert shades_in(tmp_path / "other.npz", limit=20) == SHADES.tolist()
+
+
+def test_what_is_skipped_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_folder(tmp_path / "flat")
+    (tmp_path / "flat" / "notes.txt").write_text("")
+
+    shades_in(tmp_path / "flat", limit=2)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"1 of 11 files in {tmp_path / 'flat'} are no images and were skipped: notes.txt"
+    ]

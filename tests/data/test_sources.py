@@ -1,5 +1,6 @@
 """Is the right reader found for what is named, and the right part read?"""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def clips(**changes: Any) -> dict[str, Any]:
         "sample_rate": np.array(16_000),
         **changes,
     }
+
+
+def by_speaker(**changes: Any) -> dict[str, Any]:
+    """Return sounds of equal length whose speakers say which split they are in."""
+    arrays = clips(audio=np.zeros((3, 800), np.int16))
+    del arrays["offsets"], arrays["is_test"]
+    splits = {"speaker_split": np.array([0, 1]), "split_names": np.array(["train", "val"])}
+    return {**arrays, **splits, **changes}
 
 
 def read(path: Path, arrays: dict[str, Any], split: str = "") -> Any:
@@ -76,7 +85,22 @@ def test_a_file_without_splits_is_read_as_before(tmp_path: Path) -> None:
         (clips(offsets=np.array([0, 500, 400, 3001])), "", "do not fit the clips of 3000 samples"),
         (clips(audio=np.zeros(3000, np.float32)), "", "audio must be int16"),
         (clips(is_test=np.zeros(3, bool)), "#test", "holds no examples"),
-        (clips(is_test=np.zeros(2, bool)), "#test", "the splits are not of 3 clips"),
+        (clips(is_test=np.zeros(2, bool)), "#test", "is_test must be booleans of 3 clips"),
+        (clips(is_test=np.array(["a", "b", "c"])), "#test", "is_test must be booleans of 3 clips"),
+        (clips(sample_rate=np.array([8000, 8000])), "", "whole number of Hz, got int64"),
+        (clips(sample_rate=np.array("fast")), "", "whole number of Hz, got <U4"),
+        (clips(sample_rate=np.array(np.inf)), "", "whole number of Hz, got float64"),
+        (clips(sample_rate=np.array(0)), "", "from 4000 to 768000 samples per second, not 0"),
+        (clips(sample_rate=np.array(1)), "", "from 4000 to 768000 samples per second, not 1"),
+        (clips(labels=np.array([[0, 1, 2]])), "", "labels must be integers"),
+        (clips(labels=np.array(0)), "", "labels must be integers"),
+        (clips(speaker=np.array([1, 0])), "", "speaker must be 3 integers, got int64"),
+        (clips(speaker=np.array(["x", "y", "z"])), "", "speaker must be 3 integers, got <U1"),
+        (clips(offsets=np.array([0.0, np.nan, 1, 2])), "", "offsets must be 4 integers"),
+        (by_speaker(speaker_split=np.array([0])), "#train", "run from 0 to 1, .* is of 1"),
+        (by_speaker(speaker=np.array([-1, 0, 1])), "#train", "run from -1 to 1, .* is of 2"),
+        (by_speaker(speaker_split=np.array([[0], [1]])), "#train", "speaker_split must be 2"),
+        (by_speaker(split_names=np.array([1, 2])), "#train", "split_names must be text"),
         ({"audio": np.zeros((1, 10), np.int16)}, "", "has no array 'labels', only audio"),
     ],
 )
@@ -93,11 +117,24 @@ def test_clips_are_read_by_split_and_speaker(tmp_path: Path) -> None:
     assert train.groups.tolist() == [1, 1]
     assert train.clip(1).tolist() == (np.arange(1500, 3000) / np.float32(2**15)).tolist()
 
-    by_speaker = {"speaker_split": np.array([0, 1]), "split_names": np.array(["train", "val"])}
-    equal = clips(audio=np.zeros((3, 800), np.int16), **by_speaker)
-    del equal["offsets"], equal["is_test"]
-    assert read(tmp_path, equal, "#val").labels.tolist() == [2, 1]
-    assert read(tmp_path, equal).images(np.array([0])).shape == (1, 16, 16, 3)
+    assert read(tmp_path, by_speaker(), "#val").labels.tolist() == [2, 1]
+    assert read(tmp_path, by_speaker()).images(np.array([0])).shape == (1, 16, 16, 3)
+
+
+@pytest.mark.parametrize("rate", [np.array([16_000]), np.array(16_000.0)])
+def test_a_rate_may_be_one_of_an_array_or_a_float(tmp_path: Path, rate: Any) -> None:
+    train = read(tmp_path, clips(sample_rate=rate), "#train")
+
+    assert train.clip(1).shape == (1500,)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+@pytest.mark.parametrize("name", ["pipe.npz", "pipe.tar.gz#train"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name.partition("#")[0])
+
+    with pytest.raises(InputError, match="is no regular file"):
+        read_dataset(tmp_path / name, image_size=8, class_names=NAMES)
 
 
 def test_a_folder_of_images_has_no_splits(tmp_path: Path) -> None:

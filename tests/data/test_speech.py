@@ -1,6 +1,7 @@
 """Is speech read by word and speaker, and is its image that of Kaldi's features?"""
 
 import math
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -122,8 +123,26 @@ def test_a_model_without_names_takes_the_words_in_their_order(commands: Path) ->
         "no",
         "yes",
     )
-    with pytest.raises(InputError, match="named like none of the model's classes"):
+    with pytest.raises(InputError, match=r"2 classes \('no', 'yes'\), the model 3, without names"):
         read_dataset(commands, image_size=32, class_names=("0", "1", "2"))
+
+
+def test_other_files_beside_the_clips_are_counted(
+    commands: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (commands / "yes" / "aa_nohash_0.wav").rename(commands / "yes" / "aa_nohash_0.WAV")
+    (commands / "yes" / "notes.txt").write_text("")
+
+    assert len(read_dataset(commands, image_size=32).labels) == 5
+    assert [record.getMessage() for record in caplog.records] == [
+        f"1 of 6 files in {commands} are no .wav files and were skipped: yes/notes.txt"
+    ]
+
+
+def test_a_list_that_is_no_text_is_read_as_far_as_it_goes(commands: Path) -> None:
+    (commands / "testing_list.txt").write_bytes(b"\xff\xfe\n" + b"no/bb_nohash_0.wav\n")
+
+    assert len(read_dataset(Path(f"{commands}#test"), image_size=32).labels) == 1
 
 
 def test_unknown_splits_and_missing_lists_are_refused(commands: Path) -> None:
@@ -145,3 +164,56 @@ def test_damaged_and_foreign_sounds_are_refused(tmp_path: Path) -> None:
     write_wav(path, np.zeros(1000, np.int16), channels=2)
     with pytest.raises(InputError, match="this one has 2 of 16"):
         read_wav(path)
+
+
+def edited(content: bytes, offset: int, form: str, value: int) -> bytes:
+    """Return a .wav file with another number at a place."""
+    changed = bytearray(content)
+    struct.pack_into(form, changed, offset, value)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("offset", "form", "value", "message"),
+    [
+        (40, "<I", 2**32 - 2, "is cut short: 200 bytes of 2147483647 samples"),
+        (4, "<I", 2**32 - 1, ""),  # the whole: nothing depends on it
+        (4, "<I", 3, "not a readable .wav file"),
+        (16, "<I", 2**32 - 1, "not a readable .wav file"),
+        (16, "<I", 0, "not a readable .wav file"),
+        (20, "<H", 3, "not a readable .wav file: unknown format: 3"),
+        (22, "<H", 0, "not a readable .wav file: bad # of channels"),
+        (24, "<I", 0, "from 4000 to 768000 samples per second, not 0"),
+        (24, "<I", 2**32 - 1, "samples per second, not 4294967295"),
+        (34, "<H", 0, "not a readable .wav file: bad sample width"),
+        (34, "<H", 8, "this one has 1 of 8"),
+        (34, "<H", 65535, "this one has 1 of 65536"),
+    ],
+)
+def test_chunks_that_lie_are_refused(
+    tmp_path: Path, offset: int, form: str, value: int, message: str
+) -> None:
+    path = tmp_path / "a.wav"
+    write_wav(path, np.zeros(100, np.int16))
+    path.write_bytes(edited(path.read_bytes(), offset, form, value))
+
+    if message:
+        with pytest.raises(InputError, match=message):
+            read_wav(path)
+    else:
+        assert len(read_wav(path)) == 100
+
+
+def test_a_sound_with_any_changed_byte_is_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write_wav(path, np.zeros(30, np.int16))
+    content = path.read_bytes()
+    num_refused = 0
+    for position in range(44):
+        for value in (0, 1, 0x7F, 0xFF):
+            path.write_bytes(edited(content, position, "<B", value))
+            try:
+                read_wav(path)
+            except InputError:
+                num_refused += 1
+    assert num_refused > 44

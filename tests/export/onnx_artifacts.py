@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.base import default_threads
+from reefl_edge.runtimes.chain import Logits
 from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.runtimes.onnx import OnnxRuntime, open_session
 from reefl_edge.weights import WEIGHTS_NAME
-from reefl_export.parity import Logits, chain_logits
+from reefl_export.parity import chain_logits
 from tests.fakes import tiny_submodel
 
 

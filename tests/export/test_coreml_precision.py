@@ -16,13 +16,14 @@ from reefl_edge.errors import ParityError
 from reefl_edge.manifest import Precision
 from reefl_edge.models import build
 from reefl_edge.models.reefl import ReeFL
+from reefl_edge.runtimes.chain import Logits
 from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.submodel import ExitSchedule, Submodel
 from reefl_export.coreml import PACKAGE_NAME, write_package
 from reefl_export.coreml_structure import check_structure
 from reefl_export.mil import MilRuntime
 from reefl_export.mil.package import WEIGHTS_PATH, load_spec
-from reefl_export.parity import Logits, chain_logits
+from reefl_export.parity import chain_logits
 from reefl_export.recipe import recipe_for
 from reefl_export.segments import trace_segments
 from tests.export.jobs import job_for

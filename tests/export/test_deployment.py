@@ -1,10 +1,14 @@
 """What suits a device, from the facts of its profile."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from reefl_edge.manifest import Precision, Target
 from reefl_edge.profiling.device_profile import load_profile
-from reefl_export.deployment import choose_deployment
+from reefl_export.deployment import DeviceFacts, choose_deployment
+from tests.profiling.fakes import HOST
 
 
 @pytest.mark.parametrize(
@@ -19,25 +23,46 @@ from reefl_export.deployment import choose_deployment
 def test_a_device_gets_its_own_format_in_what_it_multiplies_fast_on_its_fast_cores(
     device: str, target: Target, precision: Precision, threads: int
 ) -> None:
-    profile = load_profile(device)
+    facts = DeviceFacts.of_profile(load_profile(device))
 
-    choice = choose_deployment(profile, profile.formats[0])
+    choice = choose_deployment(facts, facts.formats[0])
 
     assert (choice.target, choice.precision, choice.threads) == (target, precision, threads)
     assert all(choice.reasons)
 
 
 def test_a_device_without_8_bit_instructions_gets_float32() -> None:
-    from dataclasses import replace
-
     old = replace(load_profile("rpi5"), isa_features=("neon",))
 
-    assert choose_deployment(old, "onnx").precision == "fp32"
+    assert choose_deployment(DeviceFacts.of_profile(old), "onnx").precision == "fp32"
 
 
 def test_what_the_user_chose_stays() -> None:
-    choice = choose_deployment(load_profile("pixel7"), "coreml", "palette4")
+    pixel = DeviceFacts.of_profile(load_profile("pixel7"))
+
+    choice = choose_deployment(pixel, "coreml", "palette4")
 
     assert (choice.target, choice.precision) == ("coreml", "palette4")
     assert "not among the formats" in choice.reasons[0]
     assert "as you asked" in choice.reasons[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "precision"),
+    [
+        ({"cpu_features": ("avx2", "fma")}, "fp32"),
+        ({"cpu_features": ("avx2", "avx_vnni")}, "int8-dynamic"),
+        ({"cpu_features": ("avx512f", "avx512_vnni")}, "int8-dynamic"),
+        ({"cpu_features": ("fp", "asimd", "asimddp")}, "int8-dynamic"),
+        ({"cpu_features": (), "os": "Darwin 24.0", "arch": "arm64"}, "int8-dynamic"),
+    ],
+)
+def test_this_machine_gets_what_its_own_processor_multiplies_fast(
+    changes: dict[str, Any], precision: Precision
+) -> None:
+    facts = DeviceFacts.of_host(replace(HOST, **changes))
+
+    choice = choose_deployment(facts, "onnx")
+
+    assert (choice.precision, choice.threads) == (precision, HOST.num_usable_cores)
+    assert choice.reasons[0] == "onnx: what this machine runs best"

@@ -12,11 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy, softmax
+from reefl_edge.array_files import data_ranges
+from reefl_edge.facts import METADATA_KEY
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.reefl import Classifier, ReeFL
 from reefl_edge.runtimes.onnx import OnnxRuntime
-from reefl_edge.weights import WEIGHTS_NAME, data_ranges
-from reefl_export.job import METADATA_KEY
+from reefl_edge.weights import WEIGHTS_NAME
 from reefl_export.onnx import MAX_IR_VERSION, export_onnx
 from reefl_export.onnx_adaptive import ADAPTIVE_NAME
 from reefl_export.recipe import recipe_for

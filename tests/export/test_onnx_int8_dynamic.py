@@ -9,9 +9,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from reefl_edge.errors import InputError
+from reefl_edge.facts import METADATA_KEY
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.weights import WEIGHTS_NAME, read_checkpoint
-from reefl_export.job import METADATA_KEY
 from reefl_export.onnx import MAX_IR_VERSION, OPSET_VERSION, export_onnx
 from reefl_export.onnx_int8 import quantise_weight
 from reefl_export.recipe import recipe_for

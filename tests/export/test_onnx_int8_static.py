@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from safetensors.numpy import load_file
 
 from reefl_edge.models.reefl import ReeFL
+from reefl_edge.runtimes.base import default_threads
 from reefl_edge.weights import WEIGHTS_NAME
 from reefl_export.onnx import export_onnx
 from reefl_export.onnx_int8 import quantise_static
@@ -109,11 +110,12 @@ def one_layer() -> onnx_ir.Model:
 def test_a_range_is_the_mean_over_images_of_the_extremes() -> None:
     images = np.array([[51, 102, 255], [102, 153, 204]], np.uint8).reshape(2, 1, 1, 3)
 
-    ranges = input_ranges([one_layer()], images, keep_float=())
+    ranges = input_ranges([one_layer()], images, keep_float=(), threads=default_threads())
 
     assert ranges.keys() == {"layer"}
     assert ranges["layer"] == pytest.approx((0.3, 0.9))
-    assert input_ranges([one_layer()], images, keep_float=("lay*",)) == {}
+    none = input_ranges([one_layer()], images, keep_float=("lay*",), threads=default_threads())
+    assert none == {}
 
 
 def test_a_range_is_widened_to_hold_zero() -> None:

@@ -6,18 +6,24 @@ import pytest
 from reefl_edge.errors import ParityError
 from reefl_edge.manifest import Artifact
 from reefl_edge.runtimes.base import Tensors
+from reefl_edge.runtimes.chain import Logits
 from reefl_export import parity
 from reefl_export.gate import Gate
-from tests.fakes import confident_logits, numbered_images
+from tests.fakes import confident_logits, listed_file, numbered_images
 
 ARTIFACT = Artifact(
-    target="onnx", delegate=None, precision="int8-dynamic", batch_sizes=(), toolchain={}, files=()
+    target="onnx",
+    delegate=None,
+    precision="int8-dynamic",
+    batch_sizes=(),
+    toolchain={},
+    files=(listed_file(),),
 )
 # Probability of class 0 by exit and image; at 0.8, images 0 and 1 stop at exit 0.
 EXPECTED = list(confident_logits([[0.9, 0.85, 0.5, 0.6], [0.9, 0.9, 0.9, 0.9]]))
 
 
-def rows_of(actual: list[parity.Logits], threshold: float | None = 0.8) -> list[parity.ParityRow]:
+def rows_of(actual: list[Logits], threshold: float | None = 0.8) -> list[parity.ParityRow]:
     return list(parity.compare(ARTIFACT, EXPECTED, actual, threshold=threshold))
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import artifact_name
+from reefl_edge.manifest import PRECISIONS_OF, artifact_name
 from reefl_export.gate import Gate
-from reefl_export.recipe import PRECISIONS, read_recipe, recipe_for, stock, stock_recipes
+from reefl_export.recipe import read_recipe, recipe_for, stock, stock_recipes
 
 
 def test_every_stock_recipe_is_called_by_its_format_and_precision() -> None:
@@ -85,7 +85,7 @@ def test_a_bad_recipe_says_what_is_wrong(tmp_path: Path, text: str, message: str
 def test_the_stock_recipes_are_all_the_precisions_there_are() -> None:
     assert set(stock_recipes()) == {
         artifact_name(target, precision)
-        for target, precisions in PRECISIONS.items()
+        for target, precisions in PRECISIONS_OF.items()
         for precision in precisions
     }
 

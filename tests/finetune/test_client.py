@@ -168,6 +168,9 @@ def test_client_of_depth_two_leaves_deeper_rows_of_the_depth_embedding(
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"server_round": 0}, "rounds are counted from 1, got 0"),
         ({"learning_rate": 0.0}, "the learning rate must be positive, got 0.0"),
+        ({"learning_rate": 1e-50}, "the learning rate 1e-50 is zero or infinite as float32"),
+        ({"learning_rate": 1e308}, r"the learning rate 1e\+308 is zero or infinite as float32"),
+        ({"learning_rate": float("inf")}, "the learning rate inf is zero or infinite as float32"),
         ({"learning_rate": float("nan")}, "the learning rate must be positive, got nan"),
     ],
 )

@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -12,12 +11,15 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.errors import InputError
 from reefl_edge.foreign.config import read_config
+from reefl_edge.foreign.facts import ModelFacts
 from reefl_edge.foreign.files import is_hub_id, locate, read_arrays
 from reefl_edge.foreign.layouts import layout_of
+from reefl_edge.foreign.reading import read_model_file
 from reefl_edge.models import load_checkpoint
 from reefl_edge.weights import Arrays
+from tests.foreign.released import released_state
 
 ARRAYS: Arrays = {"a": np.ones(3, np.float32)}
 
@@ -115,7 +117,7 @@ def test_a_damaged_legacy_file_is_an_input_error_wherever_it_ends(tmp_path: Path
 def test_objects_in_an_npz_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=np.array([_Payload(tmp_path / "it-ran")], dtype=object))
 
-    with pytest.raises(InputError, match=r"not a readable \.npz file"):
+    with pytest.raises(InputError, match="an array of object is none of numbers"):
         read_arrays(tmp_path / "a.npz")
 
     assert not (tmp_path / "it-ran").exists()
@@ -175,42 +177,79 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
         ("a/b/c", False),
         ("deit_tiny", False),
         ("/etc", False),
+        ("timm/vit_tiny_patch16_224.augreg_in21k", True),
+        ("out/Model.PTH", False),
+        ("out/model.onnx", False),
+        ("models/net.tar", False),
+        ("a/b--c", False),
+        ("a/b..c", False),
+        ("~/model", False),
+        ("a/-b", False),
+        ("b\u00fcro/model", False),
     ],
 )
 def test_a_hub_id_is_an_owner_and_a_name(text: str, expected: bool) -> None:
     assert is_hub_id(text) is expected
 
 
-def test_a_hub_id_offline_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # it reads the environment once
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-
-    with pytest.raises(InputError, match="the hub is out of reach"):
-        load_checkpoint("nobody/no-such-model", num_classes=3)
-
-
-def test_a_hub_id_in_the_cache_is_read_offline(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_what_begins_with_a_folder_that_is_here_is_a_path_if_a_mistyped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from huggingface_hub import constants
+    monkeypatch.chdir(tmp_path)
+    assert is_hub_id("out/model")
+    (tmp_path / "out").mkdir()
 
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    snapshot = tmp_path / "models--some--model" / "snapshots" / "0123"
-    snapshot.mkdir(parents=True)
-    save_file(ARRAYS, snapshot / "model.safetensors")
-    (snapshot / "config.json").write_text("{}")
-    (tmp_path / "models--some--model" / "refs").mkdir()
-    (tmp_path / "models--some--model" / "refs" / "main").write_text("0123")
-
-    assert locate("some/model").path == snapshot / "model.safetensors"
+    assert not is_hub_id("out/model")
+    with pytest.raises(InputError, match="out/model: no such file"):
+        locate("out/model")
 
 
-def test_the_hub_without_its_extra_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    os.mkfifo(path)
 
-    with pytest.raises(MissingToolchainError, match=r"install 'reefl-edge\[hub\]'"):
-        load_checkpoint("nobody/no-such-model", num_classes=3)
+    with pytest.raises(InputError, match="is no regular file"):
+        load_checkpoint(path, num_classes=3)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_numbers_that_are_not_finite_in_float32_are_refused_by_name(
+    tmp_path: Path, suffix: str, value: float
+) -> None:
+    path = tmp_path / f"model{suffix}"
+    arrays = {"a": np.ones(3), "b": np.array([[0.0, value]])}
+    match suffix:
+        case ".safetensors":
+            save_file(arrays, path)
+        case ".npz":
+            np.savez(path, **arrays)  # type: ignore[arg-type]
+        case _:
+            torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+
+    with pytest.raises(InputError, match=rf"model\{suffix}: b holds NaN or infinity"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"num_attention_heads": ' + b"[" * 5000, "not a JSON file"),
+        (b'{"num_attention_heads": ' + b"9" * 5000 + b"}", "not a JSON file"),
+        (b'{"hidden_act": "\xff"}', "not a text in UTF-8"),
+        (b'{"num_attention_heads": 0}', "num_heads must be from 1 to"),
+        (b'{"num_attention_heads": -3}', "num_heads must be from 1 to"),
+        (b'{"pretrained_cfg": {"std": [0, 1, 1]}}', "std must be from"),
+        (b'{"pretrained_cfg": {"mean": [0, NaN, 1]}}', "not a JSON file"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_the_fault_of_its_folder(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    save_file(released_state(depth=12, width=64), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes(content)
+
+    with pytest.raises(InputError, match=message):
+        read_model_file(tmp_path, ModelFacts(num_exits=4, num_heads=None))

@@ -1,6 +1,7 @@
 """The released code's state dict comes in, computes the same, and goes out again."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -188,7 +189,7 @@ def test_the_exits_must_be_said(tmp_path: Path) -> None:
         (12, {"exit_blocks": (2, 12)}, ValueError, "exit after block 12, but the backbone has 12"),
         (6, {"num_exits": 4, "max_exit": 2}, ValueError, "no exit 2: choose one of 0 to 1"),
         (12, {"num_exits": 4, "num_classes": 5}, ValueError, "num_classes is 3"),
-        (12, {"num_exits": 4, "num_heads": 3}, InputError, "16 is not a multiple of 3 heads"),
+        (12, {"num_exits": 4, "num_heads": 3}, ValueError, "16 is not a multiple of 3 heads"),
         (12, {"num_exits": 4, "num_heads": None}, InputError, "say how many heads"),
         (12, {"num_exits": 4, "image_size": 12}, ValueError, "12 is not a multiple of patch"),
         (12, {"num_exits": 3, "exit_blocks": (2, 5)}, ValueError, "3 exits, but 2 exit blocks"),
@@ -262,3 +263,40 @@ def test_a_layout_gives_equal_parts_of_a_fused_array() -> None:
     assert [(part.name, part.shape) for part in parts] == [
         (f"blocks.0.attn.{part}.bias", (16,)) for part in "qkv"
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("accumulator.pos_embedding", (1, 10**8, 0), "num_blocks must be from 1 to 1024, got 9999"),
+        ("accumulator.pos_embedding", (1, 0, 16), "num_blocks must be from 1 to 1024, got -1"),
+        ("accumulator.head.mlp_head.0.weight", (10**9, 0), "num_classes must be from 1 to 1000000"),
+        ("accumulator.head.mlp_head.0.weight", (0, 16), "num_classes must be from 1 to 1000000"),
+        ("pos_embed", (1, 0, 16), "its arrays are empty"),
+        ("pos_embed", (1, 10**8 + 1, 0), "image_size must be from 1 to 4096, got 80000"),
+        ("patch_embed.proj.weight", (0, 3, 8, 8), "its arrays are empty"),
+        ("patch_embed.proj.weight", (16, 3, 0, 0), "patch_size must be from 1 to 4096, got 0"),
+        ("blocks.0.mlp.fc1.weight", (0, 16), "its arrays are empty"),
+        ("blocks.0.mlp.fc1.weight", (10**8, 0), "mlp_ratio must be from 0 to 64.0"),
+    ],
+)
+def test_a_file_whose_sizes_lie_is_refused_at_once(
+    tmp_path: Path, name: str, shape: tuple[int, ...], message: str
+) -> None:
+    state = {**released_state(depth=3), name: np.zeros(shape, np.float32)}
+    path = _saved(state, tmp_path)
+
+    with pytest.raises(InputError, match=rf"state\.safetensors: {message}"):
+        read_model_file(path, ModelFacts(num_exits=4, num_heads=HEADS))
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        {"num_classes": 10**11}, {"num_exits": 0}, {"image_size": 100_000}, {"num_heads": -1},
+        {"mean": (0.5, float("nan"), 0.5)}, {"std": (0.5, 0.0, 0.5)},
+    ],
+)  # fmt: skip
+def test_a_fact_that_cannot_be_is_the_fault_of_who_says_it(fact: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"{next(iter(fact))} must be from"):
+        ModelFacts(**fact)

@@ -31,6 +31,13 @@ def test_loaded_network_predicts_the_same(regime: Regime, max_exit: int, tmp_pat
     trained = {name: p.requires_grad for name, p in network.named_parameters()}
     assert {name: p.requires_grad for name, p in loaded.named_parameters()} == trained
     assert read_checkpoint(path).class_names == ("a", "b", "c")
+    assert read_checkpoint(path).random == "nothing"
+
+
+def test_a_saved_network_says_that_it_is_random(tiny_network: ReeFL, tmp_path: Path) -> None:
+    save_checkpoint(tiny_network, tmp_path / "model.safetensors", random="everything")
+
+    assert read_checkpoint(tmp_path / "model.safetensors").random == "everything"
 
 
 def test_network_does_not_share_memory_with_the_arrays_it_came_from(tiny_network: ReeFL) -> None:

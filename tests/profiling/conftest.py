@@ -6,6 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from reefl_edge import schema
+from reefl_edge.facts import METADATA_KEY, Facts
 from reefl_edge.files import write_text
 from reefl_edge.manifest import (
     MANIFEST_NAME,
@@ -27,10 +28,11 @@ def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundles") / "zeros"
     (folder / "onnx").mkdir(parents=True)
     submodel = tiny_submodel()
+    facts = Facts(submodel=submodel, class_names=("a", "b", "c"))
     paths = []
     for segment in submodel.segments():
         paths.append(folder / "onnx" / f"{segment.name}.onnx")
-        onnx.save(_zeros(segment), paths[-1])
+        onnx.save(_zeros(segment, facts), paths[-1])
     artifact = Artifact(
         target="onnx",
         delegate=None,
@@ -54,7 +56,7 @@ def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return Bundle.open(folder)
 
 
-def _zeros(segment: Segment) -> onnx.ModelProto:
+def _zeros(segment: Segment, facts: Facts) -> onnx.ModelProto:
     """Build a graph with the inputs and outputs of a segment, for one image, that gives zeros."""
     nodes = [
         helper.make_node(
@@ -72,7 +74,9 @@ def _zeros(segment: Segment) -> onnx.ModelProto:
         [_value(spec) for spec in segment.outputs],
     )
     opset = helper.make_opsetid("", 20)
-    return helper.make_model(graph, ir_version=10, opset_imports=[opset])
+    model = helper.make_model(graph, ir_version=10, opset_imports=[opset])
+    helper.set_model_props(model, {METADATA_KEY: schema.to_json(facts)})
+    return model
 
 
 def _value(spec: TensorSpec) -> onnx.ValueInfoProto:

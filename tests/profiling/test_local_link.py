@@ -24,7 +24,7 @@ from reefl_edge.profiling.job import (
     RandomWeights,
 )
 from reefl_edge.profiling.links.base import link_for
-from reefl_edge.profiling.links.local import LocalLink, _environment
+from reefl_edge.profiling.links.local import LocalLink, _environment, measurement_of
 from reefl_edge.profiling.measure import inference_jobs, measure_exits, step_jobs
 from tests.fakes import tiny_submodel
 
@@ -125,16 +125,49 @@ def test_ctrl_c_ends_the_measuring_process_too(onnx_bundle: Bundle) -> None:
     assert not worker.is_running()
 
 
+@pytest.mark.parametrize(
+    ("returncode", "stdout", "stderr", "message"),
+    [
+        (0, b"", b"", "the measuring process failed: exit code 0"),
+        (0, b"Segmentation", b"", "what the measuring process wrote: not a JSON file"),
+        (0, b"\xff\xfe", b"", "what the measuring process wrote is not a text in UTF-8"),
+        (0, b"{}", b"", "an outcome is a measurement or a failure"),
+        (0, b'{"failure": {"kind": "Odd", "message": "no luck"}}', b"", "no luck"),
+        (1, b"", b"Traceback\n  line\nValueError: \xff no\n\n", "failed: ValueError: \ufffd no"),
+        (-signal.SIGSEGV, b"", b"", "was killed by SIGSEGV"),
+        (-47, b"", b"", "was killed by signal 47"),
+    ],
+)
+def test_whatever_a_measuring_process_leaves_is_told_in_one_line(
+    returncode: int, stdout: bytes, stderr: bytes, message: str
+) -> None:
+    with pytest.raises(MeasurementError) as caught:
+        measurement_of(returncode, stdout, stderr)
+
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_where_the_user_stands_are_not_imported(
+    onnx_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "platform.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+
+    check(LocalLink().run(onnx_jobs(onnx_bundle)[0]))
+
+
 def test_the_tuning_of_a_shell_is_not_part_of_a_measurement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("OMP_NUM_THREADS", "MALLOC_ARENA_MAX", "REEFL_EDGE_HOME"):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX", "REEFL_EDGE_HOME"):
         monkeypatch.setenv(name, "1")
 
     environment = _environment()
 
     assert "REEFL_EDGE_HOME" in environment
-    assert not {"OMP_NUM_THREADS", "MALLOC_ARENA_MAX"} & environment.keys()
+    tuning = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX"}
+    assert not tuning & environment.keys()
 
 
 def test_this_machine_can_always_be_measured() -> None:

@@ -1,13 +1,18 @@
 """Reports: written, read again, refused."""
 
 import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reefl_edge.errors import InputError
 from reefl_edge.profiling.host import describe_host
-from reefl_edge.profiling.report import read_report, report_json, write_report
+from reefl_edge.profiling.report import Choice, read_report, report_json, write_report
 from tests.profiling.fakes import report, row
 
 
@@ -74,6 +79,88 @@ def test_a_file_that_is_no_report_is_an_input_error(
     with pytest.raises(InputError, match=reason) as caught:
         read_report(path)
     assert str(path) in str(caught.value)
+
+
+def changed(tmp_path: Path, change: Callable[[Any], None]) -> Path:
+    """Write a report of two rows and a choice, after a change to its document."""
+    choice = Choice(exit_index=1, reasons=("exit 0 fits", "exit 1 fits"))
+    document = json.loads(report_json(replace(report(row(0, 4.0), row(1, 5.0)), choice=choice)))
+    change(document)
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def samples_of(document: Any) -> Any:
+    return document["rows"][0]["measurement"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda document: document.update(rows=[]), "holds no rows: nothing was measured"),
+        (
+            lambda document: document["choice"].update(exit_index=-1),
+            "the choice is exit -1, but the model has exits 0 to 3",
+        ),
+        (lambda document: document["choice"].update(exit_index=4), "the choice is exit 4, but"),
+        (lambda document: document["rows"][1].update(exit_index=4), "a row is of exit 4, but"),
+        (lambda document: document["rows"][1].update(exit_index=-1), "and exit -1"),
+        (lambda document: document["rows"][1].update(threads=0), "no row has 0 threads"),
+        (lambda document: document.update(schema_version=0), "no report has schema version 0"),
+        (lambda document: document.update(schema_version=-1), "no report has schema version -1"),
+        (lambda document: document.update(schema_version="new"), "schema_version"),
+        (lambda document: samples_of(document).update(latency_ms_samples=[]), "0 samples of"),
+        (
+            lambda document: samples_of(document).update(latency_ms_samples=[], cpu_ms_samples=[]),
+            "need as many of both, and at least one",
+        ),
+        (lambda document: samples_of(document)["latency_ms_samples"].append(1.0), "11 samples of"),
+        *(
+            (
+                lambda document, odd=odd: samples_of(document)["latency_ms_samples"].__setitem__(
+                    0, odd
+                ),
+                "a latency is no positive number",
+            )
+            for odd in (-1.0, 0.0, "NaN", 1e308)
+        ),
+        (lambda document: samples_of(document).update(cpu_ms_samples=[-1.0] * 10), "is negative,"),
+        (lambda document: samples_of(document).update(peak_mib=-1.0), "is negative, or no number"),
+        (lambda document: samples_of(document).update(load_ms="inf"), "is negative, or no number"),
+        (lambda document: samples_of(document).update(load_ms=inf), "not a JSON file"),
+        (lambda document: samples_of(document).update(load_ms=nan), "not a JSON file"),
+    ],
+)
+def test_a_report_of_nothing_that_can_be_is_an_input_error(
+    tmp_path: Path, change: Callable[[Any], None], reason: str
+) -> None:
+    path = changed(tmp_path, change)
+
+    with pytest.raises(InputError) as caught:
+        read_report(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_figures_need_not_be_in_the_file(tmp_path: Path) -> None:
+    path = changed(tmp_path, lambda document: document["rows"][0].pop("summary"))
+
+    assert read_report(path).rows[0].summary.p90_ms == 4.0
+
+
+def test_the_figures_of_a_row_are_derived_once() -> None:
+    measured = row(0, [1.0, 2.0, 3.0])
+
+    assert measured.summary is measured.summary
+
+
+def test_a_report_is_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "report.json")
+
+    with pytest.raises(InputError, match=r"report\.json is no regular file"):
+        read_report(tmp_path / "report.json")
 
 
 def test_a_missing_report_is_an_input_error(tmp_path: Path) -> None:

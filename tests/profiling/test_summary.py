@@ -1,5 +1,7 @@
 """Figures from samples, against values found by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,6 +63,18 @@ def test_samples_that_disagree_are_noisy(samples: list[float], reason: str) -> N
     assert summary.validity == "noisy"
     assert summary.reason is not None
     assert summary.reason.startswith(reason)
+
+
+def test_many_samples_take_no_more_memory_than_their_number_asks_for() -> None:
+    samples = np.random.default_rng(0).random(40_000)
+
+    tracemalloc.start()
+    low, high = bootstrap_median(samples)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert low < 0.5 < high
+    assert peak < 64 * 2**20  # all at once, the draws alone take 305 MiB
 
 
 def test_a_ratio_is_certain_where_both_slow_down_together() -> None:

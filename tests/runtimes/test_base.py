@@ -1,43 +1,33 @@
 """What all runtimes share."""
 
+import logging
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reefl_edge.errors import InputError, MissingToolchainError
-from reefl_edge.manifest import Artifact, Bundle, Manifest, Target, signatures
-from reefl_edge.runtimes.base import RuntimeName, Tensors, in_batches, open_runtime, runtime_for
-from tests.fakes import tiny_submodel
+from reefl_edge.manifest import Bundle, Deployment, Target
+from reefl_edge.runtimes.base import (
+    RuntimeName,
+    Tensors,
+    _threads_for,
+    check_threads,
+    default_threads,
+    in_batches,
+    open_runtime,
+    refusal,
+    runtime_for,
+)
+from tests.fakes import listed_artifact, tiny_manifest
 
 
 def bundle_of(targets: Sequence[Target]) -> Bundle:
-    submodel = tiny_submodel()
-    artifacts = tuple(
-        Artifact(
-            target=target,
-            delegate=None,
-            precision="fp32",
-            batch_sizes=(1,),
-            toolchain={},
-            files=(),
-        )
-        for target in targets
-    )
-    manifest = Manifest(
-        name="tiny",
-        created_at="2026-01-01",
-        submodel=submodel,
-        weights_sha256="",
-        has_random_weights=True,
-        class_names=("a", "b", "c"),
-        threshold=None,
-        segments=signatures(submodel),
-        artifacts=artifacts,
-    )
-    return Bundle(Path("bundle"), manifest)
+    return Bundle(Path("bundle"), tiny_manifest(*map(listed_artifact, targets)))
 
 
 def test_a_bundle_runs_on_onnx_where_it_has_it_and_else_on_executorch() -> None:
@@ -79,3 +69,29 @@ def test_a_batch_is_run_in_the_largest_parts_that_fit(
     assert ran == parts
     np.testing.assert_array_equal(doubled, 2 * rows)
     np.testing.assert_array_equal(tens, 20 * rows)
+
+
+def test_threads_are_at_most_the_cores_of_the_machine() -> None:
+    check_threads(os.cpu_count() or 1)
+
+    for threads in (0, -1, (os.cpu_count() or 1) + 1, 1000, 10**20):
+        with pytest.raises(ValueError, match=f"threads must be from 1 to .*, got {threads}"):
+            check_threads(threads)
+
+
+def test_a_bundle_runs_on_no_more_threads_than_there_are_whatever_its_device_has() -> None:
+    device = Deployment(device="server", threads=1000)
+    bundle = Bundle(Path("bundle"), replace(tiny_manifest(), deployment=device))
+
+    assert _threads_for(bundle) == default_threads()
+
+
+def test_what_an_engine_says_in_several_lines_becomes_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, "reefl_edge"):
+        error = refusal("engine 1.0", "load it", RuntimeError("\nno such node\n  at line 7\n"))
+
+    assert str(error) == "engine 1.0 cannot load it: no such node"
+    assert [record.message for record in caplog.records] == ["engine 1.0: at line 7"]
+    assert str(refusal("engine", "run", RuntimeError())) == "engine cannot run: RuntimeError"

@@ -3,13 +3,17 @@
 import sys
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reefl_edge.extras import needs_extra
+from reefl_edge.facts import METADATA_KEY, hold_to_artifact
+from reefl_edge.manifest import Artifact, Bundle
+from reefl_edge.runtimes.base import refusal
 from reefl_export.quiet import quiet
 
-# Where a package keeps its description and its weights.
+# Where a package keeps the list of its parts, its description and its weights.
+LIST_PATH = "Manifest.json"
 SPEC_PATH = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS_PATH = "Data/com.apple.CoreML/weights/weight.bin"
 
@@ -26,7 +30,7 @@ def load_coremltools() -> Any:
     # Keeping quiet takes a moment, and it speaks when first imported only.
     with (
         nullcontext() if "coremltools" in sys.modules else quiet_coremltools(),
-        needs_extra("exporting to Core ML", "coremltools", "coreml"),
+        needs_extra("a Core ML package", "coremltools", "coreml"),
     ):
         import coremltools
         import coremltools.optimize.coreml
@@ -37,6 +41,41 @@ def load_spec(path: Path) -> Any:
     """Return a package's description: the ``Model`` message of Apple's Model.proto.
 
     Raises:
+        InputError: It is damaged.
         MissingToolchainError: coremltools is not installed.
     """
-    return load_coremltools().models.utils.load_spec(str(path))
+    ct = load_coremltools()
+    # coremltools brings it.
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        return ct.models.utils.load_spec(str(path))
+    except (DecodeError, RuntimeError) as error:
+        raise refusal("coremltools", f"read {path}", error) from error
+
+
+def verified_package(bundle: Bundle, artifact: Artifact) -> Path:
+    """Return the package of a Core ML artifact, held to its hashes and the manifest to its facts.
+
+    Raises:
+        InputError: A file is missing or changed, or the manifest does not list it, or says
+            otherwise than the package.
+        MissingToolchainError: coremltools is not installed.
+    """
+    bundle.verified_files(artifact)
+    return hold_package(bundle, artifact)
+
+
+def hold_package(bundle: Bundle, artifact: Artifact) -> Path:
+    """Hold a bundle's manifest to a Core ML artifact whose files have been verified; return it.
+
+    Raises:
+        InputError: The manifest does not list what the package must have, or says otherwise.
+        MissingToolchainError: coremltools is not installed.
+    """
+    parts = (LIST_PATH, SPEC_PATH, WEIGHTS_PATH)
+    files = bundle.listed_files(artifact, *(PurePosixPath(part).name for part in parts))
+    path = files[0].parent
+    stated = load_spec(path).description.metadata.userDefined
+    hold_to_artifact(bundle, stated.get(METADATA_KEY), path)
+    return path

@@ -7,11 +7,11 @@ import numpy as np
 
 from reefl_edge.errors import ParityError
 from reefl_edge.manifest import Artifact, Bundle
-from reefl_edge.runtimes.base import Tensors, artifact_path, in_batches
+from reefl_edge.runtimes.base import Tensors, in_batches
 from reefl_edge.submodel import Segment
 from reefl_export.mil.constants import Constants
 from reefl_export.mil.function import Function
-from reefl_export.mil.package import SPEC_PATH, WEIGHTS_PATH, load_spec
+from reefl_export.mil.package import WEIGHTS_PATH, load_spec, verified_package
 
 
 class MilRuntime:
@@ -42,12 +42,11 @@ class MilRuntime:
         """Load the segments of a Core ML artifact of a bundle.
 
         Raises:
-            InputError: A file is missing or changed.
+            InputError: A file is missing or changed, or the manifest says otherwise than it does.
             MissingToolchainError: coremltools is not installed.
             ParityError: The package lacks a segment, or uses what is not known here.
         """
-        spec = artifact_path(bundle.verified_paths(artifact), Path(SPEC_PATH).name)
-        return cls(spec.parents[len(Path(SPEC_PATH).parts) - 1], segments)
+        return cls(verified_package(bundle, artifact), segments)
 
     def run(self, exit_index: int, inputs: Tensors) -> Tensors:
         """Run one segment; see ``Runtime.run``."""

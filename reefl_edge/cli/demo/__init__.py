@@ -34,12 +34,12 @@ def demo(
         render.print_json(document)
     else:
         show_summary(result, output)
-    render.next_command(f"reefl-edge infer {output}/bundle {output}/test_digits.npz")
+    render.next_command("reefl-edge", "infer", output / "bundle", output / "test_digits.npz")
     render.next_command(
-        f"reefl-edge profile --device local --model {output}/model.safetensors "
-        "--budget-ms 1 -o report.json"
+        *("reefl-edge", "profile", "--device", "local", "--model", output / "model.safetensors"),
+        *("--budget-ms", 1, "-o", "report.json"),
     )
-    render.next_command("reefl-edge devices")
+    render.next_command("reefl-edge", "devices")
 
 
 def _check_packages() -> None:

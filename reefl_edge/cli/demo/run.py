@@ -21,12 +21,13 @@ from reefl_edge.cli.profiling import ProfileRequest, profile_model
 from reefl_edge.data.base import ArrayDataset
 from reefl_edge.data.digits import DigitsSplit, load_digits, split_digits
 from reefl_edge.data.partition import dirichlet_partition
-from reefl_edge.finetune.evaluate import accuracy, exit_logits
+from reefl_edge.finetune.client import ClientResult, train_client
+from reefl_edge.finetune.evaluate import accuracy, checkpoint_logits
 from reefl_edge.finetune.pretrain import pretrain
-from reefl_edge.finetune.trainer import FinetuneResult, finetune
+from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.manifest import Bundle
 from reefl_edge.models import build_model
-from reefl_edge.models.checkpoint import arrays_of, network_from, save_checkpoint
+from reefl_edge.models.checkpoint import arrays_of, save_checkpoint
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.profiling.choose import Budget, choose_exit
 from reefl_edge.profiling.links.local import LocalLink
@@ -51,7 +52,7 @@ class Personalisation:
     """What the client's fine-tuning changed, per exit of its sub-model, on the test digits.
 
     Attributes:
-        result: The update, the losses, and which exit taught how often.
+        result: The update, and what happened on the way.
         own_classes: The classes the client holds.
         own_before: Accuracy on those classes before, (E,).
         own_after: The same after.
@@ -59,7 +60,7 @@ class Personalisation:
         all_after: The same after.
     """
 
-    result: FinetuneResult
+    result: ClientResult
     own_classes: tuple[int, ...]
     own_before: tuple[float, ...]
     own_after: tuple[float, ...]
@@ -163,7 +164,7 @@ def _pretrain(network: ReeFL, digits: DigitsSplit, output: Path, *, seed: int) -
         network.eval()
         class_names = digits.public.class_names
         save_checkpoint(network, output / "model.safetensors", class_names=class_names)
-    per_exit = _accuracies(network, digits.test)
+    per_exit = _accuracies(_checkpoint_of(network), digits.test)
     _explain(f"accuracy on the test digits by exit: {_percents(per_exit)}")
     return per_exit
 
@@ -172,8 +173,8 @@ def _profile(network: ReeFL, output: Path, *, threads: int, seed: int) -> tuple[
     """Measure every depth in fresh processes, and choose the deepest inside a relative budget."""
     model = Model(
         name="digits",
-        arguments=str(output / "model.safetensors"),
-        checkpoint=Checkpoint(submodel=network.submodel, arrays=arrays_of(network)),
+        arguments=(str(output / "model.safetensors"),),
+        checkpoint=_checkpoint_of(network),
         checkpoint_path=output / "model.safetensors",
         seed=seed,
     )
@@ -205,25 +206,14 @@ def _finetune(
     seed: int,
 ) -> tuple[Checkpoint, Personalisation]:
     """Train one client's sub-model; return it with the update applied."""
-    cut = Checkpoint(
-        submodel=replace(network.submodel, regime="frozen"),
-        arrays=arrays_of(network),
-        class_names=test.class_names,
-    ).cut(choice.exit_index)
-    before = network_from(cut.submodel, cut.arrays)
+    cut = replace(_checkpoint_of(network), class_names=test.class_names).cut(choice.exit_index)
+    training = LocalTraining(
+        epochs=CLIENT_EPOCHS, batch_size=16, learning_rate=CLIENT_LEARNING_RATE, seed=seed
+    )
     with _stage(4, "fine-tune on one client") as bar:
-        result = finetune(
-            before,
-            client,
-            epochs=CLIENT_EPOCHS,
-            batch_size=16,
-            learning_rate=CLIENT_LEARNING_RATE,
-            seed=seed,
-            on_step=bar.step,
-        )
+        result = train_client(cut, "frozen", client, training, on_step=bar.step)
         write_update(result.update, output / "update.safetensors")
-    tuned = apply_update(cut, result.update)
-    after = network_from(tuned.submodel, tuned.arrays)
+    before, after = result.start, apply_update(result.start, result.update)
     own = test.subset(np.flatnonzero(np.isin(test.labels, client.labels)))
     personalisation = Personalisation(
         result=result,
@@ -237,14 +227,14 @@ def _finetune(
         f"deepest exit on the client's classes {_percent(personalisation.own_before[-1])} to "
         f"{_percent(personalisation.own_after[-1])}, on all "
         f"{_percent(personalisation.all_before[-1])} to {_percent(personalisation.all_after[-1])}; "
-        f"batches taught by each exit: {', '.join(map(str, result.teacher_counts))}"
+        f"batches taught by each exit: {', '.join(map(str, result.history.teacher_counts))}"
     )
-    return tuned, personalisation
+    return after, personalisation
 
 
 def _threshold(checkpoint: Checkpoint, validation: ArrayDataset) -> float:
     """Choose the confidence to stop at on the validation digits."""
-    logits = exit_logits(network_from(checkpoint.submodel, checkpoint.arrays), validation)
+    logits = checkpoint_logits(checkpoint, validation)
     threshold = choose_threshold(logits, validation.labels, max_accuracy_drop=MAX_ACCURACY_DROP)
     shares = replay(ConfidencePolicy((threshold,)), logits, validation.labels).exit_shares(
         checkpoint.submodel.num_exits
@@ -289,8 +279,12 @@ def _adapt(
     return curves
 
 
-def _accuracies(network: ReeFL, dataset: ArrayDataset) -> tuple[float, ...]:
-    return tuple(float(a) for a in accuracy(exit_logits(network, dataset), dataset.labels))
+def _checkpoint_of(network: ReeFL) -> Checkpoint:
+    return Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
+
+
+def _accuracies(checkpoint: Checkpoint, dataset: ArrayDataset) -> tuple[float, ...]:
+    return tuple(map(float, accuracy(checkpoint_logits(checkpoint, dataset), dataset.labels)))
 
 
 def _percent(share: float) -> str:

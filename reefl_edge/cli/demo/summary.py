@@ -33,8 +33,8 @@ def save_report(result: DemoResult, output: Path) -> dict[str, Any]:
         "profile": json.loads(report_json(result.report)),
         "finetune": {
             "own_classes": list(tuned.own_classes),
-            "losses": list(tuned.result.losses),
-            "teacher_counts": list(tuned.result.teacher_counts),
+            "losses": list(tuned.result.history.losses),
+            "teacher_counts": list(tuned.result.history.teacher_counts),
             "own_classes_accuracy": {"before": tuned.own_before, "after": tuned.own_after},
             "all_classes_accuracy": {"before": tuned.all_before, "after": tuned.all_after},
         },

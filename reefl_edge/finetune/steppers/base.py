@@ -12,9 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.array_files import Arrays
 from reefl_edge.data.base import Images, Labels
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Arrays
 
 Losses = NDArray[np.float32]
 

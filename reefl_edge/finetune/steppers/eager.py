@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reefl_edge.array_files import Arrays
 from reefl_edge.data.base import Images, Labels
 from reefl_edge.finetune.inplace import step_in_place, trainable_copy
 from reefl_edge.finetune.step import cross_entropies, trained_parameters
@@ -12,7 +13,6 @@ from reefl_edge.finetune.steppers.base import Losses, StepMetrics, check_trained
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Arrays
 
 
 class EagerStepper:
@@ -22,6 +22,7 @@ class EagerStepper:
         network: Where training starts.
         checkpoint_activations: Compute parts of the forward pass again instead of keeping them:
             the same update in less memory and more time.
+        threads: Threads to compute with; None leaves what PyTorch is set to.
         torch_device: Where to compute, such as ``cpu`` or ``cuda``.
     """
 
@@ -30,8 +31,11 @@ class EagerStepper:
         network: ReeFL,
         *,
         checkpoint_activations: bool = False,
+        threads: int | None = None,
         torch_device: str | torch.device = "cpu",
     ) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
         self.running_losses: Losses = np.zeros(network.submodel.num_exits, np.float32)
         self._learner = trainable_copy(network).to(torch_device)
         self._checkpoint_activations = checkpoint_activations

@@ -1,0 +1,168 @@
+"""What is in a safetensors file, whoever wrote it, and what is refused before memory is spent?
+
+A file begins with the length of its header, 8 bytes little-endian; then comes the header, JSON that
+names every array with its type, shape and place, and perhaps padded with spaces; then the arrays.
+Source: the safetensors format description.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from reefl_edge.errors import InputError
+from reefl_edge.files import regular_file, write_bytes
+from reefl_edge.schema import parse_json
+from reefl_edge.submodel import MAX_ELEMENTS, Shape
+
+Arrays = dict[str, NDArray[np.float32]]
+
+_LENGTH_BYTES = 8
+_METADATA = "__metadata__"
+# The types that numpy has, too.
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a file says of one array.
+
+    Attributes:
+        dtype: Its type, by numpy's name where numpy has it.
+        shape: Its shape.
+        offset: Where its bytes begin in the file.
+        length: How many there are.
+    """
+
+    dtype: str
+    shape: Shape
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself: its metadata, and its arrays by name."""
+
+    metadata: dict[str, str]
+    entries: dict[str, Entry]
+
+
+def read_header(path: Path) -> Header:
+    """Read what a safetensors file says of itself, which it is held to.
+
+    Raises:
+        InputError: The file is missing or damaged, or declares other bytes than it holds.
+    """
+    with _opened(path):  # the library holds lengths, types and places to each other and to the file
+        pass
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        document = parse_json(file.read(length), source=str(path))
+    metadata = document.pop(_METADATA, {})
+    start = _LENGTH_BYTES + length
+    return Header(metadata, {name: _entry(said, start) for name, said in document.items()})
+
+
+def _entry(said: dict[str, Any], start: int) -> Entry:
+    first, last = said["data_offsets"]
+    dtype = _DTYPES.get(said["dtype"], said["dtype"])
+    return Entry(dtype, tuple(said["shape"]), start + first, last - first)
+
+
+def data_ranges(path: Path) -> dict[str, tuple[int, int]]:
+    """Return where each array's bytes lie in a safetensors file: offset and length, in bytes.
+
+    Raises:
+        InputError: As for ``read_header``.
+    """
+    entries = read_header(path).entries
+    return {name: (entry.offset, entry.length) for name, entry in entries.items()}
+
+
+def read_safetensors(path: Path) -> Arrays:
+    """Read the arrays of any safetensors file.
+
+    Raises:
+        InputError: The file is missing or damaged, holds a type that numpy lacks, or more than any
+            model that is supported.
+    """
+    entries = read_header(path).entries
+    check_num_elements({name: entry.shape for name, entry in entries.items()}, path)
+    for name, entry in entries.items():
+        if entry.dtype not in _DTYPES.values():
+            raise InputError(f"{path} holds arrays that are not float32: {name} is {entry.dtype}")
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def check_num_elements(shapes: Mapping[str, Shape], path: Path) -> None:
+    """Refuse arrays that are together larger than any model that is supported.
+
+    Raises:
+        InputError: They are.
+    """
+    num_elements = sum(map(prod, shapes.values()))
+    if num_elements > MAX_ELEMENTS:
+        raise InputError(
+            f"{path} declares {num_elements} numbers; at most {MAX_ELEMENTS} are supported"
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(regular_file(path), framework="numpy") as file:
+            yield file
+    except (SafetensorError, ValueError) as error:  # or a shape that numpy does not take
+        raise InputError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def write_safetensors(
+    arrays: Mapping[str, NDArray[Any]],
+    path: Path,
+    metadata: dict[str, str] | None = None,
+    *,
+    room: int = 1,
+) -> None:
+    """Write arrays, whole or not at all.
+
+    Args:
+        arrays: By name.
+        path: Where to.
+        metadata: One text at most is written the same every time: the library shuffles several.
+        room: Each text is padded with spaces to a multiple of this many bytes in the header, so
+            that arrays stay where they are whatever it says.
+    """
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    padded = {key: _padded(text, room) for key, text in (metadata or {}).items()}
+    write_bytes(path, save(contiguous, metadata=padded or None))
+
+
+def _padded(text: str, room: int) -> str:
+    length = len(json.dumps(text, ensure_ascii=False).encode())  # as the header has it, escaped
+    return text + " " * (-length % room)
+
+
+def not_finite(arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    """Return the name of the first array with NaN or an infinity; None if all are finite.
+
+    Sums in float64 tell, and take no memory: those of finite float32 stay far below its limit.
+    """
+    with np.errstate(invalid="ignore"):  # of infinities that cancel
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(np.sum(array, dtype=np.float64)):
+                return name
+    return None

@@ -1,0 +1,63 @@
+"""Was a report measured on this model, so that its choice means something here?"""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
+from reefl_edge.regimes import has_adapters
+from reefl_edge.submodel import Architecture, Submodel
+from reefl_edge.weights import Checkpoint, weights_sha256
+
+
+def check_model(report: Report, checkpoint: Checkpoint) -> None:
+    """Refuse a report that was measured on another model.
+
+    Args:
+        report: What was measured; up to any exit of the model.
+        checkpoint: The model, before an update is applied or an exit chosen. Its weights do not
+            matter to a report of random ones: an architecture costs the same whatever it holds.
+
+    Raises:
+        ValueError: The architectures, the exits or the weights differ; in what.
+    """
+    measured, here = report.context.submodel, checkpoint.submodel
+    differences = [*_differences(measured.architecture, here.architecture)]
+    if measured.schedule != here.schedule:
+        there, ours = measured.schedule.blocks, here.schedule.blocks
+        differences.append(f"exit blocks {there}, not {ours}")
+    if _adapters(measured) != _adapters(here):
+        differences.append(f"{_adapters(measured)}, not {_adapters(here)}")
+    if differences:
+        raise ValueError(
+            f"the report is of another model, {report.context.model}: {', '.join(differences)}"
+        )
+    if measured.max_exit > here.max_exit:
+        raise ValueError(
+            f"the report goes to exit {measured.max_exit}, the model only to exit {here.max_exit}"
+        )
+    if report.context.weights != RANDOM_WEIGHTS:
+        _check_weights(report, checkpoint.cut(measured.max_exit))
+
+
+def _differences(measured: Architecture, here: Architecture) -> Iterator[str]:
+    """Name the sizes in which two architectures differ."""
+    for name in (field.name for field in fields(measured)):
+        there, ours = getattr(measured, name), getattr(here, name)
+        if there != ours:
+            yield f"{name} {there}, not {ours}"
+
+
+def _adapters(submodel: Submodel) -> str:
+    """Say which adapters a sub-model is deployed with."""
+    regime = submodel.folded().regime
+    return f"{regime}s" if has_adapters(regime) else "no adapters"
+
+
+def _check_weights(report: Report, checkpoint: Checkpoint) -> None:
+    measured, here = report.context.weights, weights_sha256(checkpoint.arrays)
+    # A bundle holds what its checkpoint folds into.
+    if measured not in (here, weights_sha256(checkpoint.folded().arrays)):
+        raise ValueError(
+            f"the report is of weights {measured[:12]}, but this model's are {here[:12]}; give the "
+            "model that was profiled, or profile this one"
+        )
