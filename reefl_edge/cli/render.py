@@ -6,6 +6,7 @@ What only a running command needs of rich is imported there: ``--help`` is to be
 
 import json
 import logging
+import re
 import shlex
 import sys
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
+# What a column of figures holds: 3, 0.97, +1.2 [...], x 0.68, 4.1 MiB, or nothing.
+_FIGURE = re.compile(r"(x |[-+])?\d|-$")
 _LOGGERS = ("reefl_edge", "reefl_export")
 # How often progress is told where there is no terminal to show a bar on.
 _TOLD_EVERY_S = 10.0
@@ -53,12 +56,13 @@ def print_json(document: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
-    """Build a table; every column but the first is right-aligned."""
+    """Build a table; columns of figures are right-aligned."""
     from rich.table import Table
 
     built = Table(title=title, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
-        built.add_column(column, justify="right" if index else "left")
+        is_figures = all(_FIGURE.match(row[index]) for row in rows)
+        built.add_column(column, justify="right" if is_figures else "left")
     for row in rows:
         built.add_row(*map(_one_line, row))
     return built

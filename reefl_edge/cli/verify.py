@@ -42,8 +42,8 @@ def verify(
     if problems:
         raise InputError(f"{problems[0]} ({len(problems)} of {len(verification.checks)} fail)")
     names = {artifact.name for artifact in opened.manifest.artifacts}
-    model = "" if "onnx-fp32" in names else " --model MODEL"
-    render.next_command(f"reefl-edge parity {bundle} --data IMAGES{model}")
+    model = () if "onnx-fp32" in names else ("--model", "MODEL")
+    render.next_command("reefl-edge", "parity", bundle, "--data", "IMAGES", *model)
 
 
 def checks_table(verification: "Verification", *, title: str) -> "Table":

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -12,6 +11,7 @@ from reefl_edge import schema
 from reefl_edge.manifest import Bundle
 from reefl_edge.profiling.job import BundleFolder, Plan
 from reefl_edge.profiling.measure import inference_jobs
+from tests.profiling.processes import is_gone, worker_of
 
 ENDLESS = Plan(warmup_runs=0, min_samples=1, min_seconds=600, max_seconds=600)
 
@@ -30,17 +30,6 @@ lifeline.{way}(int(sys.argv[1]))
 print("ready", flush=True)
 time.sleep(600)
 """
-
-
-def is_gone(process: psutil.Process) -> bool:
-    """Wait until a process has ended; after a minute, end it and say no."""
-    for _ in range(6000):
-        # Where nobody collects orphans, one that has ended stays as a zombie.
-        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.01)
-    process.kill()
-    return False
 
 
 @pytest.mark.parametrize(
@@ -97,18 +86,9 @@ def test_a_killed_profile_leaves_no_measuring_process(onnx_bundle: Bundle) -> No
         "LocalLink().run(schema.from_json(Job, sys.argv[1], source='the job'))\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, schema.to_json(job)]) as parent:
-        worker = measuring_child(psutil.Process(parent.pid))
-
-        parent.kill()
+        try:
+            worker = worker_of(psutil.Process(parent.pid))
+        finally:
+            parent.kill()
 
         assert is_gone(worker)
-
-
-def measuring_child(parent: psutil.Process) -> psutil.Process:
-    """Wait until a measuring process is at work: it has taken a second of processor time."""
-    for _ in range(6000):
-        for child in parent.children():
-            if "reefl_edge.profiling.worker" in child.cmdline() and child.cpu_times().user > 1:
-                return child
-        time.sleep(0.01)
-    raise AssertionError("no measuring process was started")

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from reefl_edge.profiling.links.base import link_for
 from reefl_edge.profiling.links.local import LocalLink, _environment, measurement_of
 from reefl_edge.profiling.measure import inference_jobs, measure_exits, step_jobs
 from tests.fakes import tiny_submodel
+from tests.profiling.processes import worker_of
 
 FEW = Plan(warmup_runs=1, min_samples=5, min_seconds=0, max_seconds=60)
 ENDLESS = Plan(warmup_runs=0, min_samples=1, min_seconds=600, max_seconds=600)
@@ -181,13 +181,3 @@ def test_this_machine_can_always_be_measured() -> None:
 def test_a_known_device_without_a_link_is_a_device_error() -> None:
     with pytest.raises(DeviceError, match=r"pixel7 \(Google Pixel 7\) cannot be reached"):
         link_for("pixel7")
-
-
-def worker_of(parent: psutil.Process) -> psutil.Process:
-    """Wait until a process has started its measuring process."""
-    for _ in range(6000):
-        for child in parent.children():
-            if "reefl_edge.profiling.worker" in child.cmdline():
-                return child
-        time.sleep(0.01)
-    raise AssertionError("no measuring process was started")
