@@ -1,6 +1,7 @@
 # make demo   the main job on real handwriting     make test   checks and every test
 # make check  lint, types, import rules            make lock   pin the dependencies anew
 # make bench  measure again, for docs/benchmarks   (on a machine with nothing else to do)
+# make bench BASE=COMMIT ONLY=training_step,export_speed   in turns with another commit's tree
 # make test-arm64   the ONNX artifacts on an emulated Raspberry Pi (Debian: qemu-user-static,
 #                   debootstrap; takes 0.5 GB of the user's cache folder)
 #
@@ -11,6 +12,9 @@
 PYTHON ?= python3
 TORCH_BACKEND ?=
 INT8_ARGS ?=
+BASE ?=
+ONLY ?= training_step,export_speed
+AGAINST_ARGS ?=
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
@@ -35,6 +39,9 @@ check: setup
 	$(BIN)/lint-imports
 
 bench: setup
+ifneq ($(BASE),)
+	$(BIN)/python -m benchmarks.against $(BASE) --only $(ONLY) $(AGAINST_ARGS)
+else
 	$(BIN)/python -m benchmarks.training_step
 	$(BIN)/python -m benchmarks.export_build
 	$(BIN)/python -m benchmarks.export_size
@@ -43,6 +50,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.batches
 	$(BIN)/python -m benchmarks.int8_accuracy $(INT8_ARGS)
 	$(BIN)/python -m benchmarks.tables
+endif
 
 bench-docs: setup
 	$(BIN)/python -m benchmarks.tables
