@@ -1,6 +1,7 @@
 """What many tests need: one tiny network, one tiny dataset."""
 
 import os
+import signal
 
 # For the tests that import onnxruntime themselves, before reefl_edge has said so.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -18,6 +19,11 @@ from tests.networks import lively_network
 # The same examples in every run, however slow the machine: a failure is one of the code.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and processes inherit that: the
+# commands that tests interrupt would run on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

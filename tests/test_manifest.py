@@ -84,7 +84,7 @@ FILE = ("artifacts", 0, "files", 0)
         (("weights_sha256",), "", "the weights: '' is no SHA-256"),
         (("threshold",), 0, "a threshold must be above 0 and at most 1, got 0"),
         (("threshold",), 1.5, "a threshold must be above 0 and at most 1, got 1.5"),
-        (("threshold",), float("nan"), "a threshold must be above 0 and at most 1, got nan"),
+        (("threshold",), float("nan"), "not a JSON file"),
         (("deployment", "threads"), 0, "threads must be from 1 to 1024, got 0"),
         (("deployment", "threads"), 10**6, "threads must be from 1 to 1024, got 1000000"),
         (("deployment", "threads"), 10**20, "threads"),

@@ -126,7 +126,9 @@ def _join(ct: Any, parts: dict[str, Path], path: Path) -> None:
     joined.default_function_name = next(iter(parts))
     with without_progress_bars():
         ct.utils.save_multifunction(joined, str(path))
-    (path / WEIGHTS_PATH).parent.chmod(0o755)  # coremltools lets only its owner in
+    # coremltools lets only its owner in.
+    (path / WEIGHTS_PATH).parent.chmod(0o755)
+    (path / SPEC_PATH).chmod(0o644)
 
 
 def _describe(job: ExportJob, path: Path) -> None:

@@ -49,6 +49,7 @@ def edit(path: Path, *keys: str | int, value: object) -> None:
 def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ParityRow, ...]:
     """Rows in a cache of the test's own."""
     monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path))
+    (cache.cache_home() / "artifact").mkdir(parents=True)
     rows = (ROW, replace(ROW, exit_index=1))
     cache.store_rows("artifact", "comparison", rows)
     return rows
