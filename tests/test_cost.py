@@ -8,9 +8,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from reefl_edge.architectures import named_submodel
+from reefl_edge.cost import exit_costs, segment_costs
 from reefl_edge.finetune.step import local_step, trained_parameters
 from reefl_edge.models.checkpoint import random_network
-from reefl_edge.profiling.cost import exit_costs, segment_costs
 from reefl_edge.regimes import REGIMES, Regime
 from tests.fakes import TINY_ARCHITECTURE, tiny_submodel
 

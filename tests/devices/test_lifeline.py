@@ -1,4 +1,4 @@
-"""A measuring process does not outlive whoever started it, however that ended."""
+"""A process does not outlive whoever started it, however that ended."""
 
 import os
 import subprocess
@@ -7,25 +7,19 @@ import sys
 import psutil
 import pytest
 
-from reefl_edge import schema
-from reefl_edge.manifest import Bundle
-from reefl_edge.profiling.job import BundleFolder, Plan
-from reefl_edge.profiling.measure import inference_jobs
-from tests.profiling.processes import is_gone, worker_of
-
-ENDLESS = Plan(warmup_runs=0, min_samples=1, min_seconds=600, max_seconds=600)
+from tests.processes import is_gone
 
 # What LocalLink does, with a child that does nothing else.
 PARENT = """
 import subprocess, sys
-from reefl_edge.profiling.lifeline import lifeline
+from reefl_edge.devices.links.lifeline import lifeline
 with lifeline() as end:
     child = [sys.executable, "-c", sys.argv[1], str(end)]
     subprocess.run(child, pass_fds=(end,), input=b"", stdout=sys.stdout)
 """
 CHILD = """
 import sys, time
-from reefl_edge.profiling import lifeline
+from reefl_edge.devices.links import lifeline
 lifeline.{way}(int(sys.argv[1]))
 print("ready", flush=True)
 time.sleep(600)
@@ -71,24 +65,3 @@ def test_a_parent_that_is_gone_already_counts_too(way: str) -> None:
     os.close(child_end)
 
     assert ended.returncode == 1
-
-
-def test_a_killed_profile_leaves_no_measuring_process(onnx_bundle: Bundle) -> None:
-    source = BundleFolder(bundle=onnx_bundle.directory)
-    job = inference_jobs(
-        onnx_bundle.manifest.submodel, source, runtime="onnx", threads=1, plan=ENDLESS
-    )[0]
-    program = (
-        "import sys\n"
-        "from reefl_edge import schema\n"
-        "from reefl_edge.profiling.job import Job\n"
-        "from reefl_edge.profiling.links.local import LocalLink\n"
-        "LocalLink().run(schema.from_json(Job, sys.argv[1], source='the job'))\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", program, schema.to_json(job)]) as parent:
-        try:
-            worker = worker_of(psutil.Process(parent.pid))
-        finally:
-            parent.kill()
-
-        assert is_gone(worker)

@@ -1,43 +1,80 @@
-"""How does a fresh process measure one thing?
+"""How does a fresh process do one job?
 
-Run as ``python -m reefl_edge.profiling.worker [LIFELINE]``: the job in JSON on standard input, the
-outcome in JSON on standard output, where nothing else can come. A fresh process, so that no earlier
-model's memory, threads or caches are in the figures. LIFELINE is an inherited file descriptor, with
-which it does not outlive whoever started it (``lifeline.py``).
+Run as ``python -m reefl_edge.jobs.worker [SHA256=PATH ...]``: the job in JSON on standard input,
+where what it names lies in the arguments, the outcome in JSON on standard output, where nothing
+else can come. A fresh process, so that no earlier model's memory, threads or caches are in the
+figures. It does not outlive whoever started it, if that gave it a lifeline.
 """
 
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter, perf_counter_ns, process_time_ns
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, assert_never
 
 from reefl_edge import schema
+from reefl_edge.devices.links.lifeline import obey_lifeline
 from reefl_edge.errors import ReeflEdgeError
-from reefl_edge.profiling import memory
-from reefl_edge.profiling.job import Failure, Job, Measurement, Outcome, Plan
-from reefl_edge.profiling.lifeline import die_with_parent
-from reefl_edge.profiling.workloads import Run, import_workload
+from reefl_edge.jobs import memory
+from reefl_edge.jobs.job import (
+    FinetuneJob,
+    InferenceJob,
+    InferJob,
+    Job,
+    MeasurementJob,
+    Plan,
+    StepJob,
+    read_job,
+)
+from reefl_edge.jobs.outcome import Failed, Measured, Measurement, Outcome
+from reefl_edge.jobs.sources import Files
+from reefl_edge.jobs.workloads import Run, import_workload
 
 
 def main() -> None:
     """Do the job on standard input."""
-    if len(sys.argv) > 1:
-        die_with_parent(int(sys.argv[1]))
+    obey_lifeline()
     with _result_stream() as results:
-        job = schema.from_json(Job, sys.stdin.buffer.read(), source="the job")
         try:
-            outcome = Outcome(measurement=measure(job))
+            job = read_job(sys.stdin.buffer.read(), source="the job")
+            outcome = obey(job, files_in(sys.argv[1:]))
         except ReeflEdgeError as error:
-            outcome = Outcome(failure=Failure(kind=type(error).__name__, message=str(error)))
+            outcome = Failed.of(error)
         results.write(schema.to_json(outcome).encode())
 
 
-def measure(job: Job) -> Measurement:
+def files_in(arguments: Sequence[str]) -> Files:
+    """Read the table of where everything lies, each entry ``SHA256=PATH``."""
+    pairs = (argument.partition("=") for argument in arguments)
+    return {name: Path(place) for name, _, place in pairs}
+
+
+def obey(job: Job, files: Files) -> Outcome:
+    """Do a job in this process, which must be fresh.
+
+    Args:
+        job: The job.
+        files: Where what it names lies.
+
+    Raises:
+        ReeflEdgeError: It cannot be done.
+    """
+    match job:
+        case InferenceJob() | StepJob():
+            return Measured(measurement=measure(job, files))
+        case InferJob() | FinetuneJob():
+            message = f"this worker does no jobs of the kind {job.kind}; upgrade reefl-edge there"
+            return Failed(code="unsupported-job", message=message)
+        case _:
+            assert_never(job)
+
+
+def measure(job: MeasurementJob, files: Files) -> Measurement:
     """Measure one thing in this process, which must be fresh."""
-    load = import_workload(job)
+    load = import_workload(job, files)
     gc.collect()
     memory.reset_peak()
     baseline_mib = memory.resident_mib()

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from reefl_edge.errors import InputError
-from reefl_edge.profiling.device_profile import (
+from reefl_edge.devices.profiles import (
     builtin_profiles,
     list_profiles,
     load_profile,
     profile_schema,
 )
+from reefl_edge.errors import InputError
 
 BOARD = """
 name = "board"

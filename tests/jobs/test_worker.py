@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from reefl_edge import schema
+from reefl_edge.jobs import memory
+from reefl_edge.jobs.job import Plan
+from reefl_edge.jobs.sources import BundleFolder
+from reefl_edge.jobs.worker import sample
+from reefl_edge.jobs.workloads import random_images
 from reefl_edge.manifest import Bundle
-from reefl_edge.profiling import memory
-from reefl_edge.profiling.job import BundleFolder, Plan
 from reefl_edge.profiling.measure import inference_jobs
-from reefl_edge.profiling.worker import sample
-from reefl_edge.profiling.workloads import random_images
 
 FEW = Plan(warmup_runs=1, min_samples=3, min_seconds=0, max_seconds=60)
 
@@ -67,7 +68,7 @@ def test_images_are_smooth_and_fit_the_network() -> None:
 def test_what_native_code_prints_does_not_reach_the_outcome() -> None:
     program = (
         "import os\n"
-        "from reefl_edge.profiling.worker import _result_stream\n"
+        "from reefl_edge.jobs.worker import _result_stream\n"
         "with _result_stream() as results:\n"
         "    os.write(1, b'noise')\n"
         "    results.write(b'outcome')\n"
@@ -80,24 +81,24 @@ def test_what_native_code_prints_does_not_reach_the_outcome() -> None:
 
 
 def test_measuring_onnxruntime_imports_no_torch(onnx_bundle: Bundle) -> None:
-    job = inference_jobs(
-        onnx_bundle.manifest.submodel,
-        BundleFolder(bundle=onnx_bundle.directory),
-        runtime="onnx",
-        threads=1,
-        plan=FEW,
-    )[-1]
+    source = BundleFolder.of(onnx_bundle.directory)
+    submodel = onnx_bundle.manifest.submodel
+    job = inference_jobs(submodel, source, runtime="onnx", threads=1, plan=FEW)[-1]
     program = (
         "import sys\n"
-        "from reefl_edge import schema\n"
-        "from reefl_edge.profiling.job import Job\n"
-        "from reefl_edge.profiling.worker import measure\n"
-        "measure(schema.from_json(Job, sys.argv[1], source='the job'))\n"
+        "from reefl_edge.jobs.job import read_job\n"
+        "from reefl_edge.jobs.worker import files_in, measure\n"
+        "measure(read_job(sys.argv[1], source='the job'), files_in(sys.argv[2:]))\n"
         "print('torch' in sys.modules)\n"
     )
 
     process = subprocess.run(
-        [sys.executable, "-c", program, schema.to_json(job)], capture_output=True, check=True
+        [
+            *(sys.executable, "-c", program, schema.to_json(job)),
+            f"{source.sha256}={onnx_bundle.directory}",
+        ],
+        capture_output=True,
+        check=True,
     )
 
     assert process.stdout.decode().strip() == "False"

@@ -6,13 +6,15 @@ from contextlib import suppress
 
 import psutil
 
+from reefl_edge.jobs.running import WORKER
+
 
 def worker_of(parent: psutil.Process) -> psutil.Process:
     """Wait until a process has started its measuring process."""
     for _ in _moments():
         for child in parent.children():
             with suppress(psutil.NoSuchProcess):  # others come and go: Python asks ``uname``
-                if "reefl_edge.profiling.worker" in child.cmdline():
+                if WORKER in child.cmdline():
                     return child
     raise AssertionError("no measuring process was started")
 

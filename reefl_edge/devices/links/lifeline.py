@@ -1,8 +1,9 @@
-"""How does a measuring process end when whoever started it is gone, even by SIGKILL?
+"""How does a process end when whoever started it is gone, even by SIGKILL?
 
 The *lifeline* is a pipe that nobody writes to and whose write end only the parent holds: its end is
-the parent's. Linux is asked for a signal instead, so that nothing waits in the process that
-measures; elsewhere a thread waits for the pipe's end.
+the parent's. The child finds its own end in a variable of its environment (``VARIABLE``), so that
+its arguments are the same however it was started. Linux is asked for a signal instead, so that
+nothing waits in a process that measures; elsewhere a thread waits for the pipe's end.
 """
 
 import ctypes
@@ -13,6 +14,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+VARIABLE = "REEFL_EDGE_LIFELINE"
 
 # Source: prctl(2), linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
@@ -27,6 +30,13 @@ def lifeline() -> Iterator[int]:
     finally:
         os.close(child_end)
         os.close(parent_end)
+
+
+def obey_lifeline() -> None:
+    """End this process as soon as its parent is gone, if it was given a lifeline."""
+    child_end = os.environ.pop(VARIABLE, None)
+    if child_end is not None:
+        die_with_parent(int(child_end))
 
 
 def die_with_parent(child_end: int) -> None:

@@ -3,14 +3,18 @@
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import cpuinfo
 import psutil
 
 from reefl_edge.runtimes.base import default_threads
+
+SCHEMA_VERSION = 1
 
 # What computes, or decides how fast it is computed.
 _PACKAGES = ("reefl-edge", "numpy", "onnxruntime", "torch", "executorch")
@@ -31,8 +35,12 @@ class Host:
         memory_total_mib: Memory of the machine.
         governor: How the system sets the clock (Linux); None if it does not say.
         load_average: Runnable processes over the last minute; None if the system does not say.
-        python_version: Of the interpreter.
+        python_version: Of the interpreter; None where no Python runs.
         packages: Version of each package that matters, as far as installed.
+        schema_version: Of this document.
+
+    Raises:
+        ValueError: No machine has such cores or such memory, or the version is unknown.
     """
 
     os: str
@@ -42,15 +50,40 @@ class Host:
     num_cores: int
     num_usable_cores: int
     memory_total_mib: int
-    governor: str | None
-    load_average: float | None
-    python_version: str
-    packages: dict[str, str]
+    governor: str | None = None
+    load_average: float | None = None
+    python_version: str | None = None
+    packages: dict[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.schema_version <= SCHEMA_VERSION:
+            raise ValueError(f"no host has schema version {self.schema_version}")
+        if not 1 <= self.num_usable_cores <= self.num_cores:
+            raise ValueError(
+                f"no machine lets {self.num_usable_cores} of its {self.num_cores} cores be used"
+            )
+        if self.memory_total_mib < 1:
+            raise ValueError(f"no machine has {self.memory_total_mib} MiB of memory")
+
+    def threads(self, wanted: int | None) -> int:
+        """Return how many threads to compute with there: as many as wanted, or one per usable core.
+
+        Raises:
+            ValueError: ``wanted`` is below 1 or above the number of its cores.
+        """
+        if wanted is None:
+            return self.num_usable_cores
+        if not 1 <= wanted <= self.num_cores:
+            raise ValueError(
+                f"threads must be from 1 to {self.num_cores}, the cores there, got {wanted}"
+            )
+        return wanted
 
 
 def describe_host() -> Host:
-    """Describe the machine this process runs on; takes about a second."""
-    cpu = cpuinfo.get_cpu_info()
+    """Describe the machine this process runs on; the first time takes about a second."""
+    cpu = _cpu()
     return Host(
         os=f"{platform.system()} {platform.release()}",
         arch=platform.machine(),
@@ -64,6 +97,12 @@ def describe_host() -> Host:
         python_version=platform.python_version(),
         packages=dict(_versions()),
     )
+
+
+@cache
+def _cpu() -> dict[str, Any]:
+    facts: dict[str, Any] = cpuinfo.get_cpu_info()
+    return facts
 
 
 def _versions() -> Iterator[tuple[str, str]]:
