@@ -20,6 +20,7 @@ from benchmarks.stock_lowering import lower_in_the_stock_way
 from reefl_edge import schema
 from reefl_edge.facts import facts_of
 from reefl_edge.files import write_text
+from reefl_edge.jobs.workloads import random_images
 from reefl_edge.manifest import (
     MANIFEST_NAME,
     Artifact,
@@ -32,7 +33,6 @@ from reefl_edge.manifest import (
 from reefl_edge.models.checkpoint import arrays_of, random_network
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.names import numbered_names
-from reefl_edge.profiling.workloads import random_images
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import Checkpoint, weights_sha256
 from reefl_export import cache

@@ -21,8 +21,8 @@ from benchmarks.documents import Bar, at_least, on_threads, parser, write
 from benchmarks.harness import Run, Samples, in_fresh_process, interleave, median, ratio
 from benchmarks.measured import Runnable, add_runtimes, measured_submodel, settings_of
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy, softmax
+from reefl_edge.jobs.workloads import random_images
 from reefl_edge.manifest import Bundle
-from reefl_edge.profiling.workloads import random_images
 from reefl_edge.runtimes.base import open_runtime
 
 BATCH_SIZE = 16

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from reefl_edge import schema
+from reefl_edge.devices.host import describe_host
 from reefl_edge.files import write_text
-from reefl_edge.profiling.host import describe_host
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from benchmarks.documents import Bar, at_most, parser, write
 from benchmarks.harness import in_fresh_process, peak_above_imports_mib, ratio
 from benchmarks.measured import Runnable, add_runtimes, settings_of
+from reefl_edge.jobs.job import INFERENCE_PLAN, InferenceJob
+from reefl_edge.jobs.sources import BundleFolder
+from reefl_edge.jobs.workloads import import_workload
 from reefl_edge.manifest import Bundle
-from reefl_edge.profiling.job import INFERENCE_PLAN, BundleFolder, Job
-from reefl_edge.profiling.workloads import import_workload
 from reefl_edge.runtimes.base import parse_runtime
 
 SIZE_LIMIT, MEMORY_LIMIT, INT8_LIMIT = 1.02, 1.05, 0.30
@@ -128,17 +129,18 @@ def measure_memory(
 def memory_mib(runtime: str, folder: Path, *, runs: int) -> float:
     """Return what a bundle takes in this process, which must be fresh."""
     submodel = Bundle.open(folder).manifest.submodel
-    job = Job(
-        kind="inference",
+    source = BundleFolder.of(folder)
+    job = InferenceJob(
         runtime=parse_runtime(runtime),
         precision="fp32",
         threads=1,
         batch_size=1,
         submodel=submodel,
-        source=BundleFolder(bundle=folder),
+        source=source,
         plan=INFERENCE_PLAN,
     )
-    return peak_above_imports_mib(import_workload(job), warmup_runs=1, runs=runs)
+    load = import_workload(job, {source.sha256: folder})
+    return peak_above_imports_mib(load, warmup_runs=1, runs=runs)
 
 
 def memory_bars(

@@ -31,10 +31,10 @@ from benchmarks.harness import (
     sgemm_run,
 )
 from benchmarks.measured import Runnable, add_runtimes, measured_submodel, settings_of
+from reefl_edge.cost import exit_costs
+from reefl_edge.devices.host import describe_host
+from reefl_edge.jobs.workloads import random_images
 from reefl_edge.manifest import Bundle, Precision
-from reefl_edge.profiling.cost import exit_costs
-from reefl_edge.profiling.host import describe_host
-from reefl_edge.profiling.workloads import random_images
 from reefl_edge.runtimes.base import open_runtime
 from reefl_edge.runtimes.chain import run_chain
 from reefl_edge.submodel import Submodel

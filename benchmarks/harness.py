@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from reefl_edge.profiling import memory
+from reefl_edge.jobs import memory
 from reefl_edge.profiling.summary import bootstrap_median, bootstrap_ratio
 
 Run = Callable[[], object]

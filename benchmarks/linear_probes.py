@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from reefl_edge.data.base import Dataset
 from reefl_edge.data.sources import read_dataset
+from reefl_edge.devices.host import describe_host
 from reefl_edge.files import write_text
 from reefl_edge.finetune.batches import shuffled_batches
 from reefl_edge.finetune.schedule import learning_rate
@@ -27,7 +28,6 @@ from reefl_edge.models import load_checkpoint
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import Classifier, ReeFL
 from reefl_edge.names import numbered_names
-from reefl_edge.profiling.host import describe_host
 from reefl_edge.schema import to_dict
 
 NUM_EXITS = 4

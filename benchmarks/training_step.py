@@ -29,7 +29,7 @@ from benchmarks.harness import (
 )
 from benchmarks.variants import VARIANTS, Stepper, Variant, stepper_for
 from reefl_edge.architectures import named_submodel
-from reefl_edge.profiling.cost import exit_costs
+from reefl_edge.cost import exit_costs
 from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
 

@@ -13,10 +13,10 @@ import torch
 from benchmarks.plain_reefl import PlainTrainer, plain_arrays, plain_reefl
 from reefl_edge.finetune.inplace import step_in_place, trainable_copy
 from reefl_edge.finetune.step import Parameters, local_step, trained_parameters
+from reefl_edge.jobs.workloads import random_images
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.profiling.workloads import random_images
 from reefl_edge.submodel import Submodel
 
 Variant = Literal["plain", "pure", "in-place", "checkpointed"]

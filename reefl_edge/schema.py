@@ -10,10 +10,10 @@ import tomllib
 from math import isfinite
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pydantic_core
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Discriminator, StringConstraints, Tag, TypeAdapter, ValidationError
 
 from reefl_edge.errors import InputError
 from reefl_edge.files import regular_file
@@ -30,6 +30,8 @@ _MAX_DOTS = 100  # in a line; a key of ten thousand parts takes tomllib seconds
 # What may be beyond float64, and become an infinity: looked at only where there is such a number.
 _LARGE_NUMBER = re.compile(r"[eE]\+?0*[1-9]\d\d|\d{300}")
 
+# The hash of a file, or of what stands for it.
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}
 
@@ -50,6 +52,24 @@ def to_dict(value: object) -> dict[str, Any]:
     """Write a dataclass as a dictionary of JSON values."""
     fields: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
     return fields
+
+
+def variant(kind: str) -> Tag:
+    """Mark a dataclass in a tagged union with the ``kind`` that it is read for."""
+    return Tag(kind)
+
+
+def tagged_union(refusal: str) -> Discriminator:
+    """Mark a union whose dataclasses are told apart by their key ``kind``, and by nothing else.
+
+    Args:
+        refusal: What to say of a document that has no ``kind``, or another.
+    """
+    return Discriminator(_kind_of, custom_error_type="kind", custom_error_message=refusal)
+
+
+def _kind_of(value: Any) -> Any:
+    return value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
 
 
 def parse_json(text: str | bytes, *, source: str) -> Any:
@@ -86,6 +106,31 @@ def from_json(kind: type[T], text: str | bytes, *, source: str) -> T:
         value: T = _adapter(kind).validate_json(_utf8(text, source))
     except ValidationError as error:
         raise InputError(f"{source}: {_first_problem(error)}") from error
+    return value
+
+
+def from_versioned_json(kind: Any, text: str | bytes, *, source: str, newest: int) -> Any:
+    """Read a dataclass, or a union of them, from JSON text that must state its schema version.
+
+    Args:
+        kind: What to read.
+        text: The text.
+        source: Where it comes from, for the message.
+        newest: The newest version that can be read.
+
+    Raises:
+        InputError: The text is no JSON, does not fit ``kind``, or is of no version or a newer one.
+    """
+    document = parse_json(text, source=source)
+    version = _version_in(document, source)
+    if version is not None and version > newest:
+        raise InputError(
+            f"{source} has schema version {version}, newer than {newest}, the newest this "
+            "reefl-edge reads; upgrade reefl-edge"
+        )
+    value = from_json(kind, text, source=source)
+    if version is None:
+        raise InputError(f"{source} states no schema_version")
     return value
 
 
@@ -143,10 +188,13 @@ def schema_version_of(path: Path) -> int | None:
     Raises:
         InputError: The file cannot be read, is no JSON, or its version is no whole number.
     """
-    document = parse_json(_content(path, MAX_JSON_BYTES), source=str(path))
+    return _version_in(parse_json(_content(path, MAX_JSON_BYTES), source=str(path)), str(path))
+
+
+def _version_in(document: Any, source: str) -> int | None:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version is not None and type(version) is not int:
-        raise InputError(f"{path}: schema_version is {version!r:.40}, not a whole number")
+        raise InputError(f"{source}: schema_version is {version!r:.40}, not a whole number")
     return version
 
 
@@ -180,9 +228,23 @@ def _check_finite(value: object, source: str, key: str = "") -> None:
                 _check_finite(each, source, key)
 
 
-def json_schema(kind: type[Any]) -> dict[str, Any]:
-    """Return the JSON Schema of a dataclass, for readers in other languages."""
-    return _adapter(kind).json_schema()
+def json_schema(kind: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a dataclass or a union, for readers in other languages."""
+    document = _adapter(kind).json_schema()
+    for each in (document, *document.get("$defs", {}).values()):
+        _require_constants(each)
+    return document
+
+
+def _require_constants(definition: dict[str, Any]) -> None:
+    """Require what can only be one thing, such as a ``kind``: it is there to be looked at."""
+    constants = [
+        name
+        for name, field in definition.get("properties", {}).items()
+        if "const" in field and field.pop("default", None) is not None
+    ]
+    if constants:
+        definition["required"] = [*constants, *definition.get("required", [])]
 
 
 def _first_problem(error: ValidationError) -> str:

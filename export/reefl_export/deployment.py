@@ -7,9 +7,9 @@ the device itself says more.
 from dataclasses import dataclass
 from typing import Self
 
+from reefl_edge.devices.host import Host
+from reefl_edge.devices.profiles import DeviceProfile
 from reefl_edge.manifest import Precision, Target
-from reefl_edge.profiling.device_profile import DeviceProfile
-from reefl_edge.profiling.host import Host
 
 # Instructions that multiply 8-bit integers faster than float32, as LLVM names them. On AVX2 alone
 # the gain is small, and too small to pay for in accuracy.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from reefl_edge.cli import options, render
 
 if TYPE_CHECKING:
-    from reefl_edge.profiling.device_profile import DeviceProfile
+    from reefl_edge.devices.profiles import DeviceProfile
 
 
 def devices(json: options.Json = False) -> None:
@@ -14,8 +14,8 @@ def devices(json: options.Json = False) -> None:
     Example:  reefl-edge devices
     """
     from reefl_edge import schema
-    from reefl_edge.profiling.device_profile import list_profiles
-    from reefl_edge.profiling.host import describe_host
+    from reefl_edge.devices.host import describe_host
+    from reefl_edge.devices.profiles import list_profiles
 
     host, profiles = describe_host(), list_profiles()
     if json:

@@ -11,6 +11,7 @@ from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
     from reefl_edge.cli.profiling import ProfileRequest
+    from reefl_edge.devices.links.base import Link
     from reefl_edge.manifest import Precision
     from reefl_edge.profiling.choose import Budget
     from reefl_edge.profiling.report import Report
@@ -61,7 +62,12 @@ def profile(
     num_exits: options.NumExits = None,
     exit_blocks: options.ExitBlocks = None,
     image_size: options.ImageSize = None,
-    threads: options.Threads = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", min=1, help="Threads to compute with.  [default: one per core there]"
+        ),
+    ] = None,
     seed: options.Seed = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where the report goes, as JSON.")
@@ -75,11 +81,11 @@ def profile(
     from reefl_edge.cli.finetune import check_regime
     from reefl_edge.cli.models import read_model
     from reefl_edge.cli.profiling import ProfileRequest, profile_model
+    from reefl_edge.devices.links.opening import link_for
     from reefl_edge.profiling.choose import choose_exit
-    from reefl_edge.profiling.links.base import link_for
     from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
     from reefl_edge.profiling.report import report_json, write_report
-    from reefl_edge.runtimes.base import default_threads, parse_runtime
+    from reefl_edge.runtimes.base import parse_runtime
 
     options.check_output(output, model)
     with options.usage_errors("--runtime"):
@@ -103,7 +109,7 @@ def profile(
         model=source,
         runtime=runtime_name,
         precision=_precision(precision, runtime_name, is_bundle=source.bundle_path is not None),
-        threads=threads or default_threads(),
+        threads=_threads(link, threads),
         regime=trained,
         batch_size=batch_size or DEFAULT_BATCH_SIZE,
     )
@@ -137,6 +143,11 @@ def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precis
         ):
             raise ValueError(f"{precision} needs images: export it, and profile the bundle")
         return precision
+
+
+def _threads(link: "Link", wanted: int | None) -> int:
+    with options.usage_errors("--threads"):
+        return link.describe().threads(wanted)
 
 
 def _refuse_step_options(given: dict[str, float | None]) -> None:

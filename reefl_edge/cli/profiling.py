@@ -8,16 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reefl_edge.cli.models import Model
+from reefl_edge.devices.links.base import Link
+from reefl_edge.jobs.job import MeasurementJob
+from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, ModelSource, RandomWeights
 from reefl_edge.manifest import Precision
 from reefl_edge.partials import scratch_folder
-from reefl_edge.profiling.job import (
-    BundleFolder,
-    CheckpointFile,
-    Job,
-    ModelSource,
-    RandomWeights,
-)
-from reefl_edge.profiling.links.base import DeviceLink
 from reefl_edge.profiling.measure import inference_jobs, measure_report, step_jobs
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
 from reefl_edge.runtimes.base import RuntimeName
@@ -51,7 +46,7 @@ class ProfileRequest:
 
 def profile_model(
     request: ProfileRequest,
-    link: DeviceLink,
+    link: Link,
     *,
     on_stage: OnStage,
     on_row: Callable[[int, int], None],
@@ -66,8 +61,9 @@ def profile_model(
     """
     model = request.model
     with scratch_folder() as folder:
-        weights = _weights_source(model, folder)
-        source = _inference_source(request, weights, folder, on_stage)
+        files: dict[str, Path] = {}
+        weights = _weights_source(model, folder, files)
+        source = _inference_source(request, weights, folder, files, on_stage)
         jobs = _jobs(request, source, weights)
         on_row(0, len(jobs))
         done = iter(range(1, len(jobs) + 1))
@@ -75,6 +71,7 @@ def profile_model(
         return measure_report(
             link,
             jobs,
+            files,
             model=model.name,
             weights=(
                 RANDOM_WEIGHTS
@@ -85,7 +82,9 @@ def profile_model(
         )
 
 
-def _jobs(request: ProfileRequest, source: ModelSource, weights: ModelSource) -> tuple[Job, ...]:
+def _jobs(
+    request: ProfileRequest, source: ModelSource, weights: ModelSource
+) -> tuple[MeasurementJob, ...]:
     submodel = request.model.checkpoint.submodel
     jobs = inference_jobs(
         submodel.folded(),
@@ -104,28 +103,37 @@ def _jobs(request: ProfileRequest, source: ModelSource, weights: ModelSource) ->
     )
 
 
-def _weights_source(model: Model, folder: Path) -> ModelSource:
+def _weights_source(model: Model, folder: Path, files: dict[str, Path]) -> ModelSource:
     """Give the weights to a fresh process: the file, or one written for it from a foreign model."""
-    if model.checkpoint_path is not None:
-        return CheckpointFile(checkpoint=model.checkpoint_path)
-    if model.checkpoint.random == "everything":
+    if model.checkpoint_path is None and model.checkpoint.random == "everything":
         return RandomWeights(seed=model.seed)
-    path = folder / "model.safetensors"
-    write_checkpoint(model.checkpoint, path)
-    return CheckpointFile(checkpoint=path)
+    path = model.checkpoint_path
+    if path is None:
+        path = folder / "model.safetensors"
+        write_checkpoint(model.checkpoint, path)
+    source = CheckpointFile.of(path)
+    files[source.sha256] = path
+    return source
 
 
 def _inference_source(
-    request: ProfileRequest, weights: ModelSource, folder: Path, on_stage: OnStage
+    request: ProfileRequest,
+    weights: ModelSource,
+    folder: Path,
+    files: dict[str, Path],
+    on_stage: OnStage,
 ) -> ModelSource:
     """Give what the runtime loads: eager the weights, the others a bundle, exported if need be."""
     model, runtime = request.model, request.runtime
     if runtime == "eager":
         return weights
-    if model.bundle_path is not None:
-        return BundleFolder(bundle=model.bundle_path)
-    recipe = recipe_for(runtime, request.precision)
-    return BundleFolder(bundle=_export(request, recipe, folder / "bundle", on_stage))
+    bundle = model.bundle_path
+    if bundle is None:
+        recipe = recipe_for(runtime, request.precision)
+        bundle = _export(request, recipe, folder / "bundle", on_stage)
+    source = BundleFolder.of(bundle)
+    files[source.sha256] = bundle
+    return source
 
 
 def _export(request: ProfileRequest, recipe: ExportRecipe, folder: Path, on_stage: OnStage) -> Path:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reefl_edge.cli import options
+from reefl_edge.devices.host import describe_host
+from reefl_edge.devices.profiles import LOCAL_DEVICE, load_profile
 from reefl_edge.manifest import (
     TARGETS,
     Deployment,
@@ -12,8 +14,6 @@ from reefl_edge.manifest import (
     parse_precision,
     parse_target,
 )
-from reefl_edge.profiling.device_profile import LOCAL_DEVICE, load_profile
-from reefl_edge.profiling.host import describe_host
 from reefl_export.deployment import DeviceFacts, choose_deployment
 from reefl_export.recipe import ExportRecipe, read_recipe, recipe_for, stock
 

@@ -11,7 +11,8 @@ from math import inf
 from typing import Literal, NamedTuple, Self
 
 from reefl_edge.errors import BudgetError
-from reefl_edge.profiling.job import LARGEST, Kind
+from reefl_edge.jobs.job import Kind
+from reefl_edge.jobs.outcome import LARGEST
 from reefl_edge.profiling.report import Choice, Report, Row
 
 

@@ -6,9 +6,18 @@ Jobs first, one for each exit and kind; then one fresh process after another, ne
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from reefl_edge.devices.links.base import Link
+from reefl_edge.jobs.job import (
+    INFERENCE_PLAN,
+    STEP_PLAN,
+    InferenceJob,
+    MeasurementJob,
+    Plan,
+    StepJob,
+)
+from reefl_edge.jobs.running import run_job
+from reefl_edge.jobs.sources import Files, ModelSource
 from reefl_edge.manifest import Precision
-from reefl_edge.profiling.job import INFERENCE_PLAN, STEP_PLAN, Job, ModelSource, Plan
-from reefl_edge.profiling.links.base import DeviceLink
 from reefl_edge.profiling.report import Context, Report, Row
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.submodel import Submodel
@@ -26,7 +35,7 @@ def inference_jobs(
     threads: int,
     precision: Precision = "fp32",
     plan: Plan = INFERENCE_PLAN,
-) -> tuple[Job, ...]:
+) -> tuple[InferenceJob, ...]:
     """List what to measure for the latency of one image at every exit, shallowest first.
 
     Args:
@@ -41,8 +50,7 @@ def inference_jobs(
         ValueError: The runtime does not run such a source, or ``threads`` is less than 1.
     """
     return tuple(
-        Job(
-            kind="inference",
+        InferenceJob(
             runtime=runtime,
             precision=precision,
             threads=threads,
@@ -62,7 +70,7 @@ def step_jobs(
     threads: int,
     batch_size: int = DEFAULT_BATCH_SIZE,
     plan: Plan = STEP_PLAN,
-) -> tuple[Job, ...]:
+) -> tuple[StepJob, ...]:
     """List what to measure for one fine-tuning step at every exit, shallowest first.
 
     Args:
@@ -76,8 +84,7 @@ def step_jobs(
         ValueError: The source is a bundle, or a number is less than 1.
     """
     return tuple(
-        Job(
-            kind="step",
+        StepJob(
             runtime="eager",
             precision="fp32",
             threads=threads,
@@ -91,13 +98,14 @@ def step_jobs(
 
 
 def measure_exits(
-    link: DeviceLink, jobs: Sequence[Job], *, on_row: OnRow | None = None
+    link: Link, jobs: Sequence[MeasurementJob], files: Files, *, on_row: OnRow | None = None
 ) -> tuple[Row, ...]:
     """Do jobs one after the other, each in a fresh process.
 
     Args:
         link: The way to the device.
         jobs: What to measure.
+        files: Where what the jobs name lies here.
         on_row: Called after every job.
 
     Raises:
@@ -114,7 +122,7 @@ def measure_exits(
             exit_index=job.submodel.max_exit,
             kind=job.kind,
             batch_size=job.batch_size,
-            measurement=link.run(job),
+            measurement=run_job(link, job, files),
         )
         rows.append(row)
         if on_row is not None:
@@ -123,8 +131,9 @@ def measure_exits(
 
 
 def measure_report(
-    link: DeviceLink,
-    jobs: Sequence[Job],
+    link: Link,
+    jobs: Sequence[MeasurementJob],
+    files: Files,
     *,
     model: str,
     weights: str,
@@ -135,6 +144,7 @@ def measure_report(
     Args:
         link: The way to the device.
         jobs: What to measure, at least one.
+        files: Where what the jobs name lies here.
         model: A short name of the model.
         weights: The hash of the weights, or ``report.RANDOM_WEIGHTS``.
         on_row: Called after every job.
@@ -147,9 +157,9 @@ def measure_report(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         device=link.name,
         is_real_hardware=link.is_real_hardware,
-        host=link.describe_host(),
+        host=link.describe(),
         model=model,
         weights=weights,
         submodel=max((job.submodel for job in jobs), key=lambda submodel: submodel.max_exit),
     )
-    return Report(context=context, rows=measure_exits(link, jobs, on_row=on_row))
+    return Report(context=context, rows=measure_exits(link, jobs, files, on_row=on_row))

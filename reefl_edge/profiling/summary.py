@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.profiling.job import Measurement
+from reefl_edge.jobs.outcome import Measurement
 
 Validity = Literal["valid", "noisy"]
 

@@ -97,7 +97,7 @@ def test_doctor_says_what_works(type_command: Type) -> None:
 def test_a_bug_is_not_dressed_up_as_an_expected_error(
     monkeypatch: pytest.MonkeyPatch, type_command: Type
 ) -> None:
-    monkeypatch.setattr("reefl_edge.profiling.host.describe_host", lambda: 1 / 0)
+    monkeypatch.setattr("reefl_edge.devices.host.describe_host", lambda: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         type_command("devices")
@@ -109,7 +109,7 @@ def test_an_interrupt_has_its_own_exit_code(
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reefl_edge.profiling.host.describe_host", interrupt)
+    monkeypatch.setattr("reefl_edge.devices.host.describe_host", interrupt)
 
     typed = type_command("devices")
 

@@ -13,7 +13,7 @@ import pytest
 _SLOW_DEVICES = """
 import sys, time
 from reefl_edge import __main__
-from reefl_edge.profiling import host
+from reefl_edge.devices import host
 
 def describe_host():
     print("ready", flush=True)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from reefl_edge.devices.profiles import load_profile
 from reefl_edge.manifest import Precision, Target
-from reefl_edge.profiling.device_profile import load_profile
 from reefl_export.deployment import DeviceFacts, choose_deployment
-from tests.profiling.fakes import HOST
+from tests.devices.fakes import HOST
 
 
 @pytest.mark.parametrize(

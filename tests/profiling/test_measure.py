@@ -1,21 +1,23 @@
 """From a sub-model to jobs, and from jobs to a report."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from reefl_edge.profiling.job import BundleFolder, Plan, RandomWeights
+from reefl_edge.jobs.job import Job, MeasurementJob, Plan
+from reefl_edge.jobs.sources import BundleFolder, RandomWeights
 from reefl_edge.profiling.measure import inference_jobs, measure_report, step_jobs
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Row
+from tests.devices.fakes import HOST
 from tests.fakes import tiny_submodel
-from tests.profiling.fakes import HOST, FakeDeviceLink
+from tests.jobs.fakes import counting_link
 
 FROZEN = replace(tiny_submodel(num_exits=4, max_exit=2), regime="frozen")
+BUNDLE = BundleFolder(sha256="0" * 64)
 
 
 def test_every_exit_is_a_job_of_its_own() -> None:
-    jobs = inference_jobs(FROZEN, BundleFolder(bundle=Path("b")), runtime="onnx", threads=2)
+    jobs = inference_jobs(FROZEN, BUNDLE, runtime="onnx", threads=2)
 
     assert [job.submodel.max_exit for job in jobs] == [0, 1, 2]
     assert {(job.kind, job.runtime, job.threads, job.batch_size) for job in jobs} == {
@@ -33,15 +35,17 @@ def test_steps_keep_the_regime_and_the_batch() -> None:
 
 
 def test_a_report_has_a_row_for_every_job_and_the_circumstances() -> None:
-    link, seen = FakeDeviceLink(), list[Row]()
-    jobs = [
+    asked, seen = list[Job](), list[Row]()
+    jobs: list[MeasurementJob] = [
         *inference_jobs(FROZEN, RandomWeights(), runtime="eager", threads=1),
         *step_jobs(FROZEN, RandomWeights(), threads=1),
     ]
 
-    report = measure_report(link, jobs, model="tiny", weights=RANDOM_WEIGHTS, on_row=seen.append)
+    report = measure_report(
+        counting_link(asked), jobs, {}, model="tiny", weights=RANDOM_WEIGHTS, on_row=seen.append
+    )
 
-    assert link.jobs == jobs
+    assert asked == jobs
     assert report.rows == tuple(seen)
     assert [(row.kind, row.exit_index) for row in seen] == [
         *(("inference", 0), ("inference", 1), ("inference", 2)),
@@ -59,7 +63,7 @@ def test_a_runtime_is_not_given_what_it_cannot_run() -> None:
     with pytest.raises(ValueError, match="onnx runs a bundle, got RandomWeights"):
         inference_jobs(FROZEN, RandomWeights(), runtime="onnx", threads=1)
     with pytest.raises(ValueError, match=r"step runs on eager, .* got eager and BundleFolder"):
-        step_jobs(FROZEN, BundleFolder(bundle=Path("b")), threads=1)
+        step_jobs(FROZEN, BUNDLE, threads=1)
 
 
 def test_numbers_out_of_range_are_refused() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from reefl_edge.devices.host import describe_host
 from reefl_edge.errors import InputError
-from reefl_edge.profiling.host import describe_host
 from reefl_edge.profiling.report import Choice, read_report, report_json, write_report
 from tests.profiling.fakes import report, row
 

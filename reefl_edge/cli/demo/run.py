@@ -21,6 +21,7 @@ from reefl_edge.cli.profiling import ProfileRequest, profile_model
 from reefl_edge.data.base import ArrayDataset
 from reefl_edge.data.digits import DigitsSplit, load_digits, split_digits
 from reefl_edge.data.partition import dirichlet_partition
+from reefl_edge.devices.links.local import LocalLink
 from reefl_edge.finetune.client import ClientResult, train_client
 from reefl_edge.finetune.evaluate import accuracy, checkpoint_logits
 from reefl_edge.finetune.pretrain import pretrain
@@ -30,7 +31,6 @@ from reefl_edge.models import build_model
 from reefl_edge.models.checkpoint import arrays_of, save_checkpoint
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.profiling.choose import Budget, choose_exit
-from reefl_edge.profiling.links.local import LocalLink
 from reefl_edge.profiling.report import Choice, Report, write_report
 from reefl_edge.submodel import Submodel
 from reefl_edge.thresholds import choose_threshold, replay

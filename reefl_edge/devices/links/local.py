@@ -1,0 +1,83 @@
+"""How does a process run on this machine, as on any other device?
+
+Nothing is sent: files lie where they are. A process runs without what a shell sets to tune others,
+and ends when we do.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reefl_edge.devices.host import Host, describe_host
+from reefl_edge.devices.links.base import Finished
+from reefl_edge.devices.links.lifeline import VARIABLE, lifeline
+from reefl_edge.errors import DeviceError
+from reefl_edge.files import replacing_file
+
+# Variables with which a shell tunes threads and allocator: they would be part of what is measured,
+# and of no report.
+_TUNING_PREFIXES = ("GOMP_", "KMP_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "VECLIB_")
+
+
+class LocalLink:
+    """This machine."""
+
+    name = "local"
+    is_real_hardware = True
+    # -P: the user's folder holds the user's files, which are not to be imported for ours.
+    python = (sys.executable, "-P")
+
+    def describe(self) -> Host:
+        """Describe this machine."""
+        return describe_host()
+
+    def push(self, path: Path, *, sha256: str) -> str:  # noqa: ARG002
+        """Return where it lies: it is there already."""
+        return os.fspath(path.absolute())
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+    ) -> Finished:
+        """Run a process; see ``Link.run``."""
+        # On Ctrl-C, or any other error here, run() kills the process before it raises; where this
+        # process gets no chance to, the lifeline ends it.
+        with lifeline() as end:
+            try:
+                process = subprocess.run(
+                    argv,
+                    input=stdin,
+                    capture_output=True,
+                    env=_environment() | {VARIABLE: str(end)},
+                    pass_fds=(end,),
+                    timeout=timeout_s,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise TimeoutError(f"{argv[0]} took longer than {error.timeout:g} s") from error
+            except OSError as error:
+                raise DeviceError(f"cannot start {argv[0]}: {_reason(error)}") from error
+        return Finished(exit_code=process.returncode, stdout=process.stdout, stderr=process.stderr)
+
+    def pull(self, there: str, here: Path) -> None:
+        """Copy a file; see ``Link.pull``."""
+        with replacing_file(here) as partial:
+            try:
+                content = Path(there).read_bytes()
+            except OSError as error:
+                raise DeviceError(f"cannot fetch {there}: {_reason(error)}") from error
+            partial.write_bytes(content)
+
+    def clean(self) -> None:
+        """Do nothing: nothing was put here."""
+
+
+def _environment() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(_TUNING_PREFIXES)
+    }
+
+
+def _reason(error: OSError) -> str:
+    return str(error.strerror).lower()

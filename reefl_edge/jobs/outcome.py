@@ -1,0 +1,149 @@
+"""What comes back from a job?
+
+An *outcome* is one JSON document, and exactly one of two things, told apart by its ``kind``: a
+measurement, or a failure with a code from a closed list. A code stands for one of our errors, here
+and nowhere else: readers in other languages know the codes.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final, Literal, Self, get_args
+
+from reefl_edge import errors, schema
+from reefl_edge.errors import ReeflEdgeError
+
+SCHEMA_VERSION: Final = 1
+
+# More milliseconds or MiB than anything here takes (11 days, 950 TiB): beyond is a mistake.
+LARGEST = 1e9
+
+FailureCode = Literal[
+    "input",
+    "device",
+    "missing-toolchain",
+    "parity",
+    "divergence",
+    "budget",
+    "measurement",
+    "unsupported-job",
+]
+FAILURE_CODES: tuple[FailureCode, ...] = get_args(FailureCode)
+
+# What is raised here for a code; an error is told by the first of its codes.
+_ERRORS: dict[FailureCode, type[ReeflEdgeError]] = {
+    "input": errors.InputError,
+    "device": errors.DeviceError,
+    "missing-toolchain": errors.MissingToolchainError,
+    "parity": errors.ParityError,
+    "divergence": errors.DivergenceError,
+    "budget": errors.BudgetError,
+    "measurement": errors.MeasurementError,
+    "unsupported-job": errors.DeviceError,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What a measuring process found.
+
+    Attributes:
+        latency_ms_samples: Wall time of each run at steady state.
+        cpu_ms_samples: Processor time of each of these runs, all threads together.
+        load_ms: From files, or from a description, to a model that is ready to run; the check of a
+            bundle's hashes included.
+        first_run_ms: The first run, which still allocates and, in some runtimes, compiles.
+        baseline_mib: Resident memory after the imports, before the model is loaded.
+        peak_mib: The most resident memory from then on, the baseline included.
+    """
+
+    latency_ms_samples: tuple[float, ...]
+    cpu_ms_samples: tuple[float, ...]
+    load_ms: float
+    first_run_ms: float
+    baseline_mib: float
+    peak_mib: float
+
+    def __post_init__(self) -> None:
+        samples = self.latency_ms_samples
+        if not samples or len(samples) != len(self.cpu_ms_samples):
+            raise ValueError(
+                f"{len(samples)} samples of latency and {len(self.cpu_ms_samples)} of processor "
+                "time; need as many of both, and at least one"
+            )
+        if not all(0 < latency <= LARGEST for latency in samples):
+            raise ValueError("a latency is no positive number of milliseconds")
+        others = (
+            *self.cpu_ms_samples,
+            self.load_ms,
+            self.first_run_ms,
+            self.baseline_mib,
+            self.peak_mib,
+        )
+        if not all(0 <= amount <= LARGEST for amount in others):
+            raise ValueError("a time or an amount of memory is negative, or no number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The process has measured what the job asked for."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    measurement: Measurement
+    kind: Literal["measurement"] = "measurement"
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The process could not do its job, for a reason that a user can act on.
+
+    Attributes:
+        code: What sort of reason.
+        message: The reason, in one line.
+        kind: What tells this outcome from others.
+        schema_version: Of this document.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    code: FailureCode
+    message: str
+    kind: Literal["failure"] = "failure"
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if len(self.message.splitlines()) > 1:
+            raise ValueError(f"a failure is told in one line, got {self.message!r:.200}")
+
+    @classmethod
+    def of(cls, error: ReeflEdgeError) -> Self:
+        """Tell an error."""
+        code = next(code for code, kind in _ERRORS.items() if isinstance(error, kind))
+        return cls(code=code, message=" ".join(str(error).splitlines()))
+
+    def error(self) -> ReeflEdgeError:
+        """Return the error that was told."""
+        return _ERRORS[self.code](self.message)
+
+
+Outcome = Annotated[
+    Annotated[Measured, schema.variant("measurement")]
+    | Annotated[Failed, schema.variant("failure")],
+    schema.tagged_union("an outcome is a measurement or a failure"),
+]
+
+
+def read_outcome(text: str | bytes, *, source: str) -> Outcome:
+    """Read an outcome from JSON.
+
+    Args:
+        text: The document.
+        source: Where it comes from, for the message.
+
+    Raises:
+        InputError: It is no outcome, or one of a newer version.
+    """
+    outcome: Outcome = schema.from_versioned_json(
+        Outcome, text, source=source, newest=SCHEMA_VERSION
+    )
+    return outcome

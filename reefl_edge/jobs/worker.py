@@ -1,0 +1,142 @@
+"""How does a fresh process do one job?
+
+Run as ``python -m reefl_edge.jobs.worker [SHA256=PATH ...]``: the job in JSON on standard input,
+where what it names lies in the arguments, the outcome in JSON on standard output, where nothing
+else can come. A fresh process, so that no earlier model's memory, threads or caches are in the
+figures. It does not outlive whoever started it, if that gave it a lifeline.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter, perf_counter_ns, process_time_ns
+from typing import BinaryIO, NamedTuple, assert_never
+
+from reefl_edge import schema
+from reefl_edge.devices.links.lifeline import obey_lifeline
+from reefl_edge.errors import ReeflEdgeError
+from reefl_edge.jobs import memory
+from reefl_edge.jobs.job import (
+    FinetuneJob,
+    InferenceJob,
+    InferJob,
+    Job,
+    MeasurementJob,
+    Plan,
+    StepJob,
+    read_job,
+)
+from reefl_edge.jobs.outcome import Failed, Measured, Measurement, Outcome
+from reefl_edge.jobs.sources import Files
+from reefl_edge.jobs.workloads import Run, import_workload
+
+
+def main() -> None:
+    """Do the job on standard input."""
+    obey_lifeline()
+    with _result_stream() as results:
+        try:
+            job = read_job(sys.stdin.buffer.read(), source="the job")
+            outcome = obey(job, files_in(sys.argv[1:]))
+        except ReeflEdgeError as error:
+            outcome = Failed.of(error)
+        results.write(schema.to_json(outcome).encode())
+
+
+def files_in(arguments: Sequence[str]) -> Files:
+    """Read the table of where everything lies, each entry ``SHA256=PATH``."""
+    pairs = (argument.partition("=") for argument in arguments)
+    return {name: Path(place) for name, _, place in pairs}
+
+
+def obey(job: Job, files: Files) -> Outcome:
+    """Do a job in this process, which must be fresh.
+
+    Args:
+        job: The job.
+        files: Where what it names lies.
+
+    Raises:
+        ReeflEdgeError: It cannot be done.
+    """
+    match job:
+        case InferenceJob() | StepJob():
+            return Measured(measurement=measure(job, files))
+        case InferJob() | FinetuneJob():
+            message = f"this worker does no jobs of the kind {job.kind}; upgrade reefl-edge there"
+            return Failed(code="unsupported-job", message=message)
+        case _:
+            assert_never(job)
+
+
+def measure(job: MeasurementJob, files: Files) -> Measurement:
+    """Measure one thing in this process, which must be fresh."""
+    load = import_workload(job, files)
+    gc.collect()
+    memory.reset_peak()
+    baseline_mib = memory.resident_mib()
+    started_ns = perf_counter_ns()
+    run = load()
+    load_ms = _ms(perf_counter_ns() - started_ns)
+    first_run = _timed(run)
+    steady = sample(run, job.plan)
+    return Measurement(
+        latency_ms_samples=tuple(timing.wall_ms for timing in steady),
+        cpu_ms_samples=tuple(timing.cpu_ms for timing in steady),
+        load_ms=load_ms,
+        first_run_ms=first_run.wall_ms,
+        baseline_mib=round(baseline_mib, 3),
+        peak_mib=round(memory.peak_mib(), 3),
+    )
+
+
+class Timing(NamedTuple):
+    """How long one run took, on the clock and on the processors."""
+
+    wall_ms: float
+    cpu_ms: float
+
+
+def sample(run: Run, plan: Plan) -> list[Timing]:
+    """Warm up, then time runs until the plan is fulfilled."""
+    started = perf_counter()
+    for _ in range(plan.warmup_runs):
+        if perf_counter() - started < plan.max_seconds:
+            run()
+    timings: list[Timing] = []
+    started = perf_counter()
+    while not _is_enough(len(timings), perf_counter() - started, plan):
+        timings.append(_timed(run))
+    return timings
+
+
+def _is_enough(num_samples: int, seconds: float, plan: Plan) -> bool:
+    if num_samples > 0 and seconds >= plan.max_seconds:
+        return True
+    return num_samples >= plan.min_samples and seconds >= plan.min_seconds
+
+
+def _timed(run: Run) -> Timing:
+    cpu_ns, wall_ns = process_time_ns(), perf_counter_ns()
+    run()
+    wall_ns, cpu_ns = perf_counter_ns() - wall_ns, process_time_ns() - cpu_ns
+    return Timing(_ms(wall_ns), _ms(cpu_ns))
+
+
+def _ms(nanoseconds: int) -> float:
+    return round(nanoseconds / 1e6, 4)
+
+
+@contextmanager
+def _result_stream() -> Iterator[BinaryIO]:
+    """Keep standard output for the outcome: what anything else prints there goes to stderr."""
+    with os.fdopen(os.dup(1), "wb") as results:
+        os.dup2(2, 1)
+        yield results
+
+
+if __name__ == "__main__":
+    main()

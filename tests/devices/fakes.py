@@ -1,0 +1,71 @@
+"""Stand-ins for machines."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reefl_edge.devices.host import Host
+from reefl_edge.devices.links.base import Finished
+from reefl_edge.errors import DeviceError
+
+HOST = Host(
+    os="Linux 6.1",
+    arch="x86_64",
+    cpu_name="a processor",
+    cpu_features=("avx2", "fma"),
+    num_cores=4,
+    num_usable_cores=2,
+    memory_total_mib=8192,
+    governor=None,
+    load_average=0.25,
+    python_version="3.11.7",
+    packages={"reefl-edge": "0.1.0", "numpy": "2.0.0"},
+)
+
+
+class FakeLink:
+    """A device with a memory instead of a disk; it notes what it is sent and asked to run.
+
+    Args:
+        answer: Called with the standard input of every process, for how it ends.
+    """
+
+    name = "fake"
+    is_real_hardware = False
+    python = ("python-there",)
+
+    def __init__(self, answer: Callable[[bytes], Finished]) -> None:
+        self.files: dict[str, Path] = {}
+        self.num_sent = 0
+        self.argvs: list[tuple[str, ...]] = []
+        self.timeouts_s: list[float | None] = []
+        self._answer = answer
+
+    def describe(self) -> Host:
+        """Describe a machine that does not exist."""
+        return HOST
+
+    def push(self, path: Path, *, sha256: str) -> str:
+        """Note the file under its name; only a new one is sent."""
+        if sha256 not in self.files:
+            self.files[sha256] = path
+            self.num_sent += 1
+        return f"/there/{sha256}"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+    ) -> Finished:
+        """Note the arguments, and answer."""
+        self.argvs.append(tuple(argv))
+        self.timeouts_s.append(timeout_s)
+        return self._answer(stdin)
+
+    def pull(self, there: str, here: Path) -> None:
+        """Fetch what was sent."""
+        name = there.removeprefix("/there/")
+        if name not in self.files:
+            raise DeviceError(f"cannot fetch {there}: no such file")
+        here.write_bytes(self.files[name].read_bytes())
+
+    def clean(self) -> None:
+        """Forget what was sent."""
+        self.files.clear()

@@ -1,0 +1,104 @@
+"""What happens inside a measuring process."""
+
+import subprocess
+import sys
+from itertools import count
+
+import numpy as np
+import pytest
+
+from reefl_edge import schema
+from reefl_edge.jobs import memory
+from reefl_edge.jobs.job import Plan
+from reefl_edge.jobs.sources import BundleFolder
+from reefl_edge.jobs.worker import sample
+from reefl_edge.jobs.workloads import random_images
+from reefl_edge.manifest import Bundle
+from reefl_edge.profiling.measure import inference_jobs
+
+FEW = Plan(warmup_runs=1, min_samples=3, min_seconds=0, max_seconds=60)
+
+
+def test_warm_up_runs_give_no_samples() -> None:
+    runs = count()
+
+    timings = sample(lambda: next(runs), FEW)
+
+    assert len(timings) == 3
+    assert next(runs) == 4
+    assert all(timing.wall_ms >= 0 and timing.cpu_ms >= 0 for timing in timings)
+
+
+def test_a_minimum_of_time_brings_more_samples() -> None:
+    plan = Plan(warmup_runs=0, min_samples=1, min_seconds=0.05, max_seconds=60)
+
+    assert len(sample(lambda: None, plan)) > 1
+
+
+def test_one_sample_is_taken_even_without_time() -> None:
+    plan = Plan(warmup_runs=5, min_samples=10, min_seconds=0, max_seconds=0)
+
+    assert len(sample(lambda: None, plan)) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forgets a peak")
+def test_the_peak_counts_from_its_reset_and_remembers_what_was_freed() -> None:
+    memory.reset_peak()
+    baseline_mib = memory.resident_mib()
+
+    array = np.ones(2**23)  # 64 MiB
+    del array
+    peak_mib = memory.peak_mib()
+    memory.reset_peak()
+
+    assert peak_mib - baseline_mib > 60
+    assert memory.peak_mib() < peak_mib - 60
+
+
+def test_images_are_smooth_and_fit_the_network() -> None:
+    images = random_images(2, 32)
+
+    assert images.shape == (2, 32, 32, 3)
+    assert images.dtype == np.uint8
+    assert images.std() > 10
+    neighbours = np.abs(np.diff(images.astype(int), axis=1)).mean()
+    assert neighbours < images.std() / 2
+
+
+def test_what_native_code_prints_does_not_reach_the_outcome() -> None:
+    program = (
+        "import os\n"
+        "from reefl_edge.jobs.worker import _result_stream\n"
+        "with _result_stream() as results:\n"
+        "    os.write(1, b'noise')\n"
+        "    results.write(b'outcome')\n"
+    )
+
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    assert process.stdout == b"outcome"
+    assert process.stderr == b"noise"
+
+
+def test_measuring_onnxruntime_imports_no_torch(onnx_bundle: Bundle) -> None:
+    source = BundleFolder.of(onnx_bundle.directory)
+    submodel = onnx_bundle.manifest.submodel
+    job = inference_jobs(submodel, source, runtime="onnx", threads=1, plan=FEW)[-1]
+    program = (
+        "import sys\n"
+        "from reefl_edge.jobs.job import read_job\n"
+        "from reefl_edge.jobs.worker import files_in, measure\n"
+        "measure(read_job(sys.argv[1], source='the job'), files_in(sys.argv[2:]))\n"
+        "print('torch' in sys.modules)\n"
+    )
+
+    process = subprocess.run(
+        [
+            *(sys.executable, "-c", program, schema.to_json(job)),
+            f"{source.sha256}={onnx_bundle.directory}",
+        ],
+        capture_output=True,
+        check=True,
+    )
+
+    assert process.stdout.decode().strip() == "False"
