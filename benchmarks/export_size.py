@@ -20,7 +20,7 @@ from benchmarks.measured import Runnable, add_runtimes, settings_of
 from reefl_edge.manifest import Bundle
 from reefl_edge.profiling.job import INFERENCE_PLAN, BundleFolder, Job
 from reefl_edge.profiling.workloads import import_workload
-from reefl_edge.runtimes.base import parse_runtime
+from reefl_edge.runtimes.opening import parse_runtime
 
 SIZE_LIMIT, MEMORY_LIMIT, INT8_LIMIT = 1.02, 1.05, 0.30
 

@@ -79,7 +79,8 @@ def profile(
     from reefl_edge.profiling.links.base import link_for
     from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
     from reefl_edge.profiling.report import report_json, write_report
-    from reefl_edge.runtimes.base import default_threads, parse_runtime
+    from reefl_edge.runtimes.base import default_threads
+    from reefl_edge.runtimes.opening import parse_runtime
 
     options.check_output(output, model)
     with options.usage_errors("--runtime"):
@@ -124,7 +125,7 @@ def profile(
 
 def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precision":
     from reefl_edge.manifest import parse_precision
-    from reefl_edge.runtimes.base import check_precision
+    from reefl_edge.runtimes.opening import check_precision
     from reefl_export.recipe import recipe_for
 
     with options.usage_errors("--precision"):

@@ -17,8 +17,9 @@ from reefl_edge.data.images import resize
 from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Bundle
 from reefl_edge.profiling.job import BundleFolder, CheckpointFile, Job, RandomWeights
-from reefl_edge.runtimes.base import Runtime, RuntimeName, open_runtime
+from reefl_edge.runtimes.base import Runtime, RuntimeName
 from reefl_edge.runtimes.chain import run_chain
+from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.weights import read_checkpoint
 
 if TYPE_CHECKING:
