@@ -44,7 +44,8 @@ def test_a_runtime_without_torch_says_which_extra_brings_it(
 
 def test_each_runtime_has_its_artifact_and_eager_takes_the_float32_weights() -> None:
     int8 = replace(listed_artifact("onnx"), precision="int8-dynamic")
-    bundle = Bundle(Path("b"), tiny_manifest(int8, *map(listed_artifact, ("onnx", "executorch"))))
+    others = listed_artifact("onnx"), listed_artifact("executorch")
+    bundle = Bundle(Path("b"), tiny_manifest(int8, *others))
 
     found = {name: artifact_for(name, bundle).name for name in RUNTIMES}
 
