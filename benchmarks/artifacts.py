@@ -91,7 +91,7 @@ def bundle_of(network: ReeFL, recipes: Sequence[ExportRecipe], folder: Path) -> 
         Origin(name="benchmark"),
         samples=Samples(calibration=smooth_noise(network.submodel)),
         on_stage=say,
-    )
+    ).bundle
 
 
 def rival_of(network: ReeFL, rival: Rival, recipe: ExportRecipe, folder: Path) -> Bundle:
@@ -159,9 +159,9 @@ def _key(network: ReeFL, rival: Rival, recipe: ExportRecipe) -> str:
     identity = {
         "benchmark": f"{rival}, with facts",
         "submodel": schema.to_dict(network.submodel),
-        "weights_sha256": weights_sha256(arrays_of(network)),
     }
-    return cache.artifact_key(recipe, json.dumps(identity), None)
+    weights = weights_sha256(arrays_of(network))
+    return cache.artifact_key(recipe, json.dumps(identity), weights, None)
 
 
 def _described(submodel: Submodel, artifact: Artifact, folder: Path) -> Bundle:
@@ -179,7 +179,6 @@ def _manifest(submodel: Submodel, artifacts: tuple[Artifact, ...]) -> Manifest:
         weights_sha256="0" * 64,
         has_random_weights=True,
         class_names=numbered_names(submodel.architecture.num_classes),
-        threshold=None,
         segments=signatures(submodel),
         artifacts=artifacts,
     )

@@ -23,7 +23,7 @@ from benchmarks.measured import Runnable, add_runtimes, measured_submodel, setti
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy, softmax
 from reefl_edge.jobs.workloads import random_images
 from reefl_edge.manifest import Bundle
-from reefl_edge.runtimes.base import open_runtime
+from reefl_edge.runtimes.opening import open_runtime
 
 BATCH_SIZE = 16
 THREADS = (1, 2)

@@ -21,7 +21,7 @@ from reefl_edge.jobs.job import INFERENCE_PLAN, InferenceJob
 from reefl_edge.jobs.sources import BundleFolder
 from reefl_edge.jobs.workloads import import_workload
 from reefl_edge.manifest import Bundle
-from reefl_edge.runtimes.base import parse_runtime
+from reefl_edge.runtimes.opening import parse_runtime
 
 SIZE_LIMIT, MEMORY_LIMIT, INT8_LIMIT = 1.02, 1.05, 0.30
 

@@ -35,8 +35,8 @@ from reefl_edge.cost import exit_costs
 from reefl_edge.devices.host import describe_host
 from reefl_edge.jobs.workloads import random_images
 from reefl_edge.manifest import Bundle, Precision
-from reefl_edge.runtimes.base import open_runtime
 from reefl_edge.runtimes.chain import run_chain
+from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.submodel import Submodel
 
 INT8: tuple[Precision, ...] = ("int8-dynamic", "int8-static")

@@ -25,7 +25,7 @@ from reefl_edge.adaptive import ConfidencePolicy
 from reefl_edge.data.base import ArrayDataset, Dataset
 from reefl_edge.data.sources import read_dataset
 from reefl_edge.manifest import Artifact, Bundle
-from reefl_edge.runtimes.base import open_runtime
+from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.thresholds import choose_threshold, exits_taken, paired_difference_interval
 from reefl_edge.weights import (
     Checkpoint,
@@ -139,7 +139,7 @@ def export(question: Question, runtimes: Sequence[Runnable], folder: Path) -> Bu
         Origin(name="int8"),
         samples=Samples(calibration=question.calibration),
         on_stage=say,
-    )
+    ).bundle
 
 
 def compare(question: Question, bundle: Bundle) -> tuple[float, list[dict[str, Any]]]:

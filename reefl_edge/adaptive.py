@@ -13,9 +13,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.manifest import Bundle, Precision, check_threshold
-from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors, open_runtime
+from reefl_edge.manifest import Bundle, Precision
+from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors
+from reefl_edge.runtimes.opening import artifact_for, open_runtime
 from reefl_edge.submodel import Submodel
+from reefl_edge.thresholds_section import check_threshold, check_thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,7 @@ class ConfidencePolicy:
         Raises:
             ValueError: There is neither one threshold nor one per exit but the last.
         """
-        if len(self.thresholds) not in (1, num_exits - 1):
-            raise ValueError(
-                f"{len(self.thresholds)} thresholds for {num_exits} exits: give one, or "
-                f"{num_exits - 1}, one per exit but the last"
-            )
+        check_thresholds(self.thresholds, num_exits=num_exits)
 
     def stops(self, logits: NDArray[np.float32], exit_index: int) -> NDArray[np.bool_]:
         """Tell which examples of a batch stop at an exit, from its logits (B, C)."""
@@ -117,7 +115,8 @@ class AdaptiveSession:
             bundle: The bundle or its folder.
             runtime: What runs the segments.
             precision: Of the artifact; None for the first that the runtime can run.
-            policy: When to stop; None for the bundle's own threshold, or never early without one.
+            policy: When to stop; None for the bundle's own thresholds of the artifact that runs, or
+                never early without any.
             threads: Threads to compute with; None as for ``open_runtime``.
 
         Raises:
@@ -127,7 +126,9 @@ class AdaptiveSession:
         """
         if not isinstance(bundle, Bundle):
             bundle = Bundle.open(Path(bundle))
-        policy = policy or ConfidencePolicy((bundle.manifest.threshold or 1.0,))
+        if policy is None:
+            artifact = artifact_for(runtime, bundle, precision)
+            policy = ConfidencePolicy(bundle.manifest.thresholds_for(artifact))
         policy.check(bundle.manifest.submodel.num_exits)
         opened = open_runtime(runtime, bundle, precision=precision, threads=threads)
         return cls(opened, bundle.manifest.submodel, policy)

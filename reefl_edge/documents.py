@@ -16,9 +16,16 @@ from reefl_edge.devices.host import Host
 from reefl_edge.files import write_text
 from reefl_edge.jobs.job import Job
 from reefl_edge.jobs.outcome import Outcome
+from reefl_edge.manifest import Manifest
 from reefl_edge.profiling.report import Report
 
-DOCUMENTS: dict[str, Any] = {"host": Host, "job": Job, "outcome": Outcome, "report": Report}
+DOCUMENTS: dict[str, Any] = {
+    "host": Host,
+    "job": Job,
+    "manifest": Manifest,
+    "outcome": Outcome,
+    "report": Report,
+}
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -1,9 +1,9 @@
 """What does an artifact say of its model, and does the manifest beside it say the same?
 
-Every artifact carries the *facts* of its model: what the manifest says, but for what only a bundle
-knows. They stand inside the file that is loaded and are covered by its hash, so a manifest that was
-edited alone is found out. The threshold is not held to them: the one in force stands in the
-manifest and nowhere else.
+Every artifact carries the *facts* of its model: the sub-model, whose architecture holds the
+preprocessing constants, and the class names. They stand inside the file that is loaded and are
+covered by its hash, so a manifest that was edited alone is found out. What may change while the
+file stays the same is no fact: thresholds, and whose weights these are, stand in the manifest.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from typing import Any
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import MANIFEST_NAME, Bundle, Manifest, SegmentSignature
+from reefl_edge.manifest import MANIFEST_NAME, Bundle, Manifest
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import stated_model
 
@@ -21,8 +21,6 @@ from reefl_edge.weights import stated_model
 # ExecuTorch program, user-defined metadata of a Core ML package.
 METADATA_KEY = "reefl_edge"
 
-# What an artifact was exported with, and need not be true of the bundle.
-_NOT_HELD = ("threshold", "schema_version")
 _MAX_SHOWN = 60
 
 
@@ -30,36 +28,20 @@ _MAX_SHOWN = 60
 class Facts:
     """What an artifact says of its model; the fields are those of ``Manifest``.
 
+    What earlier versions wrote besides (threshold, hash of the weights, segments) is passed over.
+
     Attributes:
         submodel: The sub-model, the preprocessing constants among it.
-        weights_sha256: Identity of the weights; None if the artifact does not say.
-        has_random_weights: The weights are random; as above.
         class_names: One name per class.
-        threshold: What the bundle stored when it was exported.
-        segments: Names, shapes and dtypes of the chain; as above.
-        schema_version: Of the manifest it was exported with.
     """
 
     submodel: Submodel
-    weights_sha256: str | None = None
-    has_random_weights: bool | None = None
     class_names: tuple[str, ...]
-    threshold: float | None = None
-    segments: tuple[SegmentSignature, ...] | None = None
-    schema_version: int | None = None
 
 
 def facts_of(manifest: Manifest) -> Facts:
     """Return the facts that the artifacts of a manifest's bundle carry."""
-    return Facts(
-        submodel=manifest.submodel,
-        weights_sha256=manifest.weights_sha256,
-        has_random_weights=manifest.has_random_weights,
-        class_names=manifest.class_names,
-        threshold=manifest.threshold,
-        segments=manifest.segments,
-        schema_version=manifest.schema_version,
-    )
+    return Facts(submodel=manifest.submodel, class_names=manifest.class_names)
 
 
 def hold_to_artifact(bundle: Bundle, stated: str | None, path: Path) -> None:
@@ -108,8 +90,7 @@ def differences(manifest: Facts, stated: Facts) -> Iterator[tuple[str, Any, Any]
     """
     said, meant = schema.to_dict(manifest), schema.to_dict(stated)
     for key, value in meant.items():
-        if value is not None and key not in _NOT_HELD:
-            yield from _unequal(key, said[key], value)
+        yield from _unequal(key, said[key], value)
 
 
 def _unequal(key: str, said: Any, meant: Any) -> Iterator[tuple[str, Any, Any]]:

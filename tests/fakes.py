@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from reefl_edge.array_files import Arrays
 from reefl_edge.finetune.steppers.base import StepMetrics
-from reefl_edge.manifest import Artifact, BundleFile, Manifest, Target, signatures
+from reefl_edge.manifest import (
+    Artifact,
+    BundleFile,
+    Manifest,
+    Target,
+    same_threshold,
+    signatures,
+)
 from reefl_edge.runtimes.base import Tensors
 from reefl_edge.submodel import Architecture, ExitSchedule, Submodel
 
@@ -63,9 +70,9 @@ def tiny_manifest(*artifacts: Artifact) -> Manifest:
         weights_sha256="0" * 64,
         has_random_weights=False,
         class_names=("a", "b", "c"),
-        threshold=0.8,
         segments=signatures(submodel),
         artifacts=artifacts,
+        thresholds=same_threshold(artifacts, 0.8),
     )
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from reefl_edge import schema
 from reefl_edge.errors import InputError
-from reefl_edge.facts import Facts, facts_of, hold_to_artifact
-from reefl_edge.manifest import Bundle, Manifest, signatures
-from tests.fakes import TINY_ARCHITECTURE, tiny_manifest, tiny_submodel
+from reefl_edge.facts import facts_of, hold_to_artifact
+from reefl_edge.manifest import Bundle, Manifest, same_threshold, signatures
+from tests.fakes import TINY_ARCHITECTURE, listed_artifact, tiny_manifest, tiny_submodel
 
 SUBMODEL = tiny_submodel()
 MANIFEST = tiny_manifest()
@@ -45,8 +45,6 @@ def test_an_unchanged_manifest_holds() -> None:
         ),
         (with_architecture(std=(0.1, 0.25, 0.3)), "says submodel.architecture.std.0 0.1"),
         (with_architecture(num_heads=4), "says submodel.architecture.num_heads 4"),
-        (replace(MANIFEST, has_random_weights=True), "says has_random_weights True"),
-        (replace(MANIFEST, weights_sha256="1" * 64), "says weights_sha256 '111"),
         (replace(MANIFEST, submodel=SUBMODEL.cut(0), segments=signatures(SUBMODEL.cut(0))),
          "says submodel.max_exit 0"),
     ],
@@ -61,13 +59,26 @@ def test_an_edited_manifest_is_refused_by_the_fact_that_differs(
     assert len(str(refused.value)) < 300
 
 
-def test_the_threshold_in_force_is_the_manifests() -> None:
-    hold(replace(MANIFEST, threshold=0.3))
-    hold(replace(MANIFEST, threshold=None))
+def test_an_artifact_says_its_model_and_its_classes_and_nothing_that_may_change() -> None:
+    assert json.loads(STATED).keys() == {"submodel", "class_names"}
+
+    described = tiny_manifest(listed_artifact("onnx"))
+    hold(replace(described, thresholds=()))
+    hold(replace(described, thresholds=same_threshold(described.artifacts, 0.3)))
+    hold(replace(described, has_random_weights=True, weights_sha256="1" * 64))
 
 
-def test_an_artifact_need_say_no_more_than_its_model_and_its_classes() -> None:
-    stated = schema.to_json(Facts(submodel=SUBMODEL, class_names=("a", "b", "c")))
+def test_what_artifacts_of_version_2_say_besides_is_passed_over() -> None:
+    stated = json.dumps(
+        {
+            **json.loads(STATED),
+            "weights_sha256": "1" * 64,
+            "has_random_weights": False,
+            "threshold": 0.8,
+            "segments": [],
+            "schema_version": 2,
+        }
+    )
 
     hold(replace(MANIFEST, has_random_weights=True), stated)
     with pytest.raises(InputError, match="class_names"):

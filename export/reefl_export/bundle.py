@@ -5,7 +5,6 @@ compute what the network computes stops the export, and nothing is written.
 """
 
 import fnmatch
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reefl_edge import schema
-from reefl_edge.facts import facts_of
 from reefl_edge.files import replacing_folder, write_text
 from reefl_edge.manifest import (
     MANIFEST_NAME,
@@ -25,6 +23,7 @@ from reefl_edge.manifest import (
     Deployment,
     Manifest,
     Target,
+    same_threshold,
     signatures,
 )
 from reefl_edge.partials import scratch_folder
@@ -56,6 +55,19 @@ class Origin:
     name: str
     threshold: float | None = None
     deployment: Deployment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export made.
+
+    Attributes:
+        bundle: The bundle, where it was to go.
+        parity: How its artifacts compare with the network.
+    """
+
+    bundle: Bundle
+    parity: parity.ParityReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +112,8 @@ def export_bundle(
     checkpoint = Checkpoint(
         submodel=model.submodel, arrays=arrays_of(model), class_names=class_names
     )
-    return export_checkpoint(
-        checkpoint, Path(directory), stock(formats), Origin(name=name, threshold=threshold)
-    )
+    origin = Origin(name=name, threshold=threshold)
+    return export_checkpoint(checkpoint, Path(directory), stock(formats), origin).bundle
 
 
 def export_checkpoint(
@@ -114,7 +125,7 @@ def export_checkpoint(
     samples: Samples | None = None,
     threads: int | None = None,
     on_stage: OnStage = lambda _: None,
-) -> Bundle:
+) -> Exported:
     """Export the arrays of a network; from the cache, without torch, where nothing has changed.
 
     LoRA and SSF are folded first: the bundle is that of a plain checkpoint, whose weights, hash and
@@ -141,8 +152,7 @@ def export_checkpoint(
     trained, checkpoint = checkpoint, checkpoint.folded()
     manifest = _manifest(checkpoint, origin)
     threads = threads or default_threads()
-    facts = json.dumps(schema.to_dict(facts_of(manifest)))
-    maker = Maker(checkpoint, facts, samples.calibration, threads, on_stage)
+    maker = Maker(checkpoint, manifest, samples.calibration, threads, on_stage)
     sample = samples.parity or noise(checkpoint.submodel)
     reference = Reference(trained, sample, origin.threshold, threads=threads)
     trained_sha256 = weights_sha256(trained.arrays)
@@ -161,18 +171,17 @@ def export_checkpoint(
             parity.check(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
             artifacts.append(artifact)
             rows.extend(compared)
-        report = parity.ParityReport(
-            images=sample.name,
-            num_images=len(sample.images),
-            threshold=origin.threshold,
-            gates={recipe.name: recipe.gate for recipe in recipes},
-            rows=tuple(rows),
-        )
+        report = reference.report({recipe.name: recipe.gate for recipe in recipes}, rows)
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
         listed = BundleFile.of(folder, folder / PARITY_NAME)
-        manifest = replace(manifest, artifacts=tuple(artifacts), parity=listed)
+        manifest = replace(
+            manifest,
+            artifacts=tuple(artifacts),
+            thresholds=same_threshold(tuple(artifacts), origin.threshold),
+            parity=listed,
+        )
         write_text(folder / MANIFEST_NAME, schema.to_json(manifest, indent=2))
-    return Bundle(directory, manifest)
+    return Exported(Bundle(directory, manifest), report)
 
 
 def check_recipes(recipes: Sequence[ExportRecipe], samples: Samples, submodel: Submodel) -> None:
@@ -206,7 +215,6 @@ def _manifest(checkpoint: Checkpoint, origin: Origin) -> Manifest:
         weights_sha256=weights_sha256(checkpoint.arrays),
         has_random_weights=checkpoint.is_untrained,
         class_names=checkpoint.names(),
-        threshold=origin.threshold,
         segments=signatures(checkpoint.submodel),
         artifacts=(),
         deployment=origin.deployment,

@@ -1,8 +1,8 @@
 """Has this artifact been made before, and compared with its network on these images?
 
-Artifacts are kept under a key that hashes everything they depend on: what the manifest says of the
-model (the hash of its weights among it), recipe, calibration images, toolchain versions and this
-package's own. Comparisons are kept beside them. A hit imports no torch.
+Artifacts are kept under a key that hashes everything they depend on: the facts of the model, its
+weights, recipe, calibration images, toolchain versions and this package's own. Comparisons are
+kept beside them. A hit imports no torch.
 
 The cache only ever saves time: what is damaged in it, or goes while it is read, is not there; where
 it cannot be written, the work goes on without it. One process writes at a time.
@@ -38,7 +38,7 @@ _LOCK_NAME = ".lock"
 # Ours, and nothing else: entries, and what a killed process left of one.
 _ENTRY = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{64}\.[0-9a-f]+\.(partial|old)")
 # Raise when the exporters change what they write for the same key.
-_FORMAT_VERSION = 4
+_FORMAT_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +64,13 @@ def cache_home() -> Path:
     return (Path(home) if home else user_cache_path("reefl-edge")) / "artifacts"
 
 
-def artifact_key(recipe: ExportRecipe, facts: str, calibration: Sample | None) -> str:
+def artifact_key(recipe: ExportRecipe, facts: str, weights: str, calibration: Sample | None) -> str:
     """Return the key of an artifact.
 
     Args:
         recipe: How it is made; what its gate says changes nothing in it.
-        facts: What the manifest says of the model, as JSON.
+        facts: What the artifact will say of its model, as JSON.
+        weights: Identity of the weights that become its constants.
         calibration: The images its ranges come from, if any.
     """
     made_how = {key: value for key, value in asdict(recipe).items() if key != "gate"}
@@ -78,6 +79,7 @@ def artifact_key(recipe: ExportRecipe, facts: str, calibration: Sample | None) -
             "format": _FORMAT_VERSION,
             "reefl_edge": version("reefl-edge"),
             "facts": facts,
+            "weights": weights,
             "recipe": made_how,
             "calibration": None if calibration is None else calibration.sha256(),
             "toolchain": recipe.toolchain(),

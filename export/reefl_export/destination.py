@@ -27,6 +27,17 @@ class _Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    start: _File | None = None
+    artifacts: tuple[_Artifact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Training:
+    steps: tuple[_Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing:
     """What every version of our manifest has, and hardly another's."""
 
@@ -34,6 +45,16 @@ class _Listing:
     submodel: dict[str, Any]
     weights_sha256: str
     artifacts: tuple[_Artifact, ...]
+    training: _Training | None = None
+
+    def files(self) -> Iterator[_File]:
+        artifacts = list(self.artifacts)
+        for step in () if self.training is None else self.training.steps:
+            artifacts += step.artifacts
+            if step.start is not None:
+                yield step.start
+        for artifact in artifacts:
+            yield from artifact.files
 
 
 def check_replaceable(directory: Path) -> None:
@@ -63,8 +84,7 @@ def _listed(directory: Path) -> Iterator[str]:
     except (InputError, OSError):
         return
     yield from (MANIFEST_NAME, PARITY_NAME)
-    for artifact in manifest.artifacts:
-        yield from (file.path for file in artifact.files)
+    yield from (file.path for file in manifest.files())
 
 
 def _files_in(directory: Path) -> Iterator[Path]:

@@ -27,7 +27,7 @@ class ExportJob:
         recipe: How.
         network: The network to trace, folded, in evaluation mode.
         checkpoint: Its arrays.
-        facts: What the manifest says of the model, as JSON: the artifact's own metadata.
+        facts: The facts of the model, as JSON: the artifact's own metadata.
         calibration: Typical images, uint8 (N, H, W, 3), where the recipe needs them.
         folder: Where the files go.
         threads: Threads to compute with.

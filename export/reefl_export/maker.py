@@ -1,12 +1,15 @@
 """How is one artifact of a bundle made, or taken from the cache?"""
 
+import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reefl_edge import schema
 from reefl_edge.extras import needs_extra
-from reefl_edge.manifest import Artifact, BundleFile, Target
+from reefl_edge.facts import facts_of
+from reefl_edge.manifest import Artifact, BundleFile, Manifest, Target
 from reefl_edge.weights import Checkpoint
 from reefl_export import cache
 from reefl_export.job import ExportJob, OnStage
@@ -23,7 +26,7 @@ class Maker:
 
     Args:
         checkpoint: What the artifacts are made of, folded.
-        facts: What the manifest says of it, as JSON.
+        manifest: What the bundle says of it.
         calibration: Typical images, for recipes that need them.
         threads: Threads to compute with.
         on_stage: Called with a description of each stage as it begins.
@@ -32,20 +35,23 @@ class Maker:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        facts: str,
+        manifest: Manifest,
         calibration: Sample | None,
         threads: int,
         on_stage: OnStage,
     ) -> None:
         self._checkpoint = checkpoint
-        self._facts = facts
+        self._facts = json.dumps(schema.to_dict(facts_of(manifest)))
+        self._weights_sha256 = manifest.weights_sha256
         self._calibration = calibration
         self._threads = threads
         self._on_stage = on_stage
 
     def key(self, recipe: ExportRecipe) -> str:
         """Return the identity of the artifact of a recipe: a hash of everything it depends on."""
-        return cache.artifact_key(recipe, self._facts, self._calibration_for(recipe))
+        return cache.artifact_key(
+            recipe, self._facts, self._weights_in(recipe), self._calibration_for(recipe)
+        )
 
     def artifact(self, recipe: ExportRecipe, folder: Path) -> Artifact:
         """Put the artifact of a recipe into ``folder``, from the cache or made anew.
@@ -99,6 +105,15 @@ class Maker:
 
         torch.set_num_threads(self._threads)
         return network
+
+    def _weights_in(self, recipe: ExportRecipe) -> str:
+        """Identify what an artifact holds of the weights.
+
+        In float32, ONNX holds them as a checkpoint, which says what of them is random.
+        """
+        if (recipe.target, recipe.precision) == ("onnx", "fp32"):
+            return f"{self._weights_sha256}, random: {self._checkpoint.random}"
+        return self._weights_sha256
 
     def _calibration_for(self, recipe: ExportRecipe) -> Sample | None:
         return self._calibration if recipe.needs_calibration else None

@@ -77,13 +77,7 @@ def recheck(
     for artifact in bundle.manifest.artifacts:
         on_stage(artifact.name)
         rows.extend(reference.rows(bundle, artifact))
-    return parity.ParityReport(
-        images=sample.name,
-        num_images=len(sample.images),
-        threshold=threshold,
-        gates=dict(gates),
-        rows=tuple(rows),
-    )
+    return reference.report(gates, rows)
 
 
 def _hold_together(bundle: Bundle, submodel: Submodel) -> None:

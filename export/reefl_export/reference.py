@@ -1,14 +1,17 @@
 """How are the artifacts of a bundle run beside the network they were made from?"""
 
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
 
 from reefl_edge.extras import needs_extra
 from reefl_edge.manifest import Artifact, Bundle
-from reefl_edge.runtimes.base import Runtime, open_runtime
+from reefl_edge.runtimes.base import Runtime
 from reefl_edge.runtimes.chain import Logits
+from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.weights import Checkpoint
 from reefl_export import parity
+from reefl_export.gate import Gate
 from reefl_export.sample import Sample
 
 if TYPE_CHECKING:
@@ -63,6 +66,23 @@ class Reference:
             for size in artifact.batch_sizes or (parity.BATCH_SIZE,)
         ]
         return tuple(parity.worst(rows) for rows in zip(*compared, strict=True))
+
+    def report(
+        self, gates: Mapping[str, Gate], rows: Iterable[parity.ParityRow]
+    ) -> parity.ParityReport:
+        """Put together the report of rows that were compared with this network on its images.
+
+        Args:
+            gates: What the rows are held to, by ``FORMAT-PRECISION``.
+            rows: One per artifact and exit.
+        """
+        return parity.ParityReport(
+            images=self.sample.name,
+            num_images=len(self.sample.images),
+            threshold=self.threshold,
+            gates=dict(gates),
+            rows=tuple(rows),
+        )
 
     @cached_property
     def _logits(self) -> list[Logits]:

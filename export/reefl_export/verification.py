@@ -109,6 +109,11 @@ def _checks(bundle: Bundle) -> Iterator[Check]:
                 result="not checked",
                 detail="its files are not those that were exported",
             )
+    if bundle.manifest.training is not None:
+        seen = {file for artifact in bundle.manifest.artifacts for file in artifact.files}
+        for file in dict.fromkeys(bundle.manifest.training.files()):
+            if file not in seen:
+                yield _file(bundle, file)
     if bundle.manifest.parity is not None:
         yield _file(bundle, bundle.manifest.parity)
     elif (bundle.directory / PARITY_NAME).exists():
@@ -148,12 +153,11 @@ def _graphs(bundle: Bundle, artifact: Artifact) -> Iterator[Check]:
 
 
 def _hold_graph(bundle: Bundle, artifact: Artifact, name: str) -> None:
-    (path,) = bundle.listed_files(artifact, name)
-    hold_graph(bundle, artifact, path)
+    hold_graph(bundle, artifact, bundle.file(artifact, name))
 
 
 def _hold_weights(bundle: Bundle, artifact: Artifact) -> None:
-    (path,) = bundle.listed_files(artifact, WEIGHTS_NAME)
+    path = bundle.file(artifact, WEIGHTS_NAME)
     hold_to_checkpoint(bundle, path)
     said, found = bundle.manifest.weights_sha256, weights_sha256(read_checkpoint(path).arrays)
     if said != found:
@@ -170,13 +174,13 @@ def _hold_program(bundle: Bundle, artifact: Artifact) -> None:
         raise MissingToolchainError.for_extra(
             "opening an ExecuTorch program", str(error.name), "executorch"
         ) from error
-    hold_program(bundle, artifact)
+    hold_program(bundle, artifact, threads=1)
 
 
 def _hold_package(bundle: Bundle, artifact: Artifact) -> None:
-    from reefl_export.mil.package import hold_package
+    from reefl_export.mil.package import verified_package
 
-    hold_package(bundle, artifact)
+    verified_package(bundle, artifact)
 
 
 def _check(subject: str, what: What, hold: Callable[[], object]) -> Check:

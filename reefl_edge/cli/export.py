@@ -11,8 +11,8 @@ from reefl_edge.cli import options, render
 if TYPE_CHECKING:
     from reefl_edge.cli.models import Model
     from reefl_edge.cli.recipes import Wanted
-    from reefl_edge.manifest import Bundle
     from reefl_edge.profiling.report import Report
+    from reefl_export.bundle import Exported
     from reefl_export.sample import Sample
 
 
@@ -157,7 +157,7 @@ def export(
     with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
         check_recipes(wanted.recipes, samples, source.checkpoint.submodel)
     with render.progress_bar("export") as bar:
-        bundle = export_checkpoint(
+        exported = export_checkpoint(
             source.checkpoint,
             output,
             wanted.recipes,
@@ -166,7 +166,7 @@ def export(
             threads=threads,
             on_stage=bar.say,
         )
-    _show(bundle, source, wanted.reasons, json=json)
+    _show(exported, source, wanted.reasons, json=json)
 
 
 def _check_images(
@@ -215,12 +215,11 @@ def _chosen_exit(report: "Report", source: "Model", path: Path) -> int:
     return report.choice.exit_index
 
 
-def _show(bundle: "Bundle", source: "Model", reasons: Sequence[str], *, json: bool) -> None:
+def _show(exported: "Exported", source: "Model", reasons: Sequence[str], *, json: bool) -> None:
     from reefl_edge import schema
     from reefl_edge.cli.parity import table_of
-    from reefl_edge.manifest import PARITY_NAME
-    from reefl_export.parity import ParityReport
 
+    bundle = exported.bundle
     if json:
         render.print_json({"bundle": str(bundle.directory), **schema.to_dict(bundle.manifest)})
     else:
@@ -237,8 +236,7 @@ def _show(bundle: "Bundle", source: "Model", reasons: Sequence[str], *, json: bo
         title = f"{bundle.manifest.name}: exits 0 to {bundle.manifest.submodel.max_exit}"
         columns = ("format", "delegate", "precision", "files", "size")
         render.out().print(render.table(title, columns, rows))
-        report = schema.read_json(ParityReport, bundle.directory / PARITY_NAME)
-        render.out().print(table_of(report, failed={}))
+        render.out().print(table_of(exported.parity, failed={}))
         for reason in reasons:
             render.out().print(reason)
         render.out().print(f"saved {bundle.directory}")

@@ -52,7 +52,7 @@ def infer(
     """
     from reefl_edge.adaptive import AdaptiveSession
     from reefl_edge.manifest import Bundle, parse_precision
-    from reefl_edge.runtimes.base import check_precision, parse_runtime, runtime_for
+    from reefl_edge.runtimes.opening import check_precision, parse_runtime, runtime_for
 
     with options.usage_errors("--runtime"):
         asked = None if runtime is None else parse_runtime(runtime)

@@ -86,7 +86,7 @@ def read_model(text: str, facts: ModelFacts | None = None, *, seed: int = 0) -> 
 
 def _from_bundle(path: Path, facts: ModelFacts) -> Model:
     bundle = Bundle.open(path)
-    (weights,) = bundle.verified_files(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
+    weights = bundle.file(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
     hold_to_checkpoint(bundle, weights)
     reading = read_model_file(weights, facts, is_verified=True)
     checkpoint = replace(reading.completed({}), class_names=bundle.manifest.class_names)
@@ -96,7 +96,7 @@ def _from_bundle(path: Path, facts: ModelFacts) -> Model:
         name=bundle.manifest.name,
         arguments=_arguments(str(path), facts),
         checkpoint=checkpoint,
-        threshold=bundle.manifest.threshold,
+        threshold=bundle.manifest.common_threshold,
         checkpoint_path=reading.path,
         bundle_path=path if reading.path is not None else None,
     )

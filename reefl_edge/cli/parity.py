@@ -91,10 +91,11 @@ def parity(
             f"{bundle} holds no float32 weights (no onnx-fp32): say with --model what was exported"
         )
     source = read_model(str(bundle) if model is None else model)
-    threshold = opened.manifest.threshold if threshold is None else threshold
+    threshold = opened.manifest.common_threshold if threshold is None else threshold
     if min_same_exit is not None and threshold is None:
         raise typer.BadParameter(
-            "the bundle stores no threshold: give --threshold", param_hint="'--min-same-exit'"
+            "the bundle stores no threshold that its artifacts share: give --threshold",
+            param_hint="'--min-same-exit'",
         )
     is_trained = not opened.manifest.has_random_weights
     if not is_trained and (min_top1 or min_same_exit):

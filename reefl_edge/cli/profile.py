@@ -85,7 +85,7 @@ def profile(
     from reefl_edge.profiling.choose import choose_exit
     from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
     from reefl_edge.profiling.report import report_json, write_report
-    from reefl_edge.runtimes.base import parse_runtime
+    from reefl_edge.runtimes.opening import parse_runtime
 
     options.check_output(output, model)
     with options.usage_errors("--runtime"):
@@ -130,7 +130,7 @@ def profile(
 
 def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precision":
     from reefl_edge.manifest import parse_precision
-    from reefl_edge.runtimes.base import check_precision
+    from reefl_edge.runtimes.opening import check_precision
     from reefl_export.recipe import recipe_for
 
     with options.usage_errors("--precision"):

@@ -140,11 +140,12 @@ def _export(request: ProfileRequest, recipe: ExportRecipe, folder: Path, on_stag
     from reefl_export.bundle import Origin, export_checkpoint
 
     model = request.model
-    return export_checkpoint(
+    exported = export_checkpoint(
         model.checkpoint,
         folder,
         [recipe],
         Origin(name=model.name),
         threads=request.threads,
         on_stage=on_stage,
-    ).directory
+    )
+    return exported.bundle.directory

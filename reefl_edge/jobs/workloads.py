@@ -18,8 +18,9 @@ from reefl_edge.data.images import resize
 from reefl_edge.extras import needs_extra
 from reefl_edge.jobs.job import InferenceJob, MeasurementJob, StepJob
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files, RandomWeights
-from reefl_edge.runtimes.base import Runtime, RuntimeName, open_runtime
+from reefl_edge.runtimes.base import Runtime, RuntimeName
 from reefl_edge.runtimes.chain import run_chain
+from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import read_checkpoint
 

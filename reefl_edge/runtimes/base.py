@@ -1,21 +1,20 @@
-"""What must a runtime do, and which ones are there?
+"""What must a runtime do, and what do all of them share?
 
 A runtime runs one segment at a time; which one comes next is decided outside. Inputs and outputs
-follow ``Segment.inputs`` and ``Segment.outputs``; the logits always come last.
+follow ``Segment.inputs`` and ``Segment.outputs``; the logits always come last. Which runtime is
+opened, and on which artifact, is chosen in ``opening.py``.
 """
 
 import logging
 import os
-from collections.abc import Callable
-from typing import Any, Literal, Protocol, assert_never, get_args
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.errors import InputError
-from reefl_edge.extras import needs_extra
-from reefl_edge.manifest import Bundle, Precision
-from reefl_edge.names import closest
 
 RuntimeName = Literal["onnx", "executorch", "eager"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
@@ -38,105 +37,11 @@ class Runtime(Protocol):
 
         Returns:
             ``Segment.outputs``; the logits (B, C) come last.
+
+        Raises:
+            InputError: The engine refuses to run it on these inputs.
         """
         ...
-
-
-def open_runtime(
-    name: RuntimeName,
-    bundle: Bundle,
-    *,
-    precision: Precision | None = None,
-    threads: int | None = None,
-    max_exit: int | None = None,
-) -> Runtime:
-    """Load the segments of a bundle.
-
-    Args:
-        name: Which runtime.
-        bundle: The bundle; it must hold the runtime's artifact.
-        precision: Of the artifact; None for the first that the runtime can run.
-        threads: Threads to compute with; None for what the bundle's device suggests, if it names
-            one, but at most one per core this process may use.
-        max_exit: The deepest exit to load; None for all.
-
-    Raises:
-        InputError: The bundle lacks the artifact, or a file of it is missing or changed.
-        MissingToolchainError: The runtime is not installed.
-        ValueError: ``threads`` or ``max_exit`` is out of range, or ``precision`` is one in which
-            the runtime does not compute.
-    """
-    threads = _threads_for(bundle) if threads is None else threads
-    check_threads(threads)
-    check_precision(name, precision)
-    submodel = bundle.manifest.submodel
-    depth = submodel if max_exit is None else submodel.cut(max_exit)
-    match name:
-        case "onnx":
-            from reefl_edge.runtimes.onnx import OnnxRuntime
-
-            artifact = bundle.artifact("onnx", precision)
-            return OnnxRuntime.open(bundle, artifact, depth.segments(), threads=threads)
-        case "executorch":
-            with needs_extra("the ExecuTorch runtime", "torch", "executorch"):
-                from reefl_edge.runtimes.executorch import ExecuTorchRuntime
-
-            artifact = bundle.artifact("executorch", precision)
-            return ExecuTorchRuntime.open(bundle, artifact, depth.segments(), threads=threads)
-        case "eager":
-            with needs_extra("the eager runtime", "torch", "train"):
-                from reefl_edge.runtimes.eager import EagerRuntime
-
-            return EagerRuntime.open(bundle, depth, threads=threads)
-        case _:
-            assert_never(name)
-
-
-def parse_runtime(name: str) -> RuntimeName:
-    """Return the runtime called ``name``.
-
-    Raises:
-        ValueError: There is none.
-    """
-    for runtime in RUNTIMES:
-        if runtime == name:
-            return runtime
-    raise ValueError(f"no runtime is called {name!r}{closest(name, RUNTIMES)}")
-
-
-def runtime_for(bundle: Bundle, precision: Precision | None = None) -> RuntimeName:
-    """Return what runs a bundle here: onnxruntime, which loads quickest, or else ExecuTorch.
-
-    Args:
-        bundle: The bundle.
-        precision: Of the artifact to run; None for any.
-
-    Raises:
-        InputError: The bundle has neither: Core ML runs on Apple's systems only.
-    """
-    targets = {
-        artifact.target
-        for artifact in bundle.manifest.artifacts
-        if precision in (None, artifact.precision)
-    }
-    if "onnx" in targets:
-        return "onnx"
-    if "executorch" in targets:
-        return "executorch"
-    raise InputError(
-        f"{bundle.directory} has no {precision or 'onnx or executorch'} artifact that runs here "
-        "(Core ML runs on Apple's systems only); export it with --format onnx too"
-    )
-
-
-def check_precision(runtime: RuntimeName, precision: Precision | None) -> None:
-    """Refuse a precision in which a runtime does not compute; None is any.
-
-    Raises:
-        ValueError: It does not.
-    """
-    if runtime == "eager" and precision not in (None, "fp32"):
-        raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
 
 
 def check_threads(threads: int) -> None:
@@ -157,12 +62,6 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _threads_for(bundle: Bundle) -> int:
-    deployment = bundle.manifest.deployment
-    cores = default_threads()
-    return cores if deployment is None else min(cores, deployment.threads)
-
-
 def refusal(engine: str, what: str, error: Exception) -> InputError:
     """Return the error that says in one line what an engine has against a file.
 
@@ -175,6 +74,21 @@ def refusal(engine: str, what: str, error: Exception) -> InputError:
     for line in lines[1:]:
         _log.debug("%s: %s", engine, line)
     return InputError(f"{engine} cannot {what}: {lines[0] if lines else type(error).__name__}")
+
+
+@contextmanager
+def translated(engine: str, what: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn what an engine raises in the block into an ``InputError``.
+
+    Args:
+        engine: Its name and version.
+        what: What it is to do, such as ``load bundle/model.pte``.
+        errors: What it raises.
+    """
+    try:
+        yield
+    except errors as error:
+        raise refusal(engine, what, error) from error
 
 
 def in_batches(

@@ -1,19 +1,24 @@
 """How does plain PyTorch run the segments: the reference every artifact is held to?"""
 
+from functools import partial
 from typing import Self
 
 import numpy as np
 import torch
 
 from reefl_edge.facts import hold_to_checkpoint
-from reefl_edge.manifest import Bundle
+from reefl_edge.manifest import Artifact, Bundle
 from reefl_edge.models.accumulator import Cache
 from reefl_edge.models.checkpoint import network_from
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.runtimes.base import Tensors, check_threads
+from reefl_edge.runtimes.base import Tensors, check_threads, translated
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import WEIGHTS_NAME, read_checkpoint
+
+# What PyTorch raises of shapes, dtypes, axes and memory.
+_ERRORS = (RuntimeError, IndexError)
+_translated = partial(translated, f"PyTorch {torch.__version__}", errors=_ERRORS)
 
 
 class EagerRuntime:
@@ -34,14 +39,14 @@ class EagerRuntime:
         self._segments = network.submodel.segments()
 
     @classmethod
-    def open(cls, bundle: Bundle, submodel: Submodel, *, threads: int) -> Self:
+    def open(cls, bundle: Bundle, artifact: Artifact, submodel: Submodel, *, threads: int) -> Self:
         """Build the network of a bundle from the checkpoint in its float32 ONNX artifact.
 
         Raises:
-            InputError: The bundle has no such artifact, its weights are damaged, or the manifest
-                says otherwise than they do.
+            InputError: The weights are missing or damaged, or the manifest says otherwise than
+                they do.
         """
-        (path,) = bundle.verified_files(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
+        path = bundle.file(artifact, WEIGHTS_NAME)
         hold_to_checkpoint(bundle, path)
         checkpoint = read_checkpoint(path, is_verified=True).cut(submodel.max_exit)
         return cls(network_from(checkpoint.submodel, checkpoint.arrays), threads=threads)
@@ -52,7 +57,8 @@ class EagerRuntime:
         tensors = tuple(
             torch.from_numpy(np.require(array, requirements=("C", "W"))) for array in inputs
         )
-        outputs = run_segment(self._network, exit_index, tensors)
+        with _translated(f"run {self._segments[exit_index].name}"):
+            outputs = run_segment(self._network, exit_index, tensors)
         num_outputs = len(self._segments[exit_index].outputs)
         return tuple(tensor.numpy() for tensor in outputs[-num_outputs:])
 

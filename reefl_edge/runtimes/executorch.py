@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,13 +19,14 @@ from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
 from reefl_edge.facts import METADATA_KEY, hold_to_artifact
 from reefl_edge.manifest import Artifact, Bundle
-from reefl_edge.runtimes.base import Tensors, in_batches, refusal
+from reefl_edge.runtimes.base import Tensors, in_batches, translated
 from reefl_edge.submodel import Segment
 
 PROGRAM_NAME = "model.pte"
 
 # What ExecuTorch's bindings make of errors; text that is no UTF-8 is a ValueError.
 _ERRORS = (RuntimeError, ValueError, LookupError, MemoryError)
+_translated = partial(translated, "ExecuTorch", errors=_ERRORS)
 
 
 class ExecuTorchRuntime:
@@ -50,9 +52,7 @@ class ExecuTorchRuntime:
                 otherwise than it does.
             MissingToolchainError: ExecuTorch is not installed.
         """
-        (path,) = bundle.verified_files(artifact, PROGRAM_NAME)
-        program = _load(path, threads=threads)
-        hold_to_artifact(bundle, _stated_facts(program, path), path)
+        path, program = hold_program(bundle, artifact, threads=threads)
         names = {method_name(each, size) for each in segments for size in artifact.batch_sizes}
         missing = sorted(names - program.method_names)
         if missing:
@@ -79,15 +79,21 @@ class ExecuTorchRuntime:
         return in_batches(run_part, self._batch_sizes, inputs)
 
 
-def hold_program(bundle: Bundle, artifact: Artifact) -> None:
-    """Hold a bundle's manifest to an ExecuTorch artifact whose files have been verified.
+def hold_program(bundle: Bundle, artifact: Artifact, *, threads: int) -> tuple[Path, Any]:
+    """Load an ExecuTorch artifact without its methods, and hold a bundle's manifest to it.
+
+    Returns:
+        Where it lies, and the ``executorch.runtime.Program``.
 
     Raises:
-        InputError: The manifest says something else, or ExecuTorch refuses the program.
+        InputError: It is missing or changed, the manifest says something else, or ExecuTorch
+            refuses it.
         MissingToolchainError: ExecuTorch is not installed.
     """
-    (path,) = bundle.listed_files(artifact, PROGRAM_NAME)
-    hold_to_artifact(bundle, _stated_facts(_load(path, threads=1), path), path)
+    path = bundle.file(artifact, PROGRAM_NAME)
+    program = _load(path, threads=threads)
+    hold_to_artifact(bundle, _stated_facts(program, path), path)
+    return path, program
 
 
 def _load(path: Path, *, threads: int) -> Any:
@@ -110,15 +116,6 @@ def _stated_facts(program: Any, path: Path) -> str | None:
         return None
     with _quiet(), _translated(f"read the facts in {path}"):
         return str(*program.load_method(METADATA_KEY).execute([]))
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn what ExecuTorch raises in the block into an ``InputError``."""
-    try:
-        yield
-    except _ERRORS as error:
-        raise refusal("ExecuTorch", what, error) from error
 
 
 def method_name(segment: Segment, batch_size: int) -> str:

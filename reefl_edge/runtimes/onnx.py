@@ -6,8 +6,7 @@ keep what only one of them needs at a time.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 
 from reefl_edge.errors import InputError
 from reefl_edge.manifest import Artifact, Bundle
-from reefl_edge.runtimes.base import Tensors, refusal
+from reefl_edge.runtimes.base import Tensors, translated
 from reefl_edge.runtimes.onnx_graph import hold_graph
 from reefl_edge.submodel import Segment, TensorSpec
 
@@ -29,6 +28,8 @@ _ERRORS = tuple(
     for kind in vars(onnxruntime_pybind11_state).values()
     if isinstance(kind, type) and issubclass(kind, Exception)
 )
+
+_translated = partial(translated, f"onnxruntime {onnxruntime.__version__}", errors=_ERRORS)
 
 # The pool cannot be resized once a session has used it.
 _pool_threads: int | None = None
@@ -52,9 +53,9 @@ class OnnxRuntime:
                 otherwise than it does, or does not list a file that it reads.
             ValueError: This process has a pool of another number of threads.
         """
-        paths = bundle.verified_files(artifact, *(f"{segment.name}.onnx" for segment in segments))
-        for path in paths:
-            hold_graph(bundle, artifact, path)
+        paths = [bundle.file(artifact, f"{segment.name}.onnx") for segment in segments]
+        for file in {file for path in paths for file in hold_graph(bundle, artifact, path)}:
+            file.verified(bundle.directory)
         _share_pool(threads)
         sessions = [_session(path) for path in paths]
         for session, segment, path in zip(sessions, segments, paths, strict=True):
@@ -99,15 +100,6 @@ def _session(model: Path | bytes) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"], enable_fallback=False
         )
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn what onnxruntime raises in the block into an ``InputError``."""
-    try:
-        yield
-    except _ERRORS as error:
-        raise refusal(f"onnxruntime {onnxruntime.__version__}", what, error) from error
 
 
 def _share_pool(threads: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reefl_edge.errors import InputError
 from reefl_edge.facts import METADATA_KEY, hold_to_artifact
-from reefl_edge.manifest import MANIFEST_NAME, Artifact, Bundle
+from reefl_edge.manifest import MANIFEST_NAME, Artifact, Bundle, BundleFile
 
 # Which fields of a message hold messages that lead to what is looked for, by their numbers.
 NESTED: dict[str, dict[int, str]] = {
@@ -57,21 +57,25 @@ class GraphFile:
     locations: frozenset[str]
 
 
-def hold_graph(bundle: Bundle, artifact: Artifact, path: Path) -> None:
+def hold_graph(bundle: Bundle, artifact: Artifact, path: Path) -> frozenset[BundleFile]:
     """Hold a bundle's manifest to a graph: its facts, and the files it reads.
+
+    Returns:
+        These files, which are not looked at.
 
     Raises:
         InputError: The manifest says something else, or does not list one of the files.
     """
     graph = read_graph(path)
     hold_to_artifact(bundle, graph.metadata.get(METADATA_KEY), path)
-    listed = {bundle.directory / file.path for file in artifact.files}
+    listed = {bundle.directory / file.path: file for file in artifact.files}
     for location in sorted(graph.locations):
         if path.parent / location not in listed:
             raise InputError(
                 f"{path} reads {location!r}, which {bundle.directory / MANIFEST_NAME} does not "
                 "list; export the bundle again"
             )
+    return frozenset(listed[path.parent / location] for location in graph.locations)
 
 
 def read_graph(path: Path) -> GraphFile:

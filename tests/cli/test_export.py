@@ -25,7 +25,9 @@ def test_a_bundle_can_be_cut_at_an_exit(type_command: Type, home: Path, tmp_path
 
     assert typed.exit_code == 0
     assert typed.document["submodel"]["max_exit"] == 0
-    assert typed.document["threshold"] == 0.7
+    (entry,) = typed.document["thresholds"]
+    assert (entry["target"], entry["precision"]) == ("onnx", "fp32")
+    assert (entry["thresholds"], entry["promise"]) == ([0.7], None)
     assert typed.document["class_names"] == ["ant", "bee", "cat"]
     assert sorted(path.name for path in (tmp_path / "cut" / "onnx").iterdir()) == [
         "adaptive.onnx", "segment_0.onnx", "weights.safetensors",

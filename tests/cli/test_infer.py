@@ -241,7 +241,10 @@ def test_a_manifest_with_other_class_names_is_refused(
 def test_a_threshold_in_the_manifest_is_not_blamed_on_an_option(
     type_command: Type, home: Path, tmp_path: Path
 ) -> None:
-    typed = type_command("infer", edit_manifest(home, tmp_path, threshold=2), home / "first.png")
+    entry = {"target": "onnx", "precision": "fp32", "thresholds": [2]}
+    folder = edit_manifest(home, tmp_path, thresholds=[entry])
+
+    typed = type_command("infer", folder, home / "first.png")
 
     assert typed.exit_code == 3
     assert "manifest.json: " in typed.stderr

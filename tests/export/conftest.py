@@ -40,4 +40,6 @@ def bundle(
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REEFL_EDGE_HOME", str(cache_home))
-        return export_checkpoint(checkpoint, folder, stock(), Origin(name="tiny", threshold=0.8))
+        return export_checkpoint(
+            checkpoint, folder, stock(), Origin(name="tiny", threshold=0.8)
+        ).bundle

@@ -17,10 +17,11 @@ from reefl_edge.errors import InputError, ParityError
 from reefl_edge.manifest import TARGETS, Bundle, Target
 from reefl_edge.models.checkpoint import network_from
 from reefl_edge.runtimes.base import RuntimeName
-from reefl_edge.weights import Checkpoint, read_checkpoint
+from reefl_edge.weights import Checkpoint, RandomPart, read_checkpoint
 from reefl_export import export_bundle
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.gate import Gate
+from reefl_export.parity import ParityReport
 from reefl_export.recipe import recipe_for, stock
 from tests.fakes import random_images
 
@@ -61,7 +62,7 @@ def test_the_manifest_says_what_a_runtime_must_know(bundle: Bundle) -> None:
 
     assert manifest.name == "tiny"
     assert manifest.class_names == ("a", "b", "c")
-    assert manifest.threshold == 0.8
+    assert [manifest.thresholds_for(artifact) for artifact in manifest.artifacts] == [(0.8,)] * 3
     assert [segment.name for segment in manifest.segments] == ["segment_0", "segment_1"]
     assert [spec.name for spec in manifest.segments[0].inputs] == ["images"]
     assert manifest.segments[0].inputs[0].shape == ("batch", 16, 16, 3)
@@ -97,7 +98,7 @@ def test_every_onnx_graph_says_what_it_is(bundle: Bundle) -> None:
     for path in sorted((bundle.directory / "onnx").glob("*.onnx")):
         model = onnx.load(path, load_external_data=False)
         (facts,) = (prop.value for prop in model.metadata_props if prop.key == "reefl_edge")
-        assert json.loads(facts)["threshold"] == 0.8
+        assert json.loads(facts).keys() == {"submodel", "class_names"}
 
 
 def test_the_weights_of_a_bundle_are_a_checkpoint(bundle: Bundle, checkpoint: Checkpoint) -> None:
@@ -117,6 +118,32 @@ def test_parity_rows_stand_for_every_exit_of_every_format(bundle: Bundle) -> Non
     assert all(row["max_abs_error"] <= 1e-4 and row["top1_agreement"] == 1 for row in rows)
 
 
+def test_an_export_gives_the_report_that_it_writes(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    origin = Origin(name="tiny", threshold=0.8)
+
+    exported = export_checkpoint(checkpoint, tmp_path / "bundle", stock(["onnx"]), origin)
+
+    written = schema.read_json(ParityReport, exported.bundle.directory / "parity.json")
+    assert exported.parity == written
+    assert Bundle.open(tmp_path / "bundle") == exported.bundle
+
+
+def test_a_cached_artifact_does_not_go_on_saying_what_is_random(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    said = {}
+    called_random: tuple[RandomPart, ...] = ("nothing", "everything", "nothing")
+    for random in called_random:
+        called = replace(checkpoint, random=random)
+        bundle = export_checkpoint(
+            called, tmp_path / random, stock(["onnx"]), Origin(name="tiny")
+        ).bundle
+        stored = read_checkpoint(bundle.directory / "onnx" / "weights.safetensors")
+        said[random] = (stored.random, bundle.manifest.has_random_weights)
+
+    assert said == {"nothing": ("nothing", False), "everything": ("everything", True)}
+
+
 def test_a_bundle_that_fails_parity_is_not_written(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +157,7 @@ def test_a_bundle_that_fails_parity_is_not_written(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_an_unchanged_export_comes_from_the_cache_without_torch(
+def test_an_export_with_another_threshold_comes_from_the_cache_without_torch(
     bundle: Bundle, cache_home: Path, tmp_path: Path
 ) -> None:
     weights = bundle.directory / "onnx" / "weights.safetensors"
@@ -140,7 +167,7 @@ def test_an_unchanged_export_comes_from_the_cache_without_torch(
         "from reefl_export.bundle import Origin, export_checkpoint\n"
         "from reefl_export.recipe import stock\n"
         f"export_checkpoint(read_checkpoint(Path({str(weights)!r})), Path({str(tmp_path / 'b')!r}),"
-        " stock(), Origin(name='again', threshold=0.8))\n"
+        " stock(), Origin(name='again', threshold=0.3))\n"
         "assert 'torch' not in sys.modules\n"
     )
     environment = {"REEFL_EDGE_HOME": str(cache_home), "PATH": ""}
@@ -149,7 +176,7 @@ def test_an_unchanged_export_comes_from_the_cache_without_torch(
 
     again, first = Bundle.open(tmp_path / "b").manifest, bundle.manifest
     assert again.artifacts == first.artifacts
-    assert again.name == "again"
+    assert (again.name, again.common_threshold) == ("again", 0.3)
 
 
 def test_other_weights_are_exported_anew(
@@ -159,7 +186,9 @@ def test_other_weights_are_exported_anew(
     changed = {**checkpoint.arrays, bias: checkpoint.arrays[bias] + 1}
     other = replace(checkpoint, arrays=changed)
 
-    exported = export_checkpoint(other, tmp_path / "other", stock(["onnx"]), Origin(name="tiny"))
+    exported = export_checkpoint(
+        other, tmp_path / "other", stock(["onnx"]), Origin(name="tiny")
+    ).bundle
 
     images = random_images(2)
     before, after = (AdaptiveSession.open(b).predict(images) for b in (bundle, exported))
@@ -209,7 +238,7 @@ def test_a_manifest_from_a_newer_version_is_refused(bundle: Bundle, tmp_path: Pa
     document = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**document, "schema_version": 99}))
 
-    with pytest.raises(InputError, match="schema version 99, newer than 2"):
+    with pytest.raises(InputError, match="schema version 99, newer than 3"):
         Bundle.open(folder)
 
 
@@ -239,7 +268,9 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
 
 def test_a_format_the_bundle_lacks_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
     formats: tuple[Target, ...] = ("onnx",)
-    exported = export_checkpoint(checkpoint, tmp_path / "b", stock(formats), Origin(name="tiny"))
+    exported = export_checkpoint(
+        checkpoint, tmp_path / "b", stock(formats), Origin(name="tiny")
+    ).bundle
 
     with pytest.raises(InputError, match="has no executorch artifact, only onnx-fp32"):
         AdaptiveSession.open(exported, runtime="executorch")

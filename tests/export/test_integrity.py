@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import pytest
 from reefl_edge import schema
 from reefl_edge.adaptive import AdaptiveSession
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import Bundle, BundleFile
+from reefl_edge.manifest import Bundle, BundleFile, Target, same_threshold
 from reefl_edge.models.checkpoint import network_from
-from reefl_edge.runtimes.base import RuntimeName, open_runtime
+from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.runtimes.eager import EagerRuntime
+from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.weights import Checkpoint
 from reefl_export.mil import MilRuntime
 from tests.fakes import random_images
@@ -199,6 +201,51 @@ def test_what_fails_while_a_segment_runs_is_an_input_error(bundle: Bundle) -> No
     assert "\n" not in str(said.value)
     with pytest.raises(InputError, match="ExecuTorch cannot run segment_1: "):
         open_runtime("executorch", bundle).run(1, (tokens, keys, keys))
+    segments = bundle.manifest.submodel.segments()
+    core_ml = MilRuntime.open(bundle, bundle.artifact("coreml"), segments)
+    with pytest.raises(InputError, match="the check of Core ML programs cannot run segment_1: "):
+        core_ml.run(1, (tokens, keys, keys))
+    with pytest.raises(InputError, match=r"PyTorch \S+ cannot run segment_1: .*size"):
+        open_runtime("eager", bundle).run(1, (tokens[:, :, :15], keys, keys))
+
+
+def test_only_what_is_read_is_held_to_its_hash(bundle: Bundle, tmp_path: Path) -> None:
+    folder = copy_of(bundle, tmp_path)
+    (folder / "onnx" / "segment_1.onnx").unlink()
+    opened = Bundle.open(folder)
+
+    open_runtime("onnx", opened, max_exit=0).run(0, (random_images(1),))
+    with pytest.raises(InputError, match=r"onnx/segment_1\.onnx is missing"):
+        open_runtime("onnx", opened)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_session_stops_where_the_artifact_that_it_loads_does(
+    bundle: Bundle, runtime: RuntimeName
+) -> None:
+    targets: tuple[Target, ...] = ("onnx", "executorch")
+    onnx, executorch = map(bundle.artifact, targets)
+    own = (*same_threshold((onnx,), 0.3), *same_threshold((executorch,), 0.6))
+    told = Bundle(bundle.directory, replace(bundle.manifest, thresholds=own))
+    untold = Bundle(bundle.directory, replace(bundle.manifest, thresholds=()))
+
+    session = AdaptiveSession.open(told, runtime=runtime)
+
+    assert session.policy.thresholds == ((0.6,) if runtime == "executorch" else (0.3,))
+    assert AdaptiveSession.open(untold, runtime=runtime).policy.thresholds == (1.0,)
+
+
+def test_a_bundle_of_version_2_still_runs_at_its_threshold(bundle: Bundle, tmp_path: Path) -> None:
+    def as_version_2(document: dict[str, Any]) -> None:
+        del document["thresholds"], document["training"]
+        document.update(schema_version=2, threshold=0.4)
+
+    folder = edited(bundle, tmp_path, as_version_2)
+
+    for runtime in RUNTIMES:
+        session = AdaptiveSession.open(folder, runtime=runtime)
+        assert session.policy.thresholds == (0.4,)
+        session.predict(random_images(1))
 
 
 def test_a_program_without_the_methods_of_its_batch_sizes_is_refused(

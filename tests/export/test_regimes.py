@@ -40,7 +40,7 @@ def test_what_folds_becomes_a_plain_bundle_that_computes_the_same(
 
     bundle = export_checkpoint(
         checkpoint, tmp_path / "bundle", stock(["onnx"]), Origin(name="tiny")
-    )
+    ).bundle
 
     stored = read_checkpoint(bundle.directory / "onnx" / "weights.safetensors")
     assert stored.submodel == bundle.manifest.submodel == checkpoint.submodel.folded()
@@ -60,7 +60,9 @@ def test_bottleneck_adapters_are_exported_as_they_are(
 ) -> None:
     checkpoint = adapted_checkpoint(regime)
 
-    bundle = export_checkpoint(checkpoint, tmp_path / "bundle", stock(formats), Origin(name="tiny"))
+    bundle = export_checkpoint(
+        checkpoint, tmp_path / "bundle", stock(formats), Origin(name="tiny")
+    ).bundle
 
     assert bundle.manifest.submodel == checkpoint.submodel
     if "onnx" in formats:

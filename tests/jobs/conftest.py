@@ -48,7 +48,6 @@ def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         weights_sha256="0" * 64,
         has_random_weights=True,
         class_names=("a", "b", "c"),
-        threshold=None,
         segments=signatures(submodel),
         artifacts=(artifact,),
     )

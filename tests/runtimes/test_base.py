@@ -2,51 +2,20 @@
 
 import logging
 import os
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from contextlib import AbstractContextManager
+from functools import partial
 
 import numpy as np
 import pytest
 
-from reefl_edge.errors import InputError, MissingToolchainError
-from reefl_edge.manifest import Bundle, Deployment, Target
+from reefl_edge.errors import InputError
 from reefl_edge.runtimes.base import (
-    RuntimeName,
     Tensors,
-    _threads_for,
     check_threads,
-    default_threads,
     in_batches,
-    open_runtime,
     refusal,
-    runtime_for,
+    translated,
 )
-from tests.fakes import listed_artifact, tiny_manifest
-
-
-def bundle_of(targets: Sequence[Target]) -> Bundle:
-    return Bundle(Path("bundle"), tiny_manifest(*map(listed_artifact, targets)))
-
-
-def test_a_bundle_runs_on_onnx_where_it_has_it_and_else_on_executorch() -> None:
-    assert runtime_for(bundle_of(["executorch", "onnx"])) == "onnx"
-    assert runtime_for(bundle_of(["coreml", "executorch"])) == "executorch"
-    with pytest.raises(InputError, match="no onnx or executorch artifact that runs here"):
-        runtime_for(bundle_of(["coreml"]))
-
-
-@pytest.mark.parametrize("name", ["eager", "executorch"])
-def test_a_runtime_without_torch_says_which_extra_brings_it(
-    name: RuntimeName, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in [name for name in sys.modules if name.startswith("torch")]:
-        monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, f"reefl_edge.runtimes.{name}", raising=False)
-
-    with pytest.raises(MissingToolchainError, match=rf"the \w+ runtime needs .*(?:{name}|train)"):
-        open_runtime(name, bundle_of(["onnx", "executorch"]))
 
 
 @pytest.mark.parametrize(
@@ -79,13 +48,6 @@ def test_threads_are_at_most_the_cores_of_the_machine() -> None:
             check_threads(threads)
 
 
-def test_a_bundle_runs_on_no_more_threads_than_there_are_whatever_its_device_has() -> None:
-    device = Deployment(device="server", threads=1000)
-    bundle = Bundle(Path("bundle"), replace(tiny_manifest(), deployment=device))
-
-    assert _threads_for(bundle) == default_threads()
-
-
 def test_what_an_engine_says_in_several_lines_becomes_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -95,3 +57,17 @@ def test_what_an_engine_says_in_several_lines_becomes_one(
     assert str(error) == "engine 1.0 cannot load it: no such node"
     assert [record.message for record in caplog.records] == ["engine 1.0: at line 7"]
     assert str(refusal("engine", "run", RuntimeError())) == "engine cannot run: RuntimeError"
+
+
+def test_what_an_engine_raises_is_an_input_error_and_nothing_else_is() -> None:
+    translating = partial(translated, "engine", "run segment_1", (RuntimeError,))
+
+    with pytest.raises(InputError, match="engine cannot run segment_1: no such shape"):
+        _raise(RuntimeError("no such shape"), translating())
+    with pytest.raises(KeyError):
+        _raise(KeyError("a bug"), translating())
+
+
+def _raise(error: Exception, context: AbstractContextManager[None]) -> None:
+    with context:
+        raise error

@@ -62,20 +62,8 @@ def verified_package(bundle: Bundle, artifact: Artifact) -> Path:
             otherwise than the package.
         MissingToolchainError: coremltools is not installed.
     """
-    bundle.verified_files(artifact)
-    return hold_package(bundle, artifact)
-
-
-def hold_package(bundle: Bundle, artifact: Artifact) -> Path:
-    """Hold a bundle's manifest to a Core ML artifact whose files have been verified; return it.
-
-    Raises:
-        InputError: The manifest does not list what the package must have, or says otherwise.
-        MissingToolchainError: coremltools is not installed.
-    """
     parts = (LIST_PATH, SPEC_PATH, WEIGHTS_PATH)
-    files = bundle.listed_files(artifact, *(PurePosixPath(part).name for part in parts))
-    path = files[0].parent
+    path, *_ = (bundle.file(artifact, PurePosixPath(part).name).parent for part in parts)
     stated = load_spec(path).description.metadata.userDefined
     hold_to_artifact(bundle, stated.get(METADATA_KEY), path)
     return path

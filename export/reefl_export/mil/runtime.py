@@ -7,7 +7,7 @@ import numpy as np
 
 from reefl_edge.errors import ParityError
 from reefl_edge.manifest import Artifact, Bundle
-from reefl_edge.runtimes.base import Tensors, in_batches
+from reefl_edge.runtimes.base import Tensors, in_batches, translated
 from reefl_edge.submodel import Segment
 from reefl_export.mil.constants import Constants
 from reefl_export.mil.function import Function
@@ -56,6 +56,7 @@ class MilRuntime:
         segment = self._segments[exit_index]
         if exit_index == 0:  # Core ML hands an image over as numbers from 0 to 255, (1, 3, H, W)
             inputs = tuple(images.transpose(0, 3, 1, 2).astype(np.float32) for images in inputs)
-        names = [spec.name for spec in segment.inputs]
-        outputs = self._functions[exit_index].run(dict(zip(names, inputs, strict=True)))
+        named = dict(zip((spec.name for spec in segment.inputs), inputs, strict=True))
+        with translated("the check of Core ML programs", f"run {segment.name}", (ValueError,)):
+            outputs = self._functions[exit_index].run(named)
         return tuple(outputs[spec.name] for spec in segment.outputs)

@@ -254,7 +254,7 @@ def _export(checkpoint: Checkpoint, threshold: float, output: Path) -> Bundle:
             stock(),
             Origin(name="digits", threshold=threshold),
             on_stage=lambda text: bar.say(f"5/6 export · {text}"),
-        )
+        ).bundle
     sizes = ", ".join(
         f"{artifact.target} {render.size(artifact.size_bytes)}"
         for artifact in bundle.manifest.artifacts

@@ -1,0 +1,127 @@
+"""Which runtime runs a bundle, on which artifact and how many threads, and how is it opened?"""
+
+from typing import assert_never
+
+from reefl_edge.errors import InputError
+from reefl_edge.extras import needs_extra
+from reefl_edge.manifest import Artifact, Bundle, Precision
+from reefl_edge.names import closest
+from reefl_edge.runtimes.base import (
+    RUNTIMES,
+    Runtime,
+    RuntimeName,
+    check_threads,
+    default_threads,
+)
+
+
+def open_runtime(
+    name: RuntimeName,
+    bundle: Bundle,
+    *,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    max_exit: int | None = None,
+) -> Runtime:
+    """Load the segments of a bundle.
+
+    Args:
+        name: Which runtime.
+        bundle: The bundle; it must hold the runtime's artifact.
+        precision: Of the artifact; None for the first that the runtime can run.
+        threads: Threads to compute with; None for what the bundle's device suggests, if it names
+            one, but at most one per core this process may use.
+        max_exit: The deepest exit to load; None for all.
+
+    Raises:
+        InputError: The bundle lacks the artifact, or a file of it is missing or changed.
+        MissingToolchainError: The runtime is not installed.
+        ValueError: ``threads`` or ``max_exit`` is out of range, or ``precision`` is one in which
+            the runtime does not compute.
+    """
+    threads = _threads_for(bundle) if threads is None else threads
+    check_threads(threads)
+    artifact = artifact_for(name, bundle, precision)
+    submodel = bundle.manifest.submodel
+    depth = submodel if max_exit is None else submodel.cut(max_exit)
+    match name:
+        case "onnx":
+            from reefl_edge.runtimes.onnx import OnnxRuntime
+
+            return OnnxRuntime.open(bundle, artifact, depth.segments(), threads=threads)
+        case "executorch":
+            with needs_extra("the ExecuTorch runtime", "torch", "executorch"):
+                from reefl_edge.runtimes.executorch import ExecuTorchRuntime
+
+            return ExecuTorchRuntime.open(bundle, artifact, depth.segments(), threads=threads)
+        case "eager":
+            with needs_extra("the eager runtime", "torch", "train"):
+                from reefl_edge.runtimes.eager import EagerRuntime
+
+            return EagerRuntime.open(bundle, artifact, depth, threads=threads)
+        case _:
+            assert_never(name)
+
+
+def artifact_for(name: RuntimeName, bundle: Bundle, precision: Precision | None = None) -> Artifact:
+    """Return the artifact of a bundle that a runtime loads; eager takes the float32 ONNX weights.
+
+    Raises:
+        InputError: The bundle has none.
+        ValueError: The runtime does not compute in the precision.
+    """
+    check_precision(name, precision)
+    return bundle.artifact("onnx", "fp32") if name == "eager" else bundle.artifact(name, precision)
+
+
+def parse_runtime(name: str) -> RuntimeName:
+    """Return the runtime called ``name``.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for runtime in RUNTIMES:
+        if runtime == name:
+            return runtime
+    raise ValueError(f"no runtime is called {name!r}{closest(name, RUNTIMES)}")
+
+
+def runtime_for(bundle: Bundle, precision: Precision | None = None) -> RuntimeName:
+    """Return what runs a bundle here: onnxruntime, which loads quickest, or else ExecuTorch.
+
+    Args:
+        bundle: The bundle.
+        precision: Of the artifact to run; None for any.
+
+    Raises:
+        InputError: The bundle has neither: Core ML runs on Apple's systems only.
+    """
+    targets = {
+        artifact.target
+        for artifact in bundle.manifest.artifacts
+        if precision in (None, artifact.precision)
+    }
+    if "onnx" in targets:
+        return "onnx"
+    if "executorch" in targets:
+        return "executorch"
+    raise InputError(
+        f"{bundle.directory} has no {precision or 'onnx or executorch'} artifact that runs here "
+        "(Core ML runs on Apple's systems only); export it with --format onnx too"
+    )
+
+
+def check_precision(runtime: RuntimeName, precision: Precision | None) -> None:
+    """Refuse a precision in which a runtime does not compute; None is any.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if runtime == "eager" and precision not in (None, "fp32"):
+        raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
+
+
+def _threads_for(bundle: Bundle) -> int:
+    deployment = bundle.manifest.deployment
+    cores = default_threads()
+    return cores if deployment is None else min(cores, deployment.threads)
