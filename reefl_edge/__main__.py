@@ -7,18 +7,21 @@ to nothing, so that there is an answer to Ctrl-C from the start.
 import os
 import sys
 
-from reefl_edge.interruption import answer, raise_on_sigterm
+from reefl_edge.interruption import answer, behind, listen
 
 
 def main() -> None:
     """Run the command line."""
-    raise_on_sigterm()
+    listen()
     try:
         _open_closed_streams()
         from reefl_edge.cli import app
 
         app(prog_name="reefl-edge")
-    except KeyboardInterrupt as interrupt:
+    except BaseException as error:
+        interrupt = behind(error)
+        if interrupt is None:
+            raise
         sys.exit(answer(interrupt))
 
 

@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reefl_edge.errors import InputError
@@ -134,6 +134,7 @@ def check_output_file(path: Path, *, inputs: Iterable[Path] = ()) -> None:
         ValueError: It names no file, is a folder, or is one of the inputs, or a file in one.
         OSError: The system does not let us write there.
     """
+    _check_links(path)
     if not path.name or path.is_dir():
         raise ValueError(f"{path} is a folder; name a file")
     if _is_stream(path):
@@ -157,6 +158,7 @@ def check_output_folder(path: Path, *, inputs: Iterable[Path] = ()) -> None:
         ValueError: It names no folder, is a file, or is one of the inputs, or holds one.
         OSError: The system does not let us write there.
     """
+    _check_links(path)
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file; name a folder")
     target = _target(path)
@@ -191,6 +193,12 @@ def _target(path: Path) -> Path:
 def _is_within(path: Path, folder: Path) -> bool:
     """Tell whether a path is another, or lies below it, links followed."""
     return _target(path).is_relative_to(_target(folder))
+
+
+def _check_links(path: Path) -> None:
+    """Refuse links that lead nowhere but to each other, which look like nothing at all."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.stat()
 
 
 def _is_stream(path: Path) -> bool:

@@ -8,6 +8,7 @@ Where there are no such locks (Windows, some network file systems) nothing is sw
 """
 
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".partial"
+_RANDOM = re.compile(r"[0-9a-f]{8}\.partial")
 # The system's limit on a name is 255 bytes.
 _NAME_BYTES = 200
 
@@ -83,7 +85,7 @@ def sweep(destination: Path) -> None:
     prefix = _prefix(destination)
     with suppress(OSError):  # no such folder, or not ours to look into
         for path in destination.parent.iterdir():
-            if path.name.startswith(prefix) and path.name.endswith(SUFFIX):
+            if path.name.startswith(prefix) and _RANDOM.fullmatch(path.name[len(prefix) :]):
                 _remove_unheld(path)
 
 

@@ -250,5 +250,6 @@ def _require_constants(definition: dict[str, Any]) -> None:
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")  # of an invariant of ours
     others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{key + ': ' if key else ''}{shorten(problem['msg'], 400)}{others}"
+    return f"{key + ': ' if key else ''}{shorten(message, 400)}{others}"

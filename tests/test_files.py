@@ -295,3 +295,15 @@ def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path)
     for name, message in refusals.items():
         with pytest.raises(InputError, match=message):
             regular_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("output", ["a", "a/below"])
+def test_links_that_lead_to_each_other_are_told_before_the_work(
+    output: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+
+    for check in (check_output_file, check_output_folder):
+        with pytest.raises(OSError, match="Too many levels of symbolic links"):
+            check(tmp_path / output)

@@ -48,7 +48,7 @@ def test_what_a_killed_process_left_is_swept_and_only_then(kind: str, tmp_path: 
 
 
 def test_the_next_write_sweeps(tmp_path: Path) -> None:
-    for name in (".bundle.0123.partial", ".report.0123.partial"):
+    for name in (".bundle.01234567.partial", ".report.01234567.partial"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "half").write_text("half")
 
@@ -61,10 +61,16 @@ def test_the_next_write_sweeps(tmp_path: Path) -> None:
 
 
 def test_a_file_of_the_users_is_never_swept(tmp_path: Path) -> None:
-    kept = {"bundle.partial", ".bundle.old", ".other.1.partial", ".bundlex.1.partial"}
+    kept = {
+        "bundle.partial",
+        ".bundle.old",
+        ".bundle.mine.partial",
+        ".bundlex.01234567.partial",
+        ".other.01234567.partial",
+    }
     for name in kept:
         (tmp_path / name).write_text("precious")
-    (tmp_path / ".bundle.1.partial").symlink_to(tmp_path / "bundle.partial")
+    (tmp_path / ".bundle.01234567.partial").symlink_to(tmp_path / "bundle.partial")
 
     sweep(tmp_path / "bundle")
 
@@ -90,7 +96,7 @@ def test_temporary_files_of_libraries_go_with_the_scratch_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / ".reefl-edge.0123.partial").mkdir()
+    (tmp_path / ".reefl-edge.01234567.partial").mkdir()
 
     with scratch_folder() as folder:
         left = Path(tempfile.mkdtemp())

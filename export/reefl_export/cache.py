@@ -196,7 +196,11 @@ def _own_folders() -> list[Path]:
     home = cache_home()
     if not home.is_dir():
         return []
-    return [path for path in home.iterdir() if _ENTRY.fullmatch(path.name) and path.is_dir()]
+    return [path for path in home.iterdir() if _is_own(path)]
+
+
+def _is_own(path: Path) -> bool:
+    return bool(_ENTRY.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
 
 
 def _entry(path: Path) -> Entry:

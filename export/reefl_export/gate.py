@@ -1,6 +1,7 @@
 """How far may an artifact's logits be from the network's?"""
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 
@@ -22,3 +23,9 @@ class Gate:
     max_mean_error: float | None = None
     min_top1_agreement: float | None = None
     min_exit_agreement: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_abs_error", "max_mean_error", "min_top1_agreement", "min_exit_agreement"):
+            limit, most = getattr(self, name), inf if name.startswith("max") else 1
+            if limit is not None and not 0 <= limit <= most:
+                raise ValueError(f"{name} must be at least 0 and at most {most}, got {limit:g}")

@@ -7,6 +7,8 @@ stderr. Heavy packages are imported inside the commands, so that ``--help`` is q
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -36,30 +38,42 @@ PIPE_CLOSED = 141
 class Commands(TyperGroup):
     """A command group that reports expected errors in one line on stderr."""
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Parse the words of a command; help is printed meanwhile."""
+        with _reported():
+            return super().make_context(*arguments, **settings)
+
     def invoke(self, ctx: Any) -> object:
-        """Run the command, turning an expected error into its exit code."""
-        try:
+        """Run the command."""
+        with _reported():
             result = super().invoke(ctx)
             sys.stdout.flush()  # while an error can still be told
-        except ReeflEdgeError as error:
-            render.error(str(error))
-            raise typer.Exit(error.exit_code) from error
-        except BrokenPipeError as error:  # ``| head -1`` has seen enough
-            _lead_nowhere(1, 2)
-            raise typer.Exit(PIPE_CLOSED) from error
-        except OSError as error:
-            if error.strerror is None:  # raised by Python code, not by the system: a bug
-                raise
-            where = error.filename
-            if where is None and error.errno == errno.ENOSPC:
-                # Whatever writes a file names it: what is left is where results go.
-                where = "standard output"
-                _lead_nowhere(1)
-            render.error(f"{where}: {error.strerror.lower()}" if where else error.strerror.lower())
-            raise typer.Exit(InputError.exit_code) from error
-        except KeyboardInterrupt as interrupt:
-            raise typer.Exit(answer(interrupt)) from interrupt
-        return result
+            return result
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn an expected error of the block into its exit code."""
+    try:
+        yield
+    except ReeflEdgeError as error:
+        render.error(str(error))
+        raise typer.Exit(error.exit_code) from error
+    except BrokenPipeError as error:  # ``| head -1`` has seen enough
+        _lead_nowhere(1, 2)
+        raise typer.Exit(PIPE_CLOSED) from error
+    except OSError as error:
+        if error.strerror is None:  # raised by Python code, not by the system: a bug
+            raise
+        where = error.filename
+        if where is None and error.errno == errno.ENOSPC:
+            # Whatever writes a file names it: what is left is where results go.
+            where = "standard output"
+            _lead_nowhere(1)
+        render.error(f"{where}: {error.strerror.lower()}" if where else error.strerror.lower())
+        raise typer.Exit(InputError.exit_code) from error
+    except KeyboardInterrupt as interrupt:
+        raise typer.Exit(answer(interrupt)) from interrupt
 
 
 def _lead_nowhere(*descriptors: int) -> None:

@@ -163,11 +163,19 @@ def choose(
 
 def _skewed(options: ClientOptions, sets: "Sequence[Dataset]") -> "list[Indices]":
     """Return the client's part of each set; the same preferences hold for all of them."""
-    from reefl_edge.data.partition import class_preferences, client_part, skewed_partition
+    from reefl_edge.data.partition import (
+        check_enough,
+        class_preferences,
+        client_part,
+        skewed_partition,
+    )
 
     assert options.index is not None
     assert options.num_clients is not None
     assert options.alpha is not None
+    with usage_errors("--num-clients"):
+        for whole in sets:
+            check_enough(whole.labels, num_clients=options.num_clients)
     with usage_errors("--alpha"):
         preferences = class_preferences(
             num_clients=options.num_clients,

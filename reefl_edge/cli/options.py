@@ -143,7 +143,7 @@ def check_output(
 
     if output is None:
         return
-    paths = [split_of(Path(each))[0] for each in inputs if each is not None]
+    paths = [split_of(Path(each))[0] for each in inputs if each]
     check = check_output_folder if is_folder else check_output_file
     with usage_errors(option):
         check(output, inputs=[path for path in paths if path.exists()])

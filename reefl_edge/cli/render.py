@@ -80,11 +80,8 @@ def warn(message: str) -> None:
 
 
 def error(message: str) -> None:
-    """Print an error; of several lines, the first, unless there is to be more (``show_log``)."""
-    first, *rest = message.splitlines() or [""]
-    _say("error: ", _one_line(first), style="red", message_style="red")
-    for line in rest:
-        logging.getLogger(__name__).debug(line)
+    """Print an error."""
+    _say("error: ", _one_line(message), style="red", message_style="red")
 
 
 def _say(label: str, message: str, *, style: str, message_style: str = "") -> None:

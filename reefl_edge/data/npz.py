@@ -160,6 +160,8 @@ def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any
             shape, is_fortran, dtype = readers[version](stream)
     except _UNPARSED as error:
         raise ValueError(f"its header does not parse: {error}") from error
+    if not all(type(size) is int for size in shape):  # True counts as a number in Python
+        raise ValueError(f"{shape} is no shape")
     return shape, is_fortran, dtype
 
 

@@ -49,6 +49,12 @@ def check_alpha(alpha: float) -> None:
         raise ValueError(f"alpha must be positive and at most {_MAX_ALPHA:g}, got {alpha:g}")
 
 
+def check_enough(labels: Labels, *, num_clients: int) -> None:
+    """Refuse more clients than examples (N,), before anything is drawn for them."""
+    if not 1 <= num_clients <= len(labels):
+        raise ValueError(f"cannot split {len(labels)} examples among {num_clients} clients")
+
+
 def skewed_partition(
     labels: Labels, preferences: Preferences, *, seed: int = PARTITION_SEED
 ) -> list[Indices]:
@@ -69,8 +75,7 @@ def skewed_partition(
         ValueError: There are fewer examples than clients, or a label is outside the classes.
     """
     num_clients, num_classes = preferences.shape
-    if num_clients > len(labels):
-        raise ValueError(f"cannot split {len(labels)} examples among {num_clients} clients")
+    check_enough(labels, num_clients=num_clients)
     check_labels(labels, num_classes=num_classes)
     generator = np.random.default_rng(seed)
     pools = [
@@ -89,8 +94,7 @@ def dirichlet_partition(
         ValueError: There are fewer examples than clients, or ``alpha`` is not positive.
     """
     classes, ranks = np.unique(labels, return_inverse=True)
-    if not 1 <= num_clients <= len(labels):
-        raise ValueError(f"cannot split {len(labels)} examples among {num_clients} clients")
+    check_enough(labels, num_clients=num_clients)
     preferences = class_preferences(
         num_clients=num_clients, num_classes=len(classes), alpha=alpha, seed=seed
     )

@@ -67,6 +67,34 @@ def test_so_does_one_that_is_still_loading(
     assert (code, told) == (exit_code, f"error: {word}; nothing was left half-written\n")
 
 
+_SWALLOWS_INTERRUPTS = """
+import sys, time
+from reefl_edge import __main__
+from reefl_edge.profiling import host
+
+def describe_host():
+    try:
+        print("ready", flush=True)
+        time.sleep(600)
+    except KeyboardInterrupt as interrupt:  # as an extension module does that is being loaded
+        raise {} from interrupt
+
+host.describe_host = describe_host
+sys.argv = ["reefl-edge", "devices"]
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize("becomes", ["ImportError('initialization failed')", "SystemExit(130)"])
+@pytest.mark.parametrize(("number", "exit_code", "word"), SIGNALS)
+def test_an_interrupt_is_answered_whatever_became_of_it_on_its_way(
+    number: signal.Signals, exit_code: int, word: str, becomes: str
+) -> None:
+    code, told = stopped_by(number, ["-c", _SWALLOWS_INTERRUPTS.format(becomes)], {})
+
+    assert (code, told) == (exit_code, f"error: {word}; nothing was left half-written\n")
+
+
 def run(*arguments: str, stdout: int, shell_suffix: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["sh", "-c", f'"$@" {shell_suffix}', "sh", sys.executable, "-m", "reefl_edge", *arguments],
@@ -99,7 +127,7 @@ def test_a_closed_stream_does_no_harm(closed: str) -> None:
         assert json.loads(typed.stdout)["local"]
 
 
-@pytest.mark.parametrize("command", [("devices",), ("devices", "--json")])
+@pytest.mark.parametrize("command", [("devices",), ("devices", "--json"), ("--help",)])
 def test_results_that_find_no_room_are_an_error(command: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
         typed = run(*command, stdout=full.fileno())

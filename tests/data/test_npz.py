@@ -100,6 +100,8 @@ def test_what_python_2_wrote_is_read_without_a_word(tmp_path: Path) -> None:
         ("(2,)", "is 2 bytes, it holds 3"),
         ("(-3, -1)", "it holds 3"),
         (f"({10**12}, 0)", "is 0 bytes, it holds 3"),
+        ("(True, 3)", r"\(True, 3\) is no shape"),
+        ("(3.0,)", "not a readable"),
         ("(" + "10," * 4000 + ")", "not a readable"),
     ],
 )

@@ -127,19 +127,29 @@ def test_many_processes_share_a_cache(tmp_path: Path, home: Path) -> None:
     assert {path.name for path in home.iterdir()} <= {".lock", KEY}
 
 
-def test_clearing_leaves_what_is_not_ours(made: tuple[Path, Artifact], home: Path) -> None:
+def test_clearing_leaves_what_is_not_ours(
+    made: tuple[Path, Artifact], home: Path, tmp_path: Path
+) -> None:
     cache.store_artifact(KEY, *made)
     (home / ("1" * 64)).mkdir()
     for name in ("notes.txt", "thesis"):
         (home / name).write_text("precious")
     (home / ("0" * 8)).mkdir()
+    (tmp_path / "photos").mkdir()
+    (home / ("2" * 64)).symlink_to(tmp_path / "photos")
 
     listed = cache.entries()
     freed = cache.clear()
 
     assert {entry.artifact is None for entry in listed} == {True, False}
     assert freed == sum(entry.size_bytes for entry in listed) > len("graph")
-    assert {path.name for path in home.iterdir()} == {".lock", "notes.txt", "thesis", "0" * 8}
+    assert {path.name for path in home.iterdir()} == {
+        ".lock",
+        "notes.txt",
+        "thesis",
+        "0" * 8,
+        "2" * 64,
+    }
     assert cache.entries() == ()
 
 
