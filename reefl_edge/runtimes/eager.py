@@ -5,7 +5,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from reefl_edge.facts import hold_to_checkpoint
+from reefl_edge.bundled import bundled_checkpoint
 from reefl_edge.manifest import Bundle
 from reefl_edge.models.accumulator import Cache
 from reefl_edge.models.checkpoint import network_from
@@ -13,7 +13,6 @@ from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.base import Tensors, check_threads
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import WEIGHTS_NAME, read_checkpoint
 
 
 class EagerRuntime:
@@ -41,9 +40,7 @@ class EagerRuntime:
             InputError: The bundle has no such artifact, its weights are damaged, or the manifest
                 says otherwise than they do.
         """
-        (path,) = bundle.verified_files(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
-        hold_to_checkpoint(bundle, path)
-        checkpoint = read_checkpoint(path, is_verified=True).cut(submodel.max_exit)
+        checkpoint = bundled_checkpoint(bundle)[0].cut(submodel.max_exit)
         return cls(network_from(checkpoint.submodel, checkpoint.arrays), threads=threads)
 
     @torch.inference_mode()
