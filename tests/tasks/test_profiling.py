@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from reefl_edge.profiling.job import BundleFolder, CheckpointFile
 from reefl_edge.tasks.models import open_model
 from reefl_edge.tasks.profiling import ProfileRequest, profile_model
 from tests.networks import checkpoint_of, lively_network
@@ -25,11 +24,11 @@ def test_inference_is_measured_on_a_bundle_made_for_it_and_a_step_on_the_file(
     )
 
     assert seen == [(done, 4) for done in range(5)]
-    assert [(job.kind, type(job.source), job.submodel.max_exit) for job in link.jobs] == [
-        ("inference", BundleFolder, 0),
-        ("inference", BundleFolder, 1),
-        ("step", CheckpointFile, 0),
-        ("step", CheckpointFile, 1),
+    assert [(job.kind, type(job.source).__name__, job.submodel.max_exit) for job in link.jobs] == [
+        ("inference", "BundleFolder", 0),
+        ("inference", "BundleFolder", 1),
+        ("step", "CheckpointFile", 0),
+        ("step", "CheckpointFile", 1),
     ]
     assert {job.submodel.regime for job in link.jobs[2:]} == {"lora"}
     assert [row.batch_size for row in report.rows] == [1, 1, 4, 4]
