@@ -4,16 +4,69 @@ Importing this package loads no torch; names are loaded when they are first used
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
+    from reefl_edge.adaptive import AdaptiveSession as AdaptiveSession
+    from reefl_edge.adaptive import ConfidencePolicy as ConfidencePolicy
+    from reefl_edge.data.client_part import Sharing as Sharing
+    from reefl_edge.data.images import read_image as read_image
+    from reefl_edge.data.sources import read_dataset as read_dataset
+    from reefl_edge.finetune.client import train_client as train_client
+    from reefl_edge.finetune.training import LocalTraining as LocalTraining
+    from reefl_edge.foreign.facts import ModelFacts as ModelFacts
+    from reefl_edge.manifest import Bundle as Bundle
+    from reefl_edge.models import build_model as build_model
+    from reefl_edge.models import load_checkpoint as load_checkpoint
+    from reefl_edge.models import save_checkpoint as save_checkpoint
+    from reefl_edge.profiling.choose import Budget as Budget
+    from reefl_edge.profiling.choose import choose_exit as choose_exit
+    from reefl_edge.profiling.report import read_report as read_report
+    from reefl_edge.profiling.report import write_report as write_report
+    from reefl_edge.submodel import Submodel as Submodel
+    from reefl_edge.tasks.examples import read_examples as read_examples
+    from reefl_edge.tasks.exporting import ExportRequest as ExportRequest
+    from reefl_edge.tasks.exporting import export_model as export_model
+    from reefl_edge.tasks.models import Model as Model
+    from reefl_edge.tasks.models import open_model as open_model
+    from reefl_edge.tasks.profiling import ProfileRequest as ProfileRequest
+    from reefl_edge.tasks.profiling import profile_model as profile_model
+    from reefl_edge.weights import read_update as read_update
+    from reefl_edge.weights import write_checkpoint as write_checkpoint
+    from reefl_edge.weights import write_update as write_update
+    from reefl_export.plan import ExportPlan as ExportPlan
+    from reefl_export.verification import verify as verify
 
 _HOMES = {
     "AdaptiveSession": "reefl_edge.adaptive",
-    "ConfidencePolicy": "reefl_edge.adaptive",
+    "Budget": "reefl_edge.profiling.choose",
     "Bundle": "reefl_edge.manifest",
+    "ConfidencePolicy": "reefl_edge.adaptive",
+    "ExportPlan": "reefl_export.plan",
+    "ExportRequest": "reefl_edge.tasks.exporting",
+    "LocalTraining": "reefl_edge.finetune.training",
+    "Model": "reefl_edge.tasks.models",
+    "ModelFacts": "reefl_edge.foreign.facts",
+    "ProfileRequest": "reefl_edge.tasks.profiling",
+    "Sharing": "reefl_edge.data.client_part",
     "Submodel": "reefl_edge.submodel",
     "build_model": "reefl_edge.models",
+    "choose_exit": "reefl_edge.profiling.choose",
+    "export_model": "reefl_edge.tasks.exporting",
     "load_checkpoint": "reefl_edge.models",
+    "open_model": "reefl_edge.tasks.models",
+    "profile_model": "reefl_edge.tasks.profiling",
+    "read_dataset": "reefl_edge.data.sources",
+    "read_examples": "reefl_edge.tasks.examples",
+    "read_image": "reefl_edge.data.images",
+    "read_report": "reefl_edge.profiling.report",
+    "read_update": "reefl_edge.weights",
     "save_checkpoint": "reefl_edge.models",
+    "train_client": "reefl_edge.finetune.client",
+    "verify": "reefl_export.verification",
+    "write_checkpoint": "reefl_edge.weights",
+    "write_report": "reefl_edge.profiling.report",
+    "write_update": "reefl_edge.weights",
 }
 
 __all__ = [*_HOMES]

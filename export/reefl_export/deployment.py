@@ -7,8 +7,8 @@ the device itself says more.
 from dataclasses import dataclass
 from typing import Self
 
-from reefl_edge.devices.host import Host
-from reefl_edge.devices.profiles import DeviceProfile
+from reefl_edge.devices.host import Host, describe_host
+from reefl_edge.devices.profiles import LOCAL_DEVICE, DeviceProfile, load_profile
 from reefl_edge.manifest import Precision, Target
 
 # Instructions that multiply 8-bit integers faster than float32, as LLVM names them. On AVX2 alone
@@ -35,6 +35,21 @@ class DeviceFacts:
     formats: tuple[Target, ...]
     isa_features: tuple[str, ...]
     fast_cores: int
+
+    @classmethod
+    def named(cls, device: str) -> Self:
+        """Take them from this machine, or from a device profile.
+
+        Args:
+            device: ``local``, or what ``load_profile`` takes.
+
+        Raises:
+            InputError: ``device`` is a path to a profile that is missing or damaged.
+            ValueError: No device has this name.
+        """
+        if device == LOCAL_DEVICE:
+            return cls.of_host(describe_host())
+        return cls.of_profile(load_profile(device))
 
     @classmethod
     def of_profile(cls, profile: DeviceProfile) -> Self:

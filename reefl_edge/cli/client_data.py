@@ -4,7 +4,6 @@ Options of ``reefl-edge finetune`` that stand in for a federation on one machine
 the same data the same way, each takes its own part.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,8 @@ import typer
 from reefl_edge.cli.options import refuse, usage_errors
 
 if TYPE_CHECKING:
-    from reefl_edge.data.base import Dataset, Indices
+    from reefl_edge.data.base import Dataset
+    from reefl_edge.data.client_part import Sharing
 
 _PANEL = "One client's part"
 
@@ -127,6 +127,12 @@ class ClientOptions:
             with usage_errors("--eval-share"):
                 check_share(self.eval_share)
 
+    def sharing(self) -> "Sharing":
+        """Return how the clients share the data."""
+        from reefl_edge.data.client_part import Sharing
+
+        return Sharing(num_clients=self.num_clients, alpha=self.alpha)
+
 
 def choose(
     options: ClientOptions, dataset: "Dataset", eval_dataset: "Dataset | None"
@@ -142,69 +148,16 @@ def choose(
         BadParameter: There is no such client, or a number is out of range.
         InputError: The data does not say who made each example.
     """
-    from reefl_edge.data.base import Subset
-    from reefl_edge.data.partition import split_by_class
+    from reefl_edge.data.client_part import hold_out
 
     if options.index is not None:
-        sets = (
-            [dataset]
-            if eval_dataset is None or not options.is_eval_own
-            else [dataset, eval_dataset]
-        )
-        parts = _natural(options, sets) if options.is_natural else _skewed(options, sets)
-        chosen = [Subset(whole, part) for whole, part in zip(sets, parts, strict=True)]
-        dataset, eval_dataset = chosen[0], chosen[1] if len(chosen) == 2 else eval_dataset
+        own_eval = [eval_dataset] if eval_dataset is not None and options.is_eval_own else []
+        with usage_errors("--num-clients"):
+            partition = options.sharing().partition(dataset, *own_eval)
+        with usage_errors("--client"):
+            dataset, *own_eval = partition.of_client(options.index)
+        eval_dataset = own_eval[0] if own_eval else eval_dataset
     if options.eval_share is not None:
         with usage_errors("--eval-share"):
-            train, test = split_by_class(dataset.labels, test_share=options.eval_share)
-        dataset, eval_dataset = Subset(dataset, train), Subset(dataset, test)
+            dataset, eval_dataset = hold_out(dataset, options.eval_share)
     return dataset, eval_dataset
-
-
-def _skewed(options: ClientOptions, sets: "Sequence[Dataset]") -> "list[Indices]":
-    """Return the client's part of each set; the same preferences hold for all of them."""
-    from reefl_edge.data.partition import (
-        check_enough,
-        class_preferences,
-        client_part,
-        skewed_partition,
-    )
-
-    assert options.index is not None
-    assert options.num_clients is not None
-    assert options.alpha is not None
-    with usage_errors("--num-clients"):
-        for whole in sets:
-            check_enough(whole.labels, num_clients=options.num_clients)
-    with usage_errors("--alpha"):
-        preferences = class_preferences(
-            num_clients=options.num_clients,
-            num_classes=len(sets[0].class_names),
-            alpha=options.alpha,
-        )
-    with usage_errors("--num-clients"):
-        partitions = [skewed_partition(whole.labels, preferences) for whole in sets]
-    with usage_errors("--client"):
-        return [client_part(parts, options.index) for parts in partitions]
-
-
-def _natural(options: ClientOptions, sets: "Sequence[Dataset]") -> "list[Indices]":
-    """Return the examples of each set that the client's writer or speaker made."""
-    import numpy as np
-
-    from reefl_edge.data.partition import client_part, natural_partition
-    from reefl_edge.errors import InputError
-
-    assert options.index is not None
-    groups = [whole.groups for whole in sets]
-    if groups[0] is None or groups[-1] is None:
-        raise InputError("the data does not say who made each example; leave --natural out")
-    with usage_errors("--num-clients"):
-        parts = natural_partition(groups[0], num_clients=options.num_clients)
-    with usage_errors("--client"):
-        part = client_part(parts, options.index)
-    name = groups[0][part[0]]
-    own = np.flatnonzero(groups[-1] == name).astype(np.int64)
-    if not len(own):
-        raise InputError(f"the evaluation data has no examples of client {options.index} ({name})")
-    return [part, own][: len(sets)]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from reefl_edge.cli import options, render
+from reefl_edge.cli import models, options, render
 from reefl_edge.submodel import MAX_WIDTH, check_mean, check_std
 
 if TYPE_CHECKING:
-    from reefl_edge.cli.models import Model
     from reefl_edge.foreign.facts import Channels
+    from reefl_edge.tasks.models import Model
 
 Destination = Literal["reefl-edge", "released"]
 
@@ -58,7 +58,6 @@ def convert(
 
     Example:  reefl-edge convert state_dict.pth --num-exits 4 -o model.safetensors
     """
-    from reefl_edge.cli.models import read_model
     from reefl_edge.regimes import REGIMES
 
     destination = _destination(to)
@@ -75,7 +74,7 @@ def convert(
         mean=_channels(mean, "--mean", check_mean),
         std=_channels(std, "--std", check_std),
     )
-    source = read_model(model, facts, seed=seed)
+    source = models.opened(model, facts, seed=seed)
     _write(source, output, destination)
     document = _document(source, output, destination)
     if json:
@@ -175,10 +174,8 @@ def _show(document: dict[str, Any]) -> None:
 
 
 def _suggest(source: "Model", output: Path, destination: Destination) -> None:
-    from reefl_edge.cli.models import restated
-
     if destination == "released":
-        facts = restated(source.checkpoint.submodel)
+        facts = models.restated(source.checkpoint.submodel)
         render.next_command("reefl-edge", "convert", output, *facts, "-o", "model.safetensors")
     elif source.checkpoint.random == "everything":
         render.next_command(

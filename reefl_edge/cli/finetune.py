@@ -1,19 +1,17 @@
 """``reefl-edge finetune``: one client's local training."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reefl_edge.cli import client_data, options, render
+from reefl_edge.cli import client_data, models, options, render
 from reefl_edge.cli.client_data import ClientOptions
 from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
-    from reefl_edge.cli.models import Model
-    from reefl_edge.data.base import Dataset
     from reefl_edge.finetune.training import LocalTraining
+    from reefl_edge.tasks.models import Model
 
 
 # A day of training at ten thousand epochs a second; and a round that a federation never gets to.
@@ -92,7 +90,6 @@ def finetune(
 
     Example:  reefl-edge finetune model.safetensors --data mine.npz -o update.safetensors
     """
-    from reefl_edge.cli.models import read_model
     from reefl_edge.data.augment import AUGMENTATIONS
     from reefl_edge.finetune.modes import DISTILL_MODES
     from reefl_edge.finetune.schedule import check_rate
@@ -121,8 +118,8 @@ def finetune(
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
-    source = read_model(model, facts, seed=seed).cut(max_exit)
-    check_regime(parsed_regime, source)
+    source = models.cut(models.opened(model, facts, seed=seed), max_exit)
+    models.check_regime(parsed_regime, source)
     if source.checkpoint.random == "everything":
         raise typer.BadParameter(
             f"{model} has random weights throughout; give a trained model, or a backbone at least",
@@ -153,14 +150,9 @@ def finetune(
     else:
         _show(document)
     render.next_command(
-        *("reefl-edge", "export", *source.arguments, "--update", output, "-o", "bundle")
+        *("reefl-edge", "export", *models.said_again(model, facts, source)),
+        *("--update", output, "-o", "bundle"),
     )
-
-
-def check_regime(regime: Regime, source: "Model") -> None:
-    """Refuse a regime that the model cannot be trained under."""
-    with options.usage_errors("--regime"):
-        source.checkpoint.submodel.with_regime(regime)
 
 
 def _train(
@@ -176,13 +168,16 @@ def _train(
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
     from reefl_edge.finetune.client import train_client
-    from reefl_edge.finetune.evaluate import accuracy, checkpoint_logits
-    from reefl_edge.weights import apply_update, write_update
+    from reefl_edge.finetune.evaluate import checkpoint_accuracy
+    from reefl_edge.tasks.examples import read_examples
+    from reefl_edge.weights import write_update
 
-    dataset, held_out = client_data.choose(part, *_datasets(source, data, eval_data))
+    examples = read_examples(data, source)
+    held_out = None if eval_data is None else read_examples(eval_data, source, like=examples)
+    examples, held_out = client_data.choose(part, examples, held_out)
     with options.input_errors(), render.progress_bar("fine-tune") as bar:
         result = train_client(
-            source.checkpoint, regime, dataset, training, threads=threads, on_step=bar.step
+            source.checkpoint, regime, examples, training, threads=threads, on_step=bar.step
         )
     write_update(result.update, output)
     document: dict[str, Any] = {
@@ -196,30 +191,9 @@ def _train(
         "teacher_counts": list(result.history.teacher_counts),
     }
     if held_out is not None:
-        after = apply_update(result.start, result.update)
-        for key, evaluated in (("accuracy_before", result.start), ("accuracy_after", after)):
-            logits = checkpoint_logits(evaluated, held_out)
-            document[key] = accuracy(logits, held_out.labels).tolist()
+        document["accuracy_before"] = checkpoint_accuracy(result.start, held_out).tolist()
+        document["accuracy_after"] = checkpoint_accuracy(result.trained, held_out).tolist()
     return document
-
-
-def _datasets(
-    source: "Model", data: Path, eval_data: Path | None
-) -> "tuple[Dataset, Dataset | None]":
-    """Read what to train and what to measure on, in the model's order of classes."""
-    from reefl_edge.data.sources import read_dataset
-    from reefl_edge.finetune.batches import check_dataset
-
-    architecture = source.checkpoint.submodel.architecture
-    read = partial(read_dataset, image_size=architecture.image_size)
-    dataset = read(data, class_names=source.checkpoint.names())
-    # A model without names takes those of the data it is trained on, to be measured by them.
-    held_out = None if eval_data is None else read(eval_data, class_names=dataset.class_names)
-    for path, read_data in ((data, dataset), (eval_data, held_out)):
-        if read_data is not None:
-            with options.input_errors(f"{path}: "):
-                check_dataset(read_data, architecture)
-    return dataset, held_out
 
 
 def _show(document: dict[str, Any]) -> None:

@@ -137,13 +137,13 @@ def _files(given: Path, failures: list[dict[str, str]]) -> list[Path]:
 def _read(path: Path, edge: int) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
     """Give the images of a file, each (1, edge, edge, 3), with a name for it."""
     from reefl_edge.data.arrays import read_images
-    from reefl_edge.data.images import decode, resize
+    from reefl_edge.data.images import read_image, resize
 
     if path.suffix.lower() in (".npy", ".npz"):
         for index, image in enumerate(read_images(path)):
             yield f"{path}[{index}]", resize(image[None], edge)
     else:
-        yield str(path), resize(decode(path)[None], edge)
+        yield str(path), read_image(path, image_size=edge)
 
 
 def _predict(

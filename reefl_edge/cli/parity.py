@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reefl_edge.cli import options, render
+from reefl_edge.cli import models, options, render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,11 +73,11 @@ def parity(
     from dataclasses import replace
 
     from reefl_edge import schema
-    from reefl_edge.cli.export import check_threshold, read_sample
-    from reefl_edge.cli.models import read_model
+    from reefl_edge.cli.export import check_threshold
     from reefl_edge.errors import InputError, ParityError
     from reefl_edge.files import write_text
     from reefl_edge.manifest import Bundle
+    from reefl_edge.tasks.exporting import read_sample
     from reefl_export.recheck import failures, gates_of, recheck
     from reefl_export.sample import noise
 
@@ -90,7 +90,7 @@ def parity(
         raise InputError(
             f"{bundle} holds no float32 weights (no onnx-fp32): say with --model what was exported"
         )
-    source = read_model(str(bundle) if model is None else model)
+    source = models.opened(str(bundle) if model is None else model)
     threshold = opened.manifest.common_threshold if threshold is None else threshold
     if min_same_exit is not None and threshold is None:
         raise typer.BadParameter(

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reefl_edge.cli import options, render
+from reefl_edge.cli import models, options, render
 from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
-    from reefl_edge.cli.profiling import ProfileRequest
     from reefl_edge.devices.links.base import Link
-    from reefl_edge.manifest import Precision
     from reefl_edge.profiling.choose import Budget
     from reefl_edge.profiling.report import Report
-    from reefl_edge.runtimes.base import RuntimeName
+    from reefl_edge.tasks.profiling import ProfileRequest
 
 
 def profile(
@@ -78,20 +76,14 @@ def profile(
 
     Example:  reefl-edge profile --device local --model deit_tiny --budget-ms 20 -o report.json
     """
-    from reefl_edge.cli.finetune import check_regime
-    from reefl_edge.cli.models import read_model
-    from reefl_edge.cli.profiling import ProfileRequest, profile_model
     from reefl_edge.devices.links.opening import link_for
     from reefl_edge.profiling.choose import choose_exit
-    from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
-    from reefl_edge.profiling.report import report_json, write_report
-    from reefl_edge.runtimes.opening import parse_runtime
+    from reefl_edge.profiling.report import write_report
+    from reefl_edge.tasks.profiling import profile_model
 
     options.check_output(output, model)
-    with options.usage_errors("--runtime"):
-        runtime_name = parse_runtime(runtime)
-    trained = None if regime == "none" else options.parse_choice(regime, REGIMES, "--regime")
-    if trained is None:
+    request = _request(runtime, precision, regime, threads=threads, batch_size=batch_size)
+    if request.regime is None:
         _refuse_step_options({"--budget-step-ms": budget_step_ms, "--batch-size": batch_size})
     budget = _budget(budget_ms, budget_step_ms, budget_mib)
     with options.usage_errors("--device"):
@@ -102,47 +94,43 @@ def profile(
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
-    source = read_model(model, facts, seed=seed).cut(max_exit)
-    if trained is not None:
-        check_regime(trained, source)
-    request = ProfileRequest(
-        model=source,
-        runtime=runtime_name,
-        precision=_precision(precision, runtime_name, is_bundle=source.bundle_path is not None),
-        threads=_threads(link, threads),
-        regime=trained,
-        batch_size=batch_size or DEFAULT_BATCH_SIZE,
-    )
+    request = replace(request, threads=_threads(link, threads))
+    source = models.cut(models.opened(model, facts, seed=seed), max_exit)
+    if request.regime is not None:
+        models.check_regime(request.regime, source)
+    with options.usage_errors("--precision"):
+        request.check(source)
     with render.progress_bar("profile") as bar:
-        report = profile_model(request, link, on_stage=bar.say, on_row=bar.step)
+        report = profile_model(source, request, device=link, on_stage=bar.say, on_row=bar.step)
     if output is not None:  # also when no exit meets the budget: the samples are worth keeping
         write_report(report, output)
     if budget is not None:
         report = replace(report, choice=choose_exit(report, budget))
         if output is not None:
             write_report(report, output)
-    if json:
-        typer.echo(report_json(report), nl=False)
-    else:
-        _show(report, output)
-    _suggest(report, output, request)
+    _show(report, output, json=json)
+    _suggest(report, output, request, models.said_again(model, facts, source))
 
 
-def _precision(text: str, runtime: "RuntimeName", *, is_bundle: bool) -> "Precision":
+def _request(
+    runtime: str, precision: str, regime: str, *, threads: int | None, batch_size: int | None
+) -> "ProfileRequest":
     from reefl_edge.manifest import parse_precision
-    from reefl_edge.runtimes.opening import check_precision
-    from reefl_export.recipe import recipe_for
+    from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
+    from reefl_edge.runtimes.opening import parse_runtime
+    from reefl_edge.tasks.profiling import ProfileRequest
 
+    with options.usage_errors("--runtime"):
+        parsed = parse_runtime(runtime)
+    trained = None if regime == "none" else options.parse_choice(regime, REGIMES, "--regime")
     with options.usage_errors("--precision"):
-        precision = parse_precision(text)
-        check_precision(runtime, precision)
-        if (
-            runtime != "eager"
-            and recipe_for(runtime, precision).needs_calibration
-            and not is_bundle
-        ):
-            raise ValueError(f"{precision} needs images: export it, and profile the bundle")
-        return precision
+        return ProfileRequest(
+            runtime=parsed,
+            precision=parse_precision(precision),
+            threads=threads,
+            regime=trained,
+            batch_size=batch_size or DEFAULT_BATCH_SIZE,
+        )
 
 
 def _threads(link: "Link", wanted: int | None) -> int:
@@ -172,7 +160,12 @@ def _budget(
         return replace(budget, memory_mib=memory_mib)
 
 
-def _show(report: "Report", output: Path | None) -> None:
+def _show(report: "Report", output: Path | None, *, json: bool) -> None:
+    from reefl_edge.profiling.report import report_json
+
+    if json:
+        typer.echo(report_json(report), nl=False)
+        return
     columns = (
         "exit",
         "what",
@@ -213,8 +206,9 @@ def _show(report: "Report", output: Path | None) -> None:
         render.out().print(f"saved {output} ({render.size(output.stat().st_size)})")
 
 
-def _suggest(report: "Report", output: Path | None, request: "ProfileRequest") -> None:
-    model = request.model.arguments
+def _suggest(
+    report: "Report", output: Path | None, request: "ProfileRequest", model: tuple[str, ...]
+) -> None:
     if report.choice is not None and output is not None:
         what = [] if request.runtime == "eager" else ["--format", request.runtime]
         if request.precision != "fp32":

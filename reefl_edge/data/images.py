@@ -53,6 +53,15 @@ _DAMAGED = (
 )  # fmt: skip
 
 
+def read_image(path: str | Path, *, image_size: int) -> NDArray[np.uint8]:
+    """Read an image file as a network takes it: a batch of one, (1, image_size, image_size, 3).
+
+    Raises:
+        InputError: As for ``decode``.
+    """
+    return resize(decode(Path(path))[None], image_size)
+
+
 def decode(path: Path) -> NDArray[np.uint8]:
     """Read an image file as 8-bit RGB, (H, W, 3); of several pictures, the first.
 

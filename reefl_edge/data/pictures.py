@@ -12,7 +12,7 @@ import numpy as np
 from reefl_edge.data.arrays import images_of
 from reefl_edge.data.base import Images, Indices, num_examples
 from reefl_edge.data.folder import has_images, images_in
-from reefl_edge.data.images import decode, resize
+from reefl_edge.data.images import read_image, resize
 from reefl_edge.data.npz import read_array_file
 from reefl_edge.data.sources import read_unmapped, split_of
 from reefl_edge.errors import InputError
@@ -52,7 +52,7 @@ def read_pictures(
 
 def _from_files(path: Path, files: Sequence[Path], *, image_size: int, limit: int) -> Images:
     chosen = [files[index] for index in _evenly(path, len(files), limit)]
-    return np.concatenate([resize(decode(file)[None], image_size) for file in chosen])
+    return np.concatenate([read_image(file, image_size=image_size) for file in chosen])
 
 
 def _evenly(path: Path, count: int, limit: int) -> Indices:

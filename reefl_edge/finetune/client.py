@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Literal, assert_never, get_args
 
 from reefl_edge.array_files import Arrays, not_finite
+from reefl_edge.bundled import bundled_checkpoint
 from reefl_edge.data.base import Dataset
 from reefl_edge.errors import DivergenceError
 from reefl_edge.extras import needs_extra
 from reefl_edge.finetune.loop import History, OnStep, train
 from reefl_edge.finetune.steppers.base import Stepper, check_trained
 from reefl_edge.finetune.training import LocalTraining
+from reefl_edge.manifest import Bundle
 from reefl_edge.submodel import Regime
-from reefl_edge.weights import Checkpoint, Provenance, Update, base_sha256
+from reefl_edge.weights import Checkpoint, Provenance, Update, apply_update, base_sha256
 
 StepperName = Literal["eager"]
 STEPPERS: tuple[StepperName, ...] = get_args(StepperName)
@@ -35,9 +37,14 @@ class ClientResult:
     history: History
     start: Checkpoint
 
+    @property
+    def trained(self) -> Checkpoint:
+        """The whole checkpoint after training."""
+        return apply_update(self.start, self.update)
+
 
 def train_client(
-    source: Checkpoint,
+    source: Checkpoint | Bundle,
     regime: Regime,
     dataset: Dataset,
     training: LocalTraining,
@@ -51,7 +58,8 @@ def train_client(
     """Train a client's sub-model on its own data.
 
     Args:
-        source: The sub-model, as deep as the client trains it.
+        source: The sub-model, as deep as the client trains it: a checkpoint, or a bundle that was
+            exported at that depth with a float32 ONNX artifact, which holds one.
         regime: Which of its arrays are trained; adapters that it lacks are drawn by the seed.
         dataset: The client's examples; images of the network's size.
         training: The settings.
@@ -66,9 +74,11 @@ def train_client(
         ValueError: The dataset is empty or does not fit, the regime has no place for the source's
             adapters, or ``start_arrays`` are not those that it trains.
         DivergenceError: A trained array is no longer finite.
+        InputError: The bundle holds no checkpoint, or a file of it is missing or changed.
         MissingToolchainError: The stepper's package is not installed.
     """
-    start = _start(source, regime, start_arrays, seed=training.seed)
+    checkpoint = bundled_checkpoint(source)[0] if isinstance(source, Bundle) else source
+    start = _start(checkpoint, regime, start_arrays, seed=training.seed)
     stepping = _stepper(stepper, start, training, threads=threads, torch_device=torch_device)
     history = train(stepping, dataset, training, on_step=on_step)
     arrays = stepping.arrays()

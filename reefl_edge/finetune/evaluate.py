@@ -70,6 +70,16 @@ def checkpoint_logits(checkpoint: Checkpoint, dataset: Dataset) -> Logits:
     return exit_logits(runtime, checkpoint.submodel, dataset)
 
 
+def checkpoint_accuracy(checkpoint: Checkpoint, dataset: Dataset) -> NDArray[np.float64]:
+    """Return the share of a dataset that each exit gets right, (E,), with PyTorch.
+
+    Raises:
+        MissingToolchainError: PyTorch is not installed.
+        ValueError: The dataset is empty.
+    """
+    return accuracy(checkpoint_logits(checkpoint, dataset), dataset.labels)
+
+
 def accuracy(logits: Logits, labels: Labels) -> NDArray[np.float64]:
     """Return the share of examples each exit gets right, (E,), from logits (E, N, C).
 

@@ -62,15 +62,12 @@ class Reading:
         )
 
 
-def read_model_file(
-    source: str | Path, facts: ModelFacts | None = None, *, is_verified: bool = False
-) -> Reading:
+def read_model_file(source: str | Path, facts: ModelFacts | None = None) -> Reading:
     """Read a model: our checkpoint, or a foreign file, folder or hub id.
 
     Args:
         source: A path, or a hub id such as ``facebook/deit-tiny-patch16-224``.
         facts: What the caller says of it.
-        is_verified: The file was held to a hash already (``weights.read_checkpoint``).
 
     Raises:
         InputError: The file is missing, damaged, or in no known layout; or arrays are missing, left
@@ -81,8 +78,7 @@ def read_model_file(
     facts = facts or ModelFacts()
     located = locate(source)
     if located.path.suffix not in (".npz", *PICKLE_SUFFIXES) and is_ours(located.path):
-        checkpoint = read_checkpoint(located.path, is_verified=is_verified)
-        return _own(checkpoint, located.path, facts)
+        return read_own(read_checkpoint(located.path), located.path, facts)
     arrays = read_arrays(located.path)
     layout = layout_of(arrays, source=str(source))
     read = _whole if layout.is_whole else _backbone
@@ -91,7 +87,17 @@ def read_model_file(
     return Reading(submodel=submodel, arrays=joined)
 
 
-def _own(checkpoint: Checkpoint, path: Path, facts: ModelFacts) -> Reading:
+def read_own(checkpoint: Checkpoint, path: Path, facts: ModelFacts) -> Reading:
+    """Hold a checkpoint of ours to what the caller says of it, and resize it if asked to.
+
+    Args:
+        checkpoint: The checkpoint.
+        path: The file it was read from.
+        facts: What the caller says.
+
+    Raises:
+        ValueError: The caller says something else than the checkpoint.
+    """
     submodel = facts.apply(checkpoint.submodel, source=str(path))
     arrays = _only(checkpoint.arrays, submodel)
     is_same = len(arrays) == len(checkpoint.arrays)

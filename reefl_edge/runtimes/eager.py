@@ -6,15 +6,14 @@ from typing import Self
 import numpy as np
 import torch
 
-from reefl_edge.facts import hold_to_checkpoint
-from reefl_edge.manifest import Artifact, Bundle
+from reefl_edge.bundled import bundled_checkpoint
+from reefl_edge.manifest import Bundle
 from reefl_edge.models.accumulator import Cache
 from reefl_edge.models.checkpoint import network_from
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.base import Tensors, check_threads, translated
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import WEIGHTS_NAME, read_checkpoint
 
 # What PyTorch raises of shapes, dtypes, axes and memory.
 _ERRORS = (RuntimeError, IndexError)
@@ -39,16 +38,14 @@ class EagerRuntime:
         self._segments = network.submodel.segments()
 
     @classmethod
-    def open(cls, bundle: Bundle, artifact: Artifact, submodel: Submodel, *, threads: int) -> Self:
+    def open(cls, bundle: Bundle, submodel: Submodel, *, threads: int) -> Self:
         """Build the network of a bundle from the checkpoint in its float32 ONNX artifact.
 
         Raises:
             InputError: The weights are missing or damaged, or the manifest says otherwise than
                 they do.
         """
-        path = bundle.file(artifact, WEIGHTS_NAME)
-        hold_to_checkpoint(bundle, path)
-        checkpoint = read_checkpoint(path, is_verified=True).cut(submodel.max_exit)
+        checkpoint = bundled_checkpoint(bundle)[0].cut(submodel.max_exit)
         return cls(network_from(checkpoint.submodel, checkpoint.arrays), threads=threads)
 
     @torch.inference_mode()

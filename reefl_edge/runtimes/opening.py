@@ -58,7 +58,7 @@ def open_runtime(
             with needs_extra("the eager runtime", "torch", "train"):
                 from reefl_edge.runtimes.eager import EagerRuntime
 
-            return EagerRuntime.open(bundle, artifact, depth, threads=threads)
+            return EagerRuntime.open(bundle, depth, threads=threads)
         case _:
             assert_never(name)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reefl_edge.cli.recipes import wanted_recipes
+from reefl_edge.cli.recipes import plan_of
 from tests.cli.conftest import Type
 
 
@@ -99,11 +99,16 @@ def test_an_export_computes_with_the_threads_it_is_given(home: Path, tmp_path: P
 
 
 def test_batch_sizes_are_those_of_executorch_and_hold_one() -> None:
-    wanted = wanted_recipes(
-        formats="executorch,onnx", precisions=None, recipes=[], device=None
-    ).with_batch_sizes("16, 4")
+    plan = plan_of(
+        formats="executorch,onnx",
+        precisions=None,
+        recipes=[],
+        device=None,
+        batch_sizes="16, 4",
+        adaptive_graph=False,
+    )
 
-    assert [recipe.batch_sizes for recipe in wanted.recipes] == [(1, 4, 16), ()]
+    assert [recipe.batch_sizes for recipe in plan.recipes] == [(1, 4, 16), ()]
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_so_does_one_that_is_still_loading(
 _SWALLOWS_INTERRUPTS = """
 import sys, time
 from reefl_edge import __main__
-from reefl_edge.profiling import host
+from reefl_edge.devices import host
 
 def describe_host():
     try:

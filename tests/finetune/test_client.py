@@ -1,6 +1,7 @@
 """Is what a client sends back trained as its regime says, on all of its data, and reproducible?"""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from reefl_edge.models import ReeFL
 from reefl_edge.models.checkpoint import arrays_of, network_from
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.weights import Arrays, Checkpoint, apply_update, weights_sha256
+from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.recipe import stock
 from tests.fakes import tiny_submodel
 from tests.networks import checkpoint_of, lively_network
 
@@ -207,6 +210,28 @@ def test_a_round_starts_from_the_arrays_the_server_sends(
     assert_same_arrays(second.update.arrays, by_hand.update.arrays)
     assert second.update.provenance == by_hand.update.provenance
     assert second.update.provenance.base_sha256 != first.update.provenance.base_sha256
+
+
+def test_a_bundle_is_trained_as_the_checkpoint_that_it_holds(
+    tiny_network: ReeFL,
+    tiny_dataset: ArrayDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "cache"))
+    source = checkpoint_of(tiny_network).cut(0)
+    bundle = export_checkpoint(
+        source, tmp_path / "bundle", stock(["onnx"]), Origin(name="tiny")
+    ).bundle
+    training = LocalTraining(batch_size=4)
+
+    of_bundle = train_client(bundle, "frozen", tiny_dataset, training)
+    of_checkpoint = train_client(source, "frozen", tiny_dataset, training)
+
+    assert of_bundle.update.submodel.max_exit == 0
+    assert_same_arrays(of_bundle.update.arrays, of_checkpoint.update.arrays)
+    assert of_bundle.update.provenance == of_checkpoint.update.provenance
+    assert_same_arrays(of_bundle.trained.arrays, of_checkpoint.trained.arrays)
 
 
 @pytest.mark.parametrize("change", ["missing", "left over", "reshaped"])

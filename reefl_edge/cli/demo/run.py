@@ -16,27 +16,25 @@ from reefl_edge.adaptive import ConfidencePolicy
 from reefl_edge.cli import render
 from reefl_edge.cli.demo.measure import Curve, measure_curve
 from reefl_edge.cli.demo.picture import draw
-from reefl_edge.cli.models import Model
-from reefl_edge.cli.profiling import ProfileRequest, profile_model
 from reefl_edge.data.base import ArrayDataset
 from reefl_edge.data.digits import DigitsSplit, load_digits, split_digits
 from reefl_edge.data.partition import dirichlet_partition
-from reefl_edge.devices.links.local import LocalLink
 from reefl_edge.finetune.client import ClientResult, train_client
-from reefl_edge.finetune.evaluate import accuracy, checkpoint_logits
+from reefl_edge.finetune.evaluate import checkpoint_accuracy, checkpoint_logits
 from reefl_edge.finetune.pretrain import pretrain
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.manifest import Bundle
 from reefl_edge.models import build_model
-from reefl_edge.models.checkpoint import arrays_of, save_checkpoint
+from reefl_edge.models.checkpoint import save_checkpoint
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.profiling.choose import Budget, choose_exit
 from reefl_edge.profiling.report import Choice, Report, write_report
 from reefl_edge.submodel import Submodel
+from reefl_edge.tasks.exporting import ExportRequest, export_model
+from reefl_edge.tasks.models import Model, open_model
+from reefl_edge.tasks.profiling import ProfileRequest, profile_model
 from reefl_edge.thresholds import choose_threshold, replay
-from reefl_edge.weights import Checkpoint, apply_update, write_update
-from reefl_export.bundle import Origin, export_checkpoint
-from reefl_export.recipe import stock
+from reefl_edge.weights import Checkpoint, write_update
 
 NUM_CLIENTS = 8
 LABEL_SKEW_ALPHA = 0.5
@@ -98,11 +96,13 @@ def run_demo(output: Path, *, threads: int, seed: int) -> DemoResult:
     output.mkdir(parents=True, exist_ok=True)
     network = build_model("digits", num_classes=10)
     digits, client = _data(network.submodel, output, seed=seed)
-    pretrained_accuracy = _pretrain(network, digits, output, seed=seed)
-    report, choice = _profile(network, output, threads=threads, seed=seed)
-    checkpoint, personalisation = _finetune(network, choice, client, digits.test, output, seed=seed)
-    threshold = _threshold(checkpoint, digits.validation)
-    bundle = _export(checkpoint, threshold, output)
+    model, pretrained_accuracy = _pretrain(network, digits, output, seed=seed)
+    report, choice = _profile(model, output, threads=threads)
+    part = model.cut(choice.exit_index)
+    personalisation = _finetune(part, client, digits.test, output, seed=seed)
+    part = part.updated(personalisation.result.update)
+    threshold = _threshold(part.checkpoint, digits.validation)
+    bundle = _export(part, threshold, output)
     curves = _adapt(bundle, threshold, digits.test, output, threads=threads)
     return DemoResult(
         pretrained_accuracy=pretrained_accuracy,
@@ -158,33 +158,26 @@ def _save_test_digits(test: ArrayDataset, output: Path) -> None:
         np.savez_compressed(file, images=test.pixels, labels=test.labels)
 
 
-def _pretrain(network: ReeFL, digits: DigitsSplit, output: Path, *, seed: int) -> tuple[float, ...]:
+def _pretrain(
+    network: ReeFL, digits: DigitsSplit, output: Path, *, seed: int
+) -> tuple[Model, tuple[float, ...]]:
+    path = output / "model.safetensors"
     with _stage(2, "pretrain the backbone") as bar:
         pretrain(network, digits.public, seed=seed, on_step=bar.step)
         network.eval()
-        class_names = digits.public.class_names
-        save_checkpoint(network, output / "model.safetensors", class_names=class_names)
-    per_exit = _accuracies(_checkpoint_of(network), digits.test)
+        save_checkpoint(network, path, class_names=digits.public.class_names)
+    model = replace(open_model(path), name="digits")
+    per_exit = _accuracies(model.checkpoint, digits.test)
     _explain(f"accuracy on the test digits by exit: {_percents(per_exit)}")
-    return per_exit
+    return model, per_exit
 
 
-def _profile(network: ReeFL, output: Path, *, threads: int, seed: int) -> tuple[Report, Choice]:
+def _profile(model: Model, output: Path, *, threads: int) -> tuple[Report, Choice]:
     """Measure every depth in fresh processes, and choose the deepest inside a relative budget."""
-    model = Model(
-        name="digits",
-        arguments=(str(output / "model.safetensors"),),
-        checkpoint=_checkpoint_of(network),
-        checkpoint_path=output / "model.safetensors",
-        seed=seed,
-    )
-    request = ProfileRequest(
-        model=model, runtime="onnx", precision="fp32", threads=threads, regime="frozen"
-    )
     with _stage(3, "profile this machine") as bar:
         report = profile_model(
-            request,
-            LocalLink(),
+            model,
+            ProfileRequest(threads=threads),
             on_stage=lambda text: bar.say(f"3/6 profile · {text}"),
             on_row=bar.step,
         )
@@ -197,23 +190,16 @@ def _profile(network: ReeFL, output: Path, *, threads: int, seed: int) -> tuple[
 
 
 def _finetune(
-    network: ReeFL,
-    choice: Choice,
-    client: ArrayDataset,
-    test: ArrayDataset,
-    output: Path,
-    *,
-    seed: int,
-) -> tuple[Checkpoint, Personalisation]:
-    """Train one client's sub-model; return it with the update applied."""
-    cut = replace(_checkpoint_of(network), class_names=test.class_names).cut(choice.exit_index)
+    model: Model, client: ArrayDataset, test: ArrayDataset, output: Path, *, seed: int
+) -> Personalisation:
+    """Train one client's sub-model."""
     training = LocalTraining(
         epochs=CLIENT_EPOCHS, batch_size=16, learning_rate=CLIENT_LEARNING_RATE, seed=seed
     )
     with _stage(4, "fine-tune on one client") as bar:
-        result = train_client(cut, "frozen", client, training, on_step=bar.step)
+        result = train_client(model.checkpoint, "frozen", client, training, on_step=bar.step)
         write_update(result.update, output / "update.safetensors")
-    before, after = result.start, apply_update(result.start, result.update)
+    before, after = result.start, result.trained
     own = test.subset(np.flatnonzero(np.isin(test.labels, client.labels)))
     personalisation = Personalisation(
         result=result,
@@ -229,7 +215,7 @@ def _finetune(
         f"{_percent(personalisation.all_before[-1])} to {_percent(personalisation.all_after[-1])}; "
         f"batches taught by each exit: {', '.join(map(str, result.history.teacher_counts))}"
     )
-    return after, personalisation
+    return personalisation
 
 
 def _threshold(checkpoint: Checkpoint, validation: ArrayDataset) -> float:
@@ -246,15 +232,14 @@ def _threshold(checkpoint: Checkpoint, validation: ArrayDataset) -> float:
     return threshold
 
 
-def _export(checkpoint: Checkpoint, threshold: float, output: Path) -> Bundle:
+def _export(model: Model, threshold: float, output: Path) -> Bundle:
     with _stage(5, "export") as bar:
-        bundle = export_checkpoint(
-            checkpoint,
+        bundle = export_model(
+            model,
             output / "bundle",
-            stock(),
-            Origin(name="digits", threshold=threshold),
+            ExportRequest(threshold=threshold),
             on_stage=lambda text: bar.say(f"5/6 export · {text}"),
-        ).bundle
+        )
     sizes = ", ".join(
         f"{artifact.target} {render.size(artifact.size_bytes)}"
         for artifact in bundle.manifest.artifacts
@@ -279,12 +264,8 @@ def _adapt(
     return curves
 
 
-def _checkpoint_of(network: ReeFL) -> Checkpoint:
-    return Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
-
-
 def _accuracies(checkpoint: Checkpoint, dataset: ArrayDataset) -> tuple[float, ...]:
-    return tuple(map(float, accuracy(checkpoint_logits(checkpoint, dataset), dataset.labels)))
+    return tuple(map(float, checkpoint_accuracy(checkpoint, dataset)))
 
 
 def _percent(share: float) -> str:

@@ -1,0 +1,97 @@
+"""Which artifacts are to be made, and for which device?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from reefl_edge.manifest import TARGETS, Deployment, Precision, Target
+from reefl_export.deployment import DeviceFacts, choose_deployment
+from reefl_export.recipe import ExportRecipe, recipe_for, stock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPlan:
+    """What to make.
+
+    Attributes:
+        recipes: A recipe for each artifact, the preferred one of a format first.
+        deployment: The device it is for, if one was named.
+        reasons: Why these suit the device, a sentence for each.
+    """
+
+    recipes: tuple[ExportRecipe, ...]
+    deployment: Deployment | None = None
+    reasons: tuple[str, ...] = ()
+
+    @classmethod
+    def stock(
+        cls, formats: Sequence[Target] = TARGETS, precisions: Sequence[Precision] = ("fp32",)
+    ) -> Self:
+        """Plan formats in precisions, each once, by the recipes that come with this package.
+
+        Raises:
+            ValueError: A format does not come in one of the precisions.
+        """
+        return cls(recipes=tuple(stock(formats, precisions)))
+
+    @classmethod
+    def for_device(
+        cls,
+        device: str | DeviceFacts,
+        formats: Sequence[Target] = (),
+        precisions: Sequence[Precision] = (),
+    ) -> Self:
+        """Plan what suits a device.
+
+        Args:
+            device: ``local``, the name or path of a device profile, or its facts.
+            formats: Formats to make; none for the one that it runs best.
+            precisions: Precisions to make; none for the one that suits it.
+
+        Raises:
+            ValueError: No device has this name, or a format does not come in a precision.
+            InputError: ``device`` is a path to a profile that is missing or damaged.
+        """
+        facts = DeviceFacts.named(device) if isinstance(device, str) else device
+        wanted: list[Precision | None] = [*dict.fromkeys(precisions)] or [None]
+        choices = [
+            choose_deployment(facts, target, precision)
+            for target in dict.fromkeys(formats or facts.formats[:1])
+            for precision in wanted
+        ]
+        deployment = None
+        if facts.name is not None:  # a bundle for this machine may go anywhere
+            deployment = Deployment(device=facts.name, threads=choices[0].threads)
+        return cls(
+            recipes=tuple(recipe_for(choice.target, choice.precision) for choice in choices),
+            deployment=deployment,
+            reasons=tuple(dict.fromkeys(reason for each in choices for reason in each.reasons)),
+        )
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether an artifact needs images to find the ranges of activations."""
+        return any(recipe.needs_calibration for recipe in self.recipes)
+
+    def with_adaptive_graph(self) -> Self:
+        """Return the same with an adaptive graph beside the segments of every ONNX artifact.
+
+        Raises:
+            ValueError: There is no ONNX artifact.
+        """
+        return self._changing("onnx", lambda recipe: replace(recipe, adaptive_graph=True))
+
+    def with_batch_sizes(self, sizes: Sequence[int]) -> Self:
+        """Return the same with ExecuTorch artifacts for batch sizes, and for one image.
+
+        Raises:
+            ValueError: There is no ExecuTorch artifact, or a size is not positive.
+        """
+        distinct = tuple(sorted({1, *sizes}))
+        return self._changing("executorch", lambda recipe: replace(recipe, batch_sizes=distinct))
+
+    def _changing(self, target: Target, change: Callable[[ExportRecipe], ExportRecipe]) -> Self:
+        if not any(recipe.target == target for recipe in self.recipes):
+            raise ValueError(f"no {target} artifact is asked for; only for --format {target}")
+        changed = (change(each) if each.target == target else each for each in self.recipes)
+        return replace(self, recipes=tuple(changed))

@@ -1,0 +1,177 @@
+"""How does a model become a bundle: updated, cut, and compared on which images?"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reefl_edge.data.pictures import read_pictures
+from reefl_edge.errors import InputError
+from reefl_edge.manifest import Bundle
+from reefl_edge.profiling.match import check_model
+from reefl_edge.profiling.report import Report, read_report
+from reefl_edge.tasks.models import Model
+from reefl_edge.thresholds_section import check_threshold
+from reefl_edge.weights import Update, read_update
+from reefl_export.bundle import Exported, Origin, Samples, check_recipes, export_checkpoint
+from reefl_export.job import OnStage
+from reefl_export.plan import ExportPlan
+from reefl_export.sample import Sample
+
+DEFAULT_NUM_IMAGES = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """What to export of a model, and as what.
+
+    Attributes:
+        plan: Which artifacts to make.
+        update: A fine-tuning update to apply first, or its file.
+        report: A report of the model as it is, or its file: the exit it chose is the deepest kept.
+        max_exit: The deepest exit to keep, instead; None for all.
+        threshold: Confidence at which to stop when the user gives none; None for what the model's
+            bundle stores, if it is one.
+        data: Images to compare artifacts and network on (``read_pictures``); None for noise.
+        calibration: Typical images for precisions that need them; other ones than ``data``.
+        num_images: How many to take of each at most.
+
+    Raises:
+        ValueError: The threshold is not in (0, 1], or both a report and an exit are given.
+    """
+
+    plan: ExportPlan = field(default_factory=ExportPlan.stock)
+    update: Update | str | Path | None = None
+    report: Report | str | Path | None = None
+    max_exit: int | None = None
+    threshold: float | None = None
+    data: str | Path | None = None
+    calibration: str | Path | None = None
+    num_images: int = DEFAULT_NUM_IMAGES
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            check_threshold(self.threshold)
+        if self.report is not None and self.max_exit is not None:
+            raise ValueError("give max_exit or report, not both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedExport:
+    """Everything an export takes, read and held together, before anything is compiled.
+
+    Attributes:
+        model: As it will be exported: updated, and cut.
+        plan: Which artifacts to make.
+        threshold: What the bundle will store.
+        samples: The images.
+    """
+
+    model: Model
+    plan: ExportPlan
+    threshold: float | None
+    samples: Samples
+
+    def write(
+        self,
+        directory: str | Path,
+        *,
+        threads: int | None = None,
+        on_stage: OnStage = lambda _: None,
+    ) -> Exported:
+        """Compile the model to a bundle; see ``export_model``."""
+        return export_checkpoint(
+            self.model.checkpoint,
+            Path(directory),
+            self.plan.recipes,
+            Origin(name=self.model.name, threshold=self.threshold, deployment=self.plan.deployment),
+            samples=self.samples,
+            threads=threads,
+            on_stage=on_stage,
+        )
+
+
+def export_model(
+    model: Model,
+    directory: str | Path,
+    request: ExportRequest | None = None,
+    *,
+    threads: int | None = None,
+    on_stage: OnStage = lambda _: None,
+) -> Bundle:
+    """Compile a model to a bundle: one segment per exit, each proven equal.
+
+    Args:
+        model: The model.
+        directory: The bundle's folder: new, empty, or a bundle to replace.
+        request: What to export of it, and as what; None for all of it in every format.
+        threads: Threads to compute with here; None for one per core this process may use.
+        on_stage: Called with a description of each stage as it begins.
+
+    Raises:
+        InputError: A file is missing, damaged or of another model, or ``directory`` holds something
+            else than a bundle of ours.
+        ValueError: There is no such exit, or recipes, images and model do not fit each other.
+        MissingToolchainError: A format's packages are not installed.
+        ParityError: An artifact does not compute what the network computes.
+    """
+    prepared = prepare_export(model, request or ExportRequest())
+    return prepared.write(directory, threads=threads, on_stage=on_stage).bundle
+
+
+def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
+    """Read and check everything that an export takes, compiling nothing.
+
+    Raises:
+        InputError: A file is missing, damaged or of another model.
+        ValueError: There is no such exit, or recipes, images and model do not fit each other.
+    """
+    max_exit = request.max_exit
+    if request.report is not None:
+        max_exit = _reported_exit(request.report, model)
+    if request.update is not None:
+        update = request.update
+        model = model.updated(update if isinstance(update, Update) else read_update(Path(update)))
+    model = model.cut(max_exit)
+    samples = Samples(
+        calibration=read_sample(request.calibration, model, limit=request.num_images),
+        parity=read_sample(request.data, model, limit=request.num_images),
+    )
+    check_recipes(request.plan.recipes, samples, model.checkpoint.submodel)
+    threshold = model.threshold if request.threshold is None else request.threshold
+    return PreparedExport(model=model, plan=request.plan, threshold=threshold, samples=samples)
+
+
+def chosen_exit(report: Report, model: Model) -> int:
+    """Return the exit that a report of this model chose.
+
+    Raises:
+        ValueError: It holds no choice, or is of another model (``profiling.match``).
+    """
+    if report.choice is None:
+        raise ValueError(
+            "the report holds no choice: profile with a budget, such as --budget-ms 10"
+        )
+    check_model(report, model.checkpoint)
+    return report.choice.exit_index
+
+
+def _reported_exit(report: Report | str | Path, model: Model) -> int:
+    if isinstance(report, Report):
+        return chosen_exit(report, model)
+    try:
+        return chosen_exit(read_report(Path(report)), model)
+    except ValueError as error:
+        raise InputError(f"{report}: {error}") from error
+
+
+def read_sample(path: str | Path | None, model: Model, *, limit: int) -> Sample | None:
+    """Read images of a model's size; None for no path.
+
+    Raises:
+        InputError: The path is missing or damaged, or holds no images.
+    """
+    if path is None:
+        return None
+    images = read_pictures(
+        Path(path), image_size=model.image_size, class_names=model.class_names, limit=limit
+    )
+    return Sample(name=Path(path).name, images=images)

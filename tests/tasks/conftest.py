@@ -1,0 +1,34 @@
+"""A checkpoint on disk, and a cache for what is exported from it."""
+
+from pathlib import Path
+
+import pytest
+
+from reefl_edge.submodel import Submodel
+from reefl_edge.weights import write_checkpoint
+from tests.fakes import tiny_submodel
+from tests.networks import checkpoint_of, lively_network
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a checkpoint; no test changes it."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def submodel() -> Submodel:
+    """Two blocks with an exit each, three classes."""
+    return tiny_submodel(num_blocks=2)
+
+
+@pytest.fixture(scope="session")
+def checkpoint_path(home: Path, submodel: Submodel) -> Path:
+    """A checkpoint of the sub-model."""
+    write_checkpoint(checkpoint_of(lively_network(submodel)), home / "model.safetensors")
+    return home / "model.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def _cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REEFL_EDGE_HOME", str(home / "cache"))

@@ -1,0 +1,67 @@
+"""Is every exit measured of what a request asks for, and nothing begun that cannot be?"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reefl_edge.jobs.job import InferenceJob, Job, StepJob
+from reefl_edge.tasks.models import open_model
+from reefl_edge.tasks.profiling import ProfileRequest, profile_model
+from tests.jobs.fakes import counting_link
+from tests.networks import checkpoint_of, lively_network
+
+
+def test_inference_is_measured_on_a_bundle_made_for_it_and_a_step_on_the_file(
+    checkpoint_path: Path,
+) -> None:
+    asked, seen = list[Job](), []
+
+    report = profile_model(
+        open_model(checkpoint_path),
+        ProfileRequest(regime="lora", batch_size=4),
+        device=counting_link(asked),
+        on_row=lambda *at: seen.append(at),
+    )
+
+    assert seen == [(done, 4) for done in range(5)]
+    jobs = [job for job in asked if isinstance(job, InferenceJob | StepJob)]
+    assert len(jobs) == len(asked)
+    assert [(job.kind, type(job.source).__name__, job.submodel.max_exit) for job in jobs] == [
+        ("inference", "BundleFolder", 0),
+        ("inference", "BundleFolder", 1),
+        ("step", "CheckpointFile", 0),
+        ("step", "CheckpointFile", 1),
+    ]
+    assert {job.submodel.regime for job in jobs[2:]} == {"lora"}
+    assert [row.batch_size for row in report.rows] == [1, 1, 4, 4]
+    assert report.context.model == "model"
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (ProfileRequest(precision="int8-static"), "int8-static needs images: export it"),
+        (ProfileRequest(regime="lora"), "do not fold"),
+    ],
+)
+def test_what_the_model_does_not_allow_is_refused_before_any_work(
+    checkpoint_path: Path, request_: ProfileRequest, message: str
+) -> None:
+    asked = list[Job]()
+    model = open_model(checkpoint_path)
+    adapted = lively_network(model.checkpoint.submodel.with_regime("parallel-adapter"))
+
+    with pytest.raises(ValueError, match=message):
+        profile_model(
+            replace(model, checkpoint=checkpoint_of(adapted)), request_, device=counting_link(asked)
+        )
+
+    assert asked == []
+
+
+def test_a_precision_that_the_runtime_has_not_is_no_request() -> None:
+    with pytest.raises(ValueError, match="eager runtime computes in fp32"):
+        ProfileRequest(runtime="eager", precision="int8-dynamic")
+    with pytest.raises(ValueError, match="onnx does not come in palette4"):
+        ProfileRequest(precision="palette4")
