@@ -157,7 +157,7 @@ def test_a_bundle_that_fails_parity_is_not_written(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_an_export_with_another_threshold_comes_from_the_cache_without_torch(
+def test_an_unchanged_export_comes_from_the_cache_without_torch(
     bundle: Bundle, cache_home: Path, tmp_path: Path
 ) -> None:
     weights = bundle.directory / "onnx" / "weights.safetensors"
@@ -167,7 +167,7 @@ def test_an_export_with_another_threshold_comes_from_the_cache_without_torch(
         "from reefl_export.bundle import Origin, export_checkpoint\n"
         "from reefl_export.recipe import stock\n"
         f"export_checkpoint(read_checkpoint(Path({str(weights)!r})), Path({str(tmp_path / 'b')!r}),"
-        " stock(), Origin(name='again', threshold=0.3))\n"
+        " stock(), Origin(name='again', threshold=0.8))\n"
         "assert 'torch' not in sys.modules\n"
     )
     environment = {"REEFL_EDGE_HOME": str(cache_home), "PATH": ""}
@@ -176,7 +176,25 @@ def test_an_export_with_another_threshold_comes_from_the_cache_without_torch(
 
     again, first = Bundle.open(tmp_path / "b").manifest, bundle.manifest
     assert again.artifacts == first.artifacts
-    assert (again.name, again.common_threshold) == ("again", 0.3)
+    assert again.name == "again"
+
+
+def test_another_threshold_compiles_nothing(
+    bundle: Bundle, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    stages: list[str] = []
+
+    exported = export_checkpoint(
+        checkpoint,
+        tmp_path / "b",
+        stock(["onnx"]),
+        Origin(name="tiny", threshold=0.3),
+        on_stage=stages.append,
+    )
+
+    assert stages[0] == "ONNX fp32: unchanged, taken from the cache"
+    assert exported.bundle.manifest.artifacts == (bundle.artifact("onnx"),)
+    assert exported.bundle.manifest.common_threshold == exported.parity.threshold == 0.3
 
 
 def test_other_weights_are_exported_anew(
