@@ -26,7 +26,7 @@ from reefl_edge.profiling.links.base import link_for
 from reefl_edge.profiling.links.local import LocalLink, _environment, measurement_of
 from reefl_edge.profiling.measure import inference_jobs, measure_exits, step_jobs
 from tests.fakes import tiny_submodel
-from tests.profiling.processes import worker_of
+from tests.profiling.processes import is_gone, worker_of
 
 FEW = Plan(warmup_runs=1, min_samples=5, min_seconds=0, max_seconds=60)
 ENDLESS = Plan(warmup_runs=0, min_samples=1, min_seconds=600, max_seconds=600)
@@ -122,7 +122,7 @@ def test_ctrl_c_ends_the_measuring_process_too(onnx_bundle: Bundle) -> None:
         _, stderr = parent.communicate()
 
     assert b"KeyboardInterrupt" in stderr
-    assert not worker.is_running()
+    assert is_gone(worker)
 
 
 @pytest.mark.parametrize(
