@@ -148,7 +148,7 @@ def test_a_bundle_that_fails_parity_is_not_written(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "empty-cache"))
-    unmeetable = replace(recipe_for("onnx"), gate=Gate(max_abs_error=-1.0))
+    unmeetable = replace(recipe_for("onnx"), gate=Gate(max_abs_error=0.0))
 
     with pytest.raises(ParityError):
         export_checkpoint(checkpoint, tmp_path / "bundle", [unmeetable], Origin(name="tiny"))

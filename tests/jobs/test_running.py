@@ -130,7 +130,7 @@ def test_ctrl_c_ends_the_measuring_process_too(onnx_bundle: Bundle) -> None:
         _, stderr = parent.communicate()
 
     assert b"KeyboardInterrupt" in stderr
-    assert not worker.is_running()
+    assert is_gone(worker)
 
 
 @pytest.mark.parametrize(
