@@ -21,7 +21,8 @@ from safetensors.numpy import save
 from reefl_edge.errors import InputError
 from reefl_edge.files import regular_file, write_bytes
 from reefl_edge.schema import parse_json
-from reefl_edge.submodel import MAX_ELEMENTS, Shape
+from reefl_edge.sizes import MAX_ELEMENTS
+from reefl_edge.submodel import Shape
 
 Arrays = dict[str, NDArray[np.float32]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from reefl_edge.cli import models, options, render
-from reefl_edge.submodel import MAX_WIDTH, check_mean, check_std
+from reefl_edge.sizes import MAX_WIDTH, check_mean, check_std
 
 if TYPE_CHECKING:
     from reefl_edge.foreign.facts import Channels

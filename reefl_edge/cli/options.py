@@ -13,7 +13,7 @@ import typer
 
 from reefl_edge.errors import InputError
 from reefl_edge.names import closest
-from reefl_edge.submodel import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE
+from reefl_edge.sizes import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE
 
 if TYPE_CHECKING:
     from reefl_edge.foreign.facts import ModelFacts

@@ -5,7 +5,7 @@ federation. What comes out is an *update*, the trained arrays alone.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never, get_args
+from typing import Literal, assert_never
 
 from reefl_edge.array_files import Arrays, not_finite
 from reefl_edge.bundled import bundled_checkpoint
@@ -20,7 +20,6 @@ from reefl_edge.submodel import Regime
 from reefl_edge.weights import Checkpoint, Provenance, Update, apply_update, base_sha256
 
 StepperName = Literal["eager"]
-STEPPERS: tuple[StepperName, ...] = get_args(StepperName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,18 +5,16 @@ None everywhere means: the file says it, or the default stands.
 
 from dataclasses import dataclass, replace
 
-from reefl_edge.submodel import (
+from reefl_edge.sizes import (
     MAX_BLOCKS,
     MAX_CLASSES,
     MAX_IMAGE_SIZE,
     MAX_WIDTH,
-    ExitSchedule,
-    Regime,
-    Submodel,
     check_mean,
     check_std,
     check_within,
 )
+from reefl_edge.submodel import ExitSchedule, Regime, Submodel
 
 DEFAULT_NUM_EXITS = 4
 
