@@ -13,8 +13,9 @@ from hypothesis import settings
 
 from reefl_edge.data.base import ArrayDataset
 from reefl_edge.models import ReeFL
-from tests.fakes import random_images, tiny_submodel
-from tests.networks import lively_network
+from tests.fakes.images import random_images
+from tests.fakes.networks import lively_network
+from tests.fakes.submodels import tiny_submodel
 
 # The same examples in every run, however slow the machine: a failure is one of the code.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

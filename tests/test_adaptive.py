@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
-from tests.fakes import FakeRuntime, confident_logits, numbered_images, tiny_submodel
+from tests.fakes.runtimes import FakeRuntime, confident_logits, numbered_images
+from tests.fakes.submodels import tiny_submodel
 
 # Probability of the likeliest class, by exit and example.
 CONFIDENCES = [

@@ -12,7 +12,7 @@ from reefl_edge.cost import exit_costs, segment_costs
 from reefl_edge.finetune.step import local_step, trained_parameters
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.regimes import REGIMES, Regime
-from tests.fakes import TINY_ARCHITECTURE, tiny_submodel
+from tests.fakes.submodels import TINY_ARCHITECTURE, tiny_submodel
 
 DEIT_SMALL = named_submodel("deit_small", num_classes=100)
 

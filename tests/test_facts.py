@@ -12,7 +12,8 @@ from reefl_edge import schema
 from reefl_edge.errors import InputError
 from reefl_edge.facts import facts_of, hold_to_artifact
 from reefl_edge.manifest import Bundle, Manifest, same_threshold, signatures
-from tests.fakes import TINY_ARCHITECTURE, listed_artifact, tiny_manifest, tiny_submodel
+from tests.fakes.bundles import listed_artifact, tiny_manifest
+from tests.fakes.submodels import TINY_ARCHITECTURE, tiny_submodel
 
 SUBMODEL = tiny_submodel()
 MANIFEST = tiny_manifest()

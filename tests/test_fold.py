@@ -24,8 +24,9 @@ from reefl_edge.weights import (
     write_checkpoint,
     write_update,
 )
-from tests.fakes import random_images, tiny_submodel
-from tests.models.networks import narrow_submodel, random_arrays, random_batch
+from tests.fakes.images import random_images
+from tests.fakes.networks import random_arrays, random_batch
+from tests.fakes.submodels import narrow_submodel, tiny_submodel
 
 DATASET = ArrayDataset(random_images(4), np.array([0, 1, 2, 0]), ("a", "b", "c"), 16)
 ADAPTED: tuple[Regime, ...] = ("lora", "parallel-adapter", "serial-adapter", "ssf")

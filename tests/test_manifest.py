@@ -21,7 +21,8 @@ from reefl_edge.manifest import (
     signatures,
 )
 from reefl_edge.thresholds_section import Promise
-from tests.fakes import listed_artifact, listed_file, tiny_manifest, tiny_submodel
+from tests.fakes.bundles import listed_artifact, listed_file, tiny_manifest
+from tests.fakes.submodels import tiny_submodel
 
 
 def manifest() -> Manifest:

@@ -6,7 +6,7 @@ import pytest
 
 from reefl_edge.architectures import named_submodel
 from reefl_edge.regimes import REGIMES, Regime, has_adapters, is_adapter
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 
 def sent(regime: Regime, *, num_exits: int) -> list[int]:

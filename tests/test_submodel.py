@@ -13,7 +13,7 @@ from reefl_edge import schema
 from reefl_edge.architectures import named_submodel
 from reefl_edge.errors import InputError
 from reefl_edge.submodel import Architecture, ExitSchedule, Regime, Submodel, TensorSpec
-from tests.fakes import TINY_ARCHITECTURE, tiny_submodel
+from tests.fakes.submodels import TINY_ARCHITECTURE, tiny_submodel
 
 SHARED = ("accumulator.", "classifier.")
 

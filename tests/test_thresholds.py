@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.thresholds import choose_threshold, paired_difference_interval, replay
-from tests.fakes import FakeRuntime, confident_logits, numbered_images, tiny_submodel
+from tests.fakes.runtimes import FakeRuntime, confident_logits, numbered_images
+from tests.fakes.submodels import tiny_submodel
 
 # Class 0 is likeliest everywhere; the labels make some of these answers wrong.
 LOGITS = confident_logits([[0.95, 0.75, 0.65], [0.99, 0.99, 0.99]])

@@ -10,7 +10,8 @@ from reefl_edge import schema
 from reefl_edge.manifest import Bundle, Manifest
 from reefl_edge.submodel import Regime
 from reefl_edge.training_section import StepArtifact, TrainingSection, TrainingStep
-from tests.fakes import listed_artifact, listed_file, tiny_manifest, tiny_submodel
+from tests.fakes.bundles import listed_artifact, listed_file, tiny_manifest
+from tests.fakes.submodels import tiny_submodel
 
 SUBMODEL = tiny_submodel()
 WEIGHTS = "onnx/weights.safetensors"

@@ -29,7 +29,7 @@ from reefl_edge.weights import (
     write_checkpoint,
     write_update,
 )
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 
 def random_arrays(submodel: Submodel, *, seed: int = 0) -> Arrays:

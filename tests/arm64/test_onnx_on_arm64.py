@@ -16,8 +16,9 @@ from reefl_export.onnx import export_onnx
 from reefl_export.recipe import recipe_for
 from tests.arm64 import run_artifact
 from tests.arm64.emulation import Emulator, missing_tools
-from tests.export.jobs import job_for
-from tests.fakes import random_images, tiny_submodel
+from tests.fakes.exports import job_for
+from tests.fakes.images import random_images
+from tests.fakes.submodels import tiny_submodel
 
 MISSING = missing_tools()
 pytestmark = [

@@ -4,7 +4,7 @@ import torch
 
 from benchmarks.one_graph import as_one_graph
 from reefl_edge.models.checkpoint import random_network
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 

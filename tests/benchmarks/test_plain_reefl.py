@@ -9,7 +9,7 @@ from benchmarks.plain_reefl import PlainTrainer, plain_arrays, plain_reefl
 from reefl_edge.finetune.step import local_step, trained_parameters
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.submodel import Regime
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 IMAGES = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 0, 1])

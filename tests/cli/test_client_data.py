@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Type
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from reefl_edge.data.base import ArrayDataset
 from reefl_edge.data.digits import load_digits, split_digits
 from reefl_edge.manifest import Bundle
 from reefl_edge.thresholds import CANDIDATES
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 
 @pytest.fixture

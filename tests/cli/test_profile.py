@@ -8,8 +8,8 @@ import pytest
 
 from reefl_edge import schema
 from tests.cli.conftest import Type, Typed
-from tests.fakes import tiny_submodel
-from tests.profiling.fakes import report, row
+from tests.fakes.measurements import report, row
+from tests.fakes.submodels import tiny_submodel
 
 DOCUMENT = schema.to_dict(report(row(0, 1.0)))
 CONTEXT, (ROW,) = DOCUMENT["context"], DOCUMENT["rows"]

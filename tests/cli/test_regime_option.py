@@ -9,7 +9,7 @@ from reefl_edge.models.checkpoint import random_network, save_checkpoint
 from reefl_edge.regimes import REGIMES, Regime
 from reefl_edge.weights import read_update
 from tests.cli.conftest import Type
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 
 @pytest.mark.parametrize(

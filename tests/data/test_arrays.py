@@ -9,7 +9,7 @@ import pytest
 from reefl_edge.data.arrays import read_images, read_npz
 from reefl_edge.data.base import Dataset
 from reefl_edge.errors import InputError
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 CLASS_NAMES = ("cat", "dog", "owl")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reefl_edge.data.augment import AUGMENTATIONS, augment, random_crop, random_flip
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.05, 0.08]))

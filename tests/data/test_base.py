@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reefl_edge.data.base import ArrayDataset, num_examples
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 
 def test_subset_holds_the_examples_asked_for(tiny_dataset: ArrayDataset) -> None:

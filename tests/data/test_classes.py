@@ -18,7 +18,7 @@ from tests.data.published import (
     write_leaf,
     write_wav,
 )
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 MODEL = ("owl", "cat", "dog")
 

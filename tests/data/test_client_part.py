@@ -6,7 +6,7 @@ import pytest
 from reefl_edge.data.base import ArrayDataset
 from reefl_edge.data.client_part import Sharing, hold_out
 from reefl_edge.errors import InputError
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 
 def dataset(makers: str | None, *, num_classes: int = 3) -> ArrayDataset:

@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from reefl_edge.data.images import as_rgb, decode, resize
 from reefl_edge.errors import InputError
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 
 def saved(folder: Path, image: Image.Image, name: str, **options: Any) -> Path:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reefl_edge.data.npz import read_array_file
 from reefl_edge.errors import InputError
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 PLAIN = {
     "images": random_images(2, edge=4),

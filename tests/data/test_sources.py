@@ -11,7 +11,7 @@ from PIL import Image
 from reefl_edge.data.base import ArrayDataset, Subset
 from reefl_edge.data.sources import read_dataset, split_of
 from reefl_edge.errors import InputError
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 NAMES = ("a", "b", "c")
 

@@ -11,7 +11,7 @@ from reefl_edge.devices.links.base import Link
 from reefl_edge.devices.links.local import LocalLink, _environment
 from reefl_edge.devices.links.opening import link_for
 from reefl_edge.errors import DeviceError
-from tests.devices.fakes import FakeLink
+from tests.fakes.devices import FakeLink
 
 
 def python(program: str) -> tuple[str, ...]:

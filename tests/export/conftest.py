@@ -9,7 +9,7 @@ from reefl_edge.models.checkpoint import arrays_of, random_network
 from reefl_edge.weights import Checkpoint
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 
 @pytest.fixture(scope="session")

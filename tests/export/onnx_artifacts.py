@@ -16,7 +16,7 @@ from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.runtimes.onnx import OnnxRuntime, open_session
 from reefl_edge.weights import WEIGHTS_NAME
 from reefl_export.parity import chain_logits
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 
 def small_network() -> ReeFL:

@@ -23,7 +23,7 @@ from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.gate import Gate
 from reefl_export.parity import ParityReport
 from reefl_export.recipe import recipe_for, stock
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 RUNTIMES: tuple[RuntimeName, ...] = ("onnx", "executorch", "eager")
 

@@ -25,7 +25,7 @@ from reefl_edge.submodel import ExitSchedule, Submodel
 from reefl_export.coreml import PACKAGE_NAME, export_coreml, write_package
 from reefl_export.coreml_structure import check_structure
 from reefl_export.segments import trace_segments
-from tests.export.jobs import FACTS, job_for
+from tests.fakes.exports import FACTS, job_for
 
 pytestmark = pytest.mark.skipif(
     find_spec("coremltools") is None, reason="coremltools makes the package"

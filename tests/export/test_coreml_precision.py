@@ -26,8 +26,8 @@ from reefl_export.mil.package import WEIGHTS_PATH, load_spec
 from reefl_export.parity import chain_logits
 from reefl_export.recipe import recipe_for
 from reefl_export.segments import trace_segments
-from tests.export.jobs import job_for
-from tests.fakes import random_images
+from tests.fakes.exports import job_for
+from tests.fakes.images import random_images
 
 pytestmark = pytest.mark.skipif(
     find_spec("coremltools") is None, reason="coremltools makes the package"

@@ -8,7 +8,7 @@ import pytest
 from reefl_edge.devices.profiles import load_profile
 from reefl_edge.manifest import Precision, Target
 from reefl_export.deployment import DeviceFacts, choose_deployment
-from tests.devices.fakes import HOST
+from tests.fakes.devices import HOST
 
 
 @pytest.mark.parametrize(

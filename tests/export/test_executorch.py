@@ -19,8 +19,9 @@ from reefl_edge.submodel import Submodel
 from reefl_export.fold_norms import can_fold, fold_norms
 from reefl_export.recipe import ExportRecipe, recipe_for
 from reefl_export.xnnpack import written_for_xnnpack
-from tests.export.jobs import FACTS, job_for
-from tests.fakes import random_images, tiny_submodel
+from tests.fakes.exports import FACTS, job_for
+from tests.fakes.images import random_images
+from tests.fakes.submodels import tiny_submodel
 
 pytestmark = pytest.mark.skipif(
     find_spec("executorch") is None, reason="executorch makes the program"

@@ -23,7 +23,7 @@ from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.weights import Checkpoint
 from reefl_export.mil import MilRuntime
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 RUNTIMES: tuple[RuntimeName, ...] = ("onnx", "executorch", "eager")
 

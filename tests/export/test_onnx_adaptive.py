@@ -21,9 +21,10 @@ from reefl_edge.weights import WEIGHTS_NAME
 from reefl_export.onnx import MAX_IR_VERSION, export_onnx
 from reefl_export.onnx_adaptive import ADAPTIVE_NAME
 from reefl_export.recipe import recipe_for
-from tests.export.jobs import FACTS, job_for
 from tests.export.onnx_artifacts import external, session
-from tests.fakes import random_images, tiny_submodel
+from tests.fakes.exports import FACTS, job_for
+from tests.fakes.images import random_images
+from tests.fakes.submodels import tiny_submodel
 
 NUM_EXITS = 3
 

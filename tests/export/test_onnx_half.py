@@ -10,7 +10,6 @@ from reefl_edge.models.reefl import ReeFL
 from reefl_edge.weights import WEIGHTS_NAME
 from reefl_export.onnx import export_onnx
 from reefl_export.recipe import recipe_for
-from tests.export.jobs import job_for
 from tests.export.onnx_artifacts import (
     eager_logits,
     external,
@@ -20,7 +19,8 @@ from tests.export.onnx_artifacts import (
     session,
     small_network,
 )
-from tests.fakes import random_images
+from tests.fakes.exports import job_for
+from tests.fakes.images import random_images
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from reefl_edge.weights import WEIGHTS_NAME, read_checkpoint
 from reefl_export.onnx import MAX_IR_VERSION, OPSET_VERSION, export_onnx
 from reefl_export.onnx_int8 import quantise_weight
 from reefl_export.recipe import recipe_for
-from tests.export.jobs import FACTS, job_for
 from tests.export.onnx_artifacts import (
     eager_logits,
     external,
@@ -25,7 +24,8 @@ from tests.export.onnx_artifacts import (
     session,
     small_network,
 )
-from tests.fakes import random_images
+from tests.fakes.exports import FACTS, job_for
+from tests.fakes.images import random_images
 
 RECIPE = replace(recipe_for("onnx", "int8-dynamic"), keep_float=("blocks.0.attn.*",))
 

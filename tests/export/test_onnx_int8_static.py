@@ -17,7 +17,6 @@ from reefl_export.onnx import export_onnx
 from reefl_export.onnx_int8 import quantise_static
 from reefl_export.onnx_ranges import input_ranges
 from reefl_export.recipe import recipe_for
-from tests.export.jobs import job_for
 from tests.export.onnx_artifacts import (
     eager_logits,
     external,
@@ -27,7 +26,8 @@ from tests.export.onnx_artifacts import (
     session,
     small_network,
 )
-from tests.fakes import random_images
+from tests.fakes.exports import job_for
+from tests.fakes.images import random_images
 
 RECIPE = replace(recipe_for("onnx", "int8-static"), keep_float=("blocks.0.attn.*",))
 

@@ -9,7 +9,8 @@ from reefl_edge.runtimes.base import Tensors
 from reefl_edge.runtimes.chain import Logits
 from reefl_export import parity
 from reefl_export.gate import Gate
-from tests.fakes import confident_logits, listed_file, numbered_images
+from tests.fakes.bundles import listed_file
+from tests.fakes.runtimes import confident_logits, numbered_images
 
 ARTIFACT = Artifact(
     target="onnx",

@@ -16,7 +16,7 @@ from reefl_export.gate import Gate
 from reefl_export.parity import ParityReport, ParityRow
 from reefl_export.recheck import gates_of
 from reefl_export.recipe import recipe_for
-from tests.fakes import listed_artifact, tiny_manifest
+from tests.fakes.bundles import listed_artifact, tiny_manifest
 
 ROW = ParityRow(
     target="onnx",

@@ -15,8 +15,8 @@ from reefl_export.executorch import export_executorch
 from reefl_export.job import ExportJob
 from reefl_export.onnx import export_onnx
 from reefl_export.recipe import recipe_for
-from tests.export.jobs import job_for
-from tests.fakes import tiny_submodel
+from tests.fakes.exports import job_for
+from tests.fakes.submodels import tiny_submodel
 
 
 class Unconvertible(PatchEmbed):

@@ -18,7 +18,8 @@ from reefl_edge.weights import Checkpoint, read_checkpoint, weights_sha256, writ
 from reefl_export import parity
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
-from tests.fakes import random_images, tiny_submodel
+from tests.fakes.images import random_images
+from tests.fakes.submodels import tiny_submodel
 
 
 def adapted_checkpoint(regime: Regime) -> Checkpoint:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from reefl_edge.data.base import ArrayDataset, Images, Labels
 from reefl_edge.finetune.batches import check_dataset, num_steps, shuffled_batches
 from reefl_edge.models.preprocess import network_input
-from tests.fakes import TINY_ARCHITECTURE, random_images
+from tests.fakes.images import random_images
+from tests.fakes.submodels import TINY_ARCHITECTURE
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from reefl_edge.models.preprocess import normalise
 from reefl_edge.weights import Arrays, Checkpoint, apply_update, weights_sha256
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
-from tests.fakes import tiny_submodel
-from tests.networks import checkpoint_of, lively_network
+from tests.fakes.networks import checkpoint_of, lively_network
+from tests.fakes.submodels import tiny_submodel
 
 
 def finetune(network: ReeFL, dataset: ArrayDataset, **settings: Any) -> ClientResult:

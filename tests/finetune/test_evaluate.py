@@ -9,7 +9,7 @@ from reefl_edge.data.base import ArrayDataset
 from reefl_edge.finetune.evaluate import Logits, accuracy, checkpoint_logits, exit_logits
 from reefl_edge.models import ReeFL
 from reefl_edge.runtimes.eager import EagerRuntime
-from tests.networks import checkpoint_of
+from tests.fakes.networks import checkpoint_of
 
 
 def logits_of(network: ReeFL, dataset: ArrayDataset, **settings: Any) -> Logits:

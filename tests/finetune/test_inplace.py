@@ -14,8 +14,9 @@ from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.submodel import REGIMES, Regime
-from tests.fakes import random_images, tiny_submodel
-from tests.networks import checkpoint_of
+from tests.fakes.images import random_images
+from tests.fakes.networks import checkpoint_of
+from tests.fakes.submodels import tiny_submodel
 
 RATE, WEIGHT, STEPS = 0.05, 0.3, 3
 

@@ -10,7 +10,8 @@ from reefl_edge.data.base import ArrayDataset
 from reefl_edge.finetune.loop import train
 from reefl_edge.finetune.schedule import distill_weight, learning_rate
 from reefl_edge.finetune.training import LocalTraining
-from tests.fakes import FakeStepper, tiny_submodel
+from tests.fakes.steppers import FakeStepper
+from tests.fakes.submodels import tiny_submodel
 
 
 def test_every_example_is_stepped_on_once_an_epoch_with_its_label(

@@ -11,8 +11,9 @@ from reefl_edge.finetune.evaluate import accuracy, checkpoint_logits
 from reefl_edge.finetune.pretrain import draw_weights, pretrain, shift, weighted_loss
 from reefl_edge.models import ReeFL
 from reefl_edge.models.checkpoint import arrays_of, random_network
-from tests.fakes import random_images, tiny_submodel
-from tests.networks import checkpoint_of
+from tests.fakes.images import random_images
+from tests.fakes.networks import checkpoint_of
+from tests.fakes.submodels import tiny_submodel
 
 
 def fresh_network() -> ReeFL:

@@ -17,8 +17,8 @@ from reefl_edge.finetune.step import (
 )
 from reefl_edge.models import ReeFL
 from reefl_edge.submodel import Regime
-from tests.fakes import tiny_submodel
-from tests.networks import lively_network, normal_images
+from tests.fakes.networks import lively_network, normal_images
+from tests.fakes.submodels import tiny_submodel
 
 
 def tiny_network(*, num_exits: int = 2, max_exit: int | None = None, **fields: Any) -> ReeFL:

@@ -19,8 +19,10 @@ from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models.checkpoint import random_network
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
-from tests.fakes import FakeStepper, random_images, tiny_submodel
-from tests.networks import checkpoint_of
+from tests.fakes.images import random_images
+from tests.fakes.networks import checkpoint_of
+from tests.fakes.steppers import FakeStepper
+from tests.fakes.submodels import tiny_submodel
 
 EXITS = [1, 2, 4]
 

@@ -20,7 +20,7 @@ from reefl_edge.models import ReeFL, load_checkpoint, save_checkpoint
 from reefl_edge.models.checkpoint import arrays_of, random_network
 from reefl_edge.submodel import Architecture
 from reefl_edge.weights import Arrays
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 from tests.foreign.vendor import (
     DeiTConfig,
     DeiTForImageClassification,

@@ -15,7 +15,8 @@ from reefl_edge.models.checkpoint import arrays_of, random_network
 from reefl_edge.weights import Checkpoint
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
-from tests.fakes import random_images, tiny_submodel
+from tests.fakes.images import random_images
+from tests.fakes.submodels import tiny_submodel
 
 ROOT = Path(__file__).parents[2]
 BARE_PYTHON = ROOT / ".venv-bare" / "bin" / "python"

@@ -17,7 +17,7 @@ from reefl_edge.manifest import (
     signatures,
 )
 from reefl_edge.submodel import Segment, TensorSpec
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 _ONNX_TYPES = {"uint8": onnx.TensorProto.UINT8, "float32": onnx.TensorProto.FLOAT}
 

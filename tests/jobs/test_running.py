@@ -21,8 +21,8 @@ from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files, RandomW
 from reefl_edge.manifest import Bundle
 from reefl_edge.models.checkpoint import random_network, save_checkpoint
 from reefl_edge.profiling.measure import inference_jobs, measure_exits, step_jobs
-from tests.fakes import tiny_submodel
-from tests.jobs.fakes import counting_link, ended
+from tests.fakes.jobs import counting_link, ended
+from tests.fakes.submodels import tiny_submodel
 from tests.processes import is_gone, worker_of
 
 FEW = Plan(warmup_runs=1, min_samples=5, min_seconds=0, max_seconds=60)

@@ -9,7 +9,7 @@ from reefl_edge.jobs.sources import CheckpointFile
 from reefl_edge.jobs.workloads import import_workload
 from reefl_edge.models.checkpoint import random_network, save_checkpoint
 from reefl_edge.regimes import REGIMES, Regime
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 
 @pytest.mark.parametrize("regime", REGIMES)

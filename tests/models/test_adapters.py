@@ -17,7 +17,8 @@ from reefl_edge.models.reefl import ReeFL
 from reefl_edge.models.vit import Block
 from reefl_edge.regimes import REGIMES, Regime
 from reefl_edge.submodel import Submodel
-from tests.models.networks import narrow_submodel, random_arrays, random_batch
+from tests.fakes.networks import random_arrays, random_batch
+from tests.fakes.submodels import narrow_submodel
 from tests.models.plain_regimes import plain_logits, plain_step
 
 RATE, WEIGHT = 0.05, 0.5

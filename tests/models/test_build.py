@@ -8,7 +8,7 @@ import torch
 from reefl_edge.models import build, build_model
 from reefl_edge.models.checkpoint import arrays_of, random_network
 from reefl_edge.submodel import Regime
-from tests.fakes import tiny_submodel
+from tests.fakes.submodels import tiny_submodel
 
 
 @pytest.mark.parametrize("regime", ["full", "frozen"])

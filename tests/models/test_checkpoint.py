@@ -11,8 +11,8 @@ from reefl_edge.models import ReeFL, load_checkpoint, save_checkpoint
 from reefl_edge.models.checkpoint import arrays_of, network_from
 from reefl_edge.submodel import Regime
 from reefl_edge.weights import Checkpoint, read_checkpoint, write_checkpoint
-from tests.fakes import tiny_submodel
-from tests.networks import lively_network, normal_images
+from tests.fakes.networks import lively_network, normal_images
+from tests.fakes.submodels import tiny_submodel
 
 
 @pytest.mark.parametrize("regime", ["full", "frozen"])

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from reefl_edge.models import ReeFL
+from tests.fakes.networks import lively_network, normal_images
+from tests.fakes.submodels import deep_submodel
 from tests.models.plain_reefl import classify, run_plain
-from tests.networks import deep_submodel, lively_network, normal_images
 
 
 def arrays_with_gradients(network: ReeFL) -> dict[str, Tensor]:

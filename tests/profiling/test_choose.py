@@ -7,7 +7,7 @@ import pytest
 from reefl_edge.errors import BudgetError
 from reefl_edge.profiling.choose import Budget, choose_exit
 from reefl_edge.profiling.report import Report
-from tests.profiling.fakes import report, row
+from tests.fakes.measurements import report, row
 
 MEASURED = report(
     row(0, 4.1, memory_mib=20),

@@ -9,8 +9,8 @@ from reefl_edge.profiling.match import check_model
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
 from reefl_edge.submodel import ExitSchedule, Submodel
 from reefl_edge.weights import Checkpoint, weights_sha256
-from tests.fakes import tiny_submodel
-from tests.profiling.fakes import report, row
+from tests.fakes.measurements import report, row
+from tests.fakes.submodels import tiny_submodel
 
 MODEL = tiny_submodel(num_exits=4)
 

@@ -8,9 +8,9 @@ from reefl_edge.jobs.job import Job, MeasurementJob, Plan
 from reefl_edge.jobs.sources import BundleFolder, RandomWeights
 from reefl_edge.profiling.measure import inference_jobs, measure_report, step_jobs
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Row
-from tests.devices.fakes import HOST
-from tests.fakes import tiny_submodel
-from tests.jobs.fakes import counting_link
+from tests.fakes.devices import HOST
+from tests.fakes.jobs import counting_link
+from tests.fakes.submodels import tiny_submodel
 
 FROZEN = replace(tiny_submodel(num_exits=4, max_exit=2), regime="frozen")
 BUNDLE = BundleFolder(sha256="0" * 64)

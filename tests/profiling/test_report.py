@@ -13,7 +13,7 @@ import pytest
 from reefl_edge.devices.host import describe_host
 from reefl_edge.errors import InputError
 from reefl_edge.profiling.report import Choice, read_report, report_json, write_report
-from tests.profiling.fakes import report, row
+from tests.fakes.measurements import report, row
 
 
 def test_a_report_read_again_is_the_same(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reefl_edge.profiling.summary import bootstrap_median, bootstrap_ratio, summarise
-from tests.jobs.fakes import measurement
+from tests.fakes.measurements import measurement
 
 
 def test_percentiles_lie_between_the_samples() -> None:

@@ -12,7 +12,7 @@ from reefl_edge.errors import InputError
 from reefl_edge.facts import METADATA_KEY, facts_of
 from reefl_edge.manifest import Bundle
 from reefl_edge.runtimes.onnx_graph import NESTED, hold_graph, read_graph
-from tests.fakes import listed_artifact, tiny_manifest
+from tests.fakes.bundles import listed_artifact, tiny_manifest
 
 
 def stored_in(location: str, name: str = "w") -> TensorProto:

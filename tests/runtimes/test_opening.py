@@ -16,7 +16,7 @@ from reefl_edge.runtimes.opening import (
     open_runtime,
     runtime_for,
 )
-from tests.fakes import listed_artifact, tiny_manifest
+from tests.fakes.bundles import listed_artifact, tiny_manifest
 
 
 def bundle_of(targets: Sequence[Target]) -> Bundle:

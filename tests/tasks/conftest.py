@@ -6,8 +6,8 @@ import pytest
 
 from reefl_edge.submodel import Submodel
 from reefl_edge.weights import write_checkpoint
-from tests.fakes import tiny_submodel
-from tests.networks import checkpoint_of, lively_network
+from tests.fakes.networks import checkpoint_of, lively_network
+from tests.fakes.submodels import tiny_submodel
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,9 @@ from reefl_edge.tasks.exporting import ExportRequest, export_model, prepare_expo
 from reefl_edge.tasks.models import Model, open_model
 from reefl_edge.weights import weights_sha256, write_update
 from reefl_export.plan import ExportPlan
-from tests.fakes import random_images
-from tests.profiling.fakes import report as report_of
-from tests.profiling.fakes import row
+from tests.fakes.images import random_images
+from tests.fakes.measurements import report as report_of
+from tests.fakes.measurements import row
 
 ONNX = ExportPlan.stock(["onnx"])
 

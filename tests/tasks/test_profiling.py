@@ -8,8 +8,8 @@ import pytest
 from reefl_edge.jobs.job import InferenceJob, Job, StepJob
 from reefl_edge.tasks.models import open_model
 from reefl_edge.tasks.profiling import ProfileRequest, profile_model
-from tests.jobs.fakes import counting_link
-from tests.networks import checkpoint_of, lively_network
+from tests.fakes.jobs import counting_link
+from tests.fakes.networks import checkpoint_of, lively_network
 
 
 def test_inference_is_measured_on_a_bundle_made_for_it_and_a_step_on_the_file(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from reefl_edge.manifest import Bundle
-from tests.fakes import random_images
+from tests.fakes.images import random_images
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -1,12 +1,25 @@
-"""Stand-ins for what was measured."""
+"""What such machines are said to have measured."""
 
 from collections.abc import Sequence
 
 from reefl_edge.jobs.job import Kind
+from reefl_edge.jobs.outcome import Measurement
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Context, Report, Row
-from tests.devices.fakes import HOST
-from tests.fakes import tiny_submodel
-from tests.jobs.fakes import measurement
+from tests.fakes.devices import HOST
+from tests.fakes.submodels import tiny_submodel
+
+
+def measurement(latency_ms: float | Sequence[float], *, memory_mib: float = 10.0) -> Measurement:
+    """Return a measurement: of these samples, or of ten equal ones."""
+    samples = (latency_ms,) * 10 if isinstance(latency_ms, int | float) else tuple(latency_ms)
+    return Measurement(
+        latency_ms_samples=samples,
+        cpu_ms_samples=samples,
+        load_ms=5.0,
+        first_run_ms=7.0,
+        baseline_mib=100.0,
+        peak_mib=100.0 + memory_mib,
+    )
 
 
 def row(

@@ -1,4 +1,4 @@
-"""Stand-ins for machines."""
+"""Machines that do not exist."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Stand-ins for what the tests do not want to run, and the tiny models they share."""
