@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.documents import RESULTS, write
-from benchmarks.harness import ratio
+from benchmarks.apparatus.documents import RESULTS, write
+from benchmarks.apparatus.harness import ratio
 
 ROOT = Path(__file__).parents[1]
 SCRATCH = ROOT / ".bench"

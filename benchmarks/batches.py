@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.documents import Bar, at_least, on_threads, parser, write
-from benchmarks.harness import Run, Samples, in_fresh_process, interleave, median, ratio
-from benchmarks.measured import Runnable, add_runtimes, measured_submodel, settings_of
+from benchmarks.apparatus.documents import Bar, at_least, on_threads, parser, write
+from benchmarks.apparatus.harness import Run, Samples, in_fresh_process, interleave, median, ratio
+from benchmarks.apparatus.measured import Runnable, add_runtimes, measured_submodel, settings_of
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy, softmax
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.jobs.workloads import random_images
-from reefl_edge.manifest import Bundle
 from reefl_edge.runtimes.opening import open_runtime
 
 BATCH_SIZE = 16
@@ -82,7 +82,7 @@ def main() -> None:
 
 def export(scratch: Path, runtimes: Sequence[Runnable], *, is_quick: bool) -> None:
     """Export the segments; to ExecuTorch in the batch sizes that will be run."""
-    from benchmarks.artifacts import bundle_of, measured_network
+    from benchmarks.apparatus.artifacts import bundle_of, measured_network
     from reefl_export.recipe import recipe_for
 
     recipes = [

@@ -16,12 +16,12 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import Any
 
-from benchmarks.artifacts import converter_of, job_for, keep_rival
-from benchmarks.documents import at_most, parser, write
-from benchmarks.measured import measured_submodel, settings_of
-from reefl_edge.models.checkpoint import random_network
+from benchmarks.apparatus.artifacts import converter_of, job_for, keep_rival
+from benchmarks.apparatus.documents import at_most, parser, write
+from benchmarks.apparatus.measured import measured_submodel, settings_of
+from reefl_edge.models.arrays import random_network
 from reefl_edge.runtimes.executorch import PROGRAM_NAME
-from reefl_export.job import ExportJob
+from reefl_export.conversion import ExportJob
 from reefl_export.quiet import quiet
 from reefl_export.recipe import recipe_for
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks.documents import Bar, at_most, parser, write
-from benchmarks.harness import in_fresh_process, peak_above_imports_mib, ratio
-from benchmarks.measured import Runnable, add_runtimes, settings_of
+from benchmarks.apparatus.documents import Bar, at_most, parser, write
+from benchmarks.apparatus.harness import in_fresh_process, peak_above_imports_mib, ratio
+from benchmarks.apparatus.measured import Runnable, add_runtimes, settings_of
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.jobs.job import INFERENCE_PLAN, InferenceJob
 from reefl_edge.jobs.sources import BundleFolder
 from reefl_edge.jobs.workloads import import_workload
-from reefl_edge.manifest import Bundle
 from reefl_edge.runtimes.opening import parse_runtime
 
 SIZE_LIMIT, MEMORY_LIMIT, INT8_LIMIT = 1.02, 1.05, 0.30
@@ -77,9 +77,9 @@ def export(
     sizes: Sizes, scratch: Path, *, runtimes: Sequence[Runnable], is_quick: bool
 ) -> dict[str, Bundle]:
     """Export the segments in every format, and the single model of each."""
-    from benchmarks.artifacts import bundle_of, measured_network, recipes_for, rival_of
-    from benchmarks.one_graph import seen_from_outside
-    from reefl_edge.models.checkpoint import random_network
+    from benchmarks.apparatus.artifacts import bundle_of, measured_network, recipes_for, rival_of
+    from benchmarks.apparatus.one_graph import seen_from_outside
+    from reefl_edge.models.arrays import random_network
     from reefl_export.recipe import recipe_for
 
     network = measured_network(is_quick=is_quick)

@@ -19,8 +19,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from benchmarks.documents import Bar, at_most, int8_instructions, on_threads, parser, write
-from benchmarks.harness import (
+from benchmarks.apparatus.documents import (
+    Bar,
+    at_most,
+    int8_instructions,
+    on_threads,
+    parser,
+    write,
+)
+from benchmarks.apparatus.harness import (
     Run,
     Samples,
     in_fresh_process,
@@ -30,11 +37,12 @@ from benchmarks.harness import (
     sgemm_gflops,
     sgemm_run,
 )
-from benchmarks.measured import Runnable, add_runtimes, measured_submodel, settings_of
+from benchmarks.apparatus.measured import Runnable, add_runtimes, measured_submodel, settings_of
+from reefl_edge.bundles.artifacts import Precision
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.cost import exit_costs
 from reefl_edge.devices.host import describe_host
 from reefl_edge.jobs.workloads import random_images
-from reefl_edge.manifest import Bundle, Precision
 from reefl_edge.runtimes.chain import run_chain
 from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.submodel import Submodel
@@ -109,7 +117,7 @@ def main() -> None:
 
 def export(scratch: Path, runtimes: Sequence[Runnable], *, is_quick: bool) -> None:
     """Export everything that runs into folders of their own."""
-    from benchmarks.artifacts import bundle_of, measured_network, recipes_for, rival_of
+    from benchmarks.apparatus.artifacts import bundle_of, measured_network, recipes_for, rival_of
     from reefl_export.recipe import recipe_for
 
     network = measured_network(is_quick=is_quick)

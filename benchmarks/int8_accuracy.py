@@ -18,26 +18,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.artifacts import checkpoint_of, measured_network, recipes_for, say, smooth_noise
-from benchmarks.documents import Bar, at_least, at_most, parser, write
-from benchmarks.measured import Runnable, add_runtimes, settings_of
+from benchmarks.apparatus.artifacts import (
+    checkpoint_of,
+    measured_network,
+    recipes_for,
+    say,
+    smooth_noise,
+)
+from benchmarks.apparatus.documents import Bar, at_least, at_most, parser, write
+from benchmarks.apparatus.measured import Runnable, add_runtimes, settings_of
 from reefl_edge.adaptive import ConfidencePolicy
-from reefl_edge.data.base import ArrayDataset, Dataset
-from reefl_edge.data.sources import read_dataset
-from reefl_edge.manifest import Artifact, Bundle
+from reefl_edge.bundles.artifacts import Artifact
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from reefl_edge.checkpoints.hashes import weights_sha256
+from reefl_edge.checkpoints.update import apply_update, read_update
+from reefl_edge.data.dataset import ArrayDataset, Dataset
+from reefl_edge.data.reading import read_dataset
 from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.thresholds import choose_threshold, exits_taken, paired_difference_interval
-from reefl_edge.weights import (
-    Checkpoint,
-    apply_update,
-    read_checkpoint,
-    read_update,
-    weights_sha256,
-)
 from reefl_export.bundle import Origin, Samples, export_checkpoint
-from reefl_export.gate import Gate
-from reefl_export.parity import chain_logits
-from reefl_export.sample import Sample
+from reefl_export.images import Sample
+from reefl_export.parity.comparison import chain_logits
+from reefl_export.parity.gate import Gate
 
 DROP_LIMIT_POINTS, AGREEMENT_LIMIT = 0.5, 0.97
 NUM_CALIBRATION, NUM_VALIDATION = 128, 1000

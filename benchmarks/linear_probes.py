@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from reefl_edge.data.base import Dataset
-from reefl_edge.data.sources import read_dataset
+from reefl_edge.data.dataset import Dataset
+from reefl_edge.data.reading import read_dataset
 from reefl_edge.devices.host import describe_host
 from reefl_edge.files import write_text
 from reefl_edge.finetune.batches import shuffled_batches

@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import NamedTuple
 
-from benchmarks.artifacts import checkpoint_of, measured_network
-from benchmarks.documents import at_most, parser, write
-from benchmarks.harness import median
-from benchmarks.measured import settings_of
-from reefl_edge.weights import write_checkpoint
+from benchmarks.apparatus.artifacts import checkpoint_of, measured_network
+from benchmarks.apparatus.documents import at_most, parser, write
+from benchmarks.apparatus.harness import median
+from benchmarks.apparatus.measured import settings_of
+from reefl_edge.checkpoints.checkpoint import write_checkpoint
 
 LIMIT_S = 2.0
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.documents import RESULTS
+from benchmarks.apparatus.documents import RESULTS
 from benchmarks.sections import (
     batches,
     export_build,

@@ -14,9 +14,9 @@ import torch
 # A stock optimiser imports the compiler when the first is made: an import, and no part of a step.
 import torch._dynamo
 
-from benchmarks.breakdown import time_by_kind
-from benchmarks.documents import parser, write
-from benchmarks.harness import (
+from benchmarks.apparatus.breakdown import time_by_kind
+from benchmarks.apparatus.documents import parser, write
+from benchmarks.apparatus.harness import (
     ALLOCATORS,
     Samples,
     in_fresh_process,
@@ -27,7 +27,7 @@ from benchmarks.harness import (
     sgemm_gflops,
     sgemm_run,
 )
-from benchmarks.variants import VARIANTS, Stepper, Variant, stepper_for
+from benchmarks.apparatus.variants import VARIANTS, Stepper, Variant, stepper_for
 from reefl_edge.architectures import named_submodel
 from reefl_edge.cost import exit_costs
 from reefl_edge.runtimes.base import default_threads

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.adaptive import AdaptiveSession as AdaptiveSession
     from reefl_edge.adaptive import ConfidencePolicy as ConfidencePolicy
-    from reefl_edge.data.client_part import Sharing as Sharing
+    from reefl_edge.bundles.bundle import Bundle as Bundle
+    from reefl_edge.checkpoints.checkpoint import write_checkpoint as write_checkpoint
+    from reefl_edge.checkpoints.options import ModelFacts as ModelFacts
+    from reefl_edge.checkpoints.update import read_update as read_update
+    from reefl_edge.checkpoints.update import write_update as write_update
+    from reefl_edge.data.clients.part import Sharing as Sharing
     from reefl_edge.data.images import read_image as read_image
-    from reefl_edge.data.sources import read_dataset as read_dataset
+    from reefl_edge.data.reading import read_dataset as read_dataset
     from reefl_edge.finetune.client import train_client as train_client
     from reefl_edge.finetune.training import LocalTraining as LocalTraining
-    from reefl_edge.foreign.facts import ModelFacts as ModelFacts
-    from reefl_edge.manifest import Bundle as Bundle
     from reefl_edge.models import build_model as build_model
     from reefl_edge.models import load_checkpoint as load_checkpoint
     from reefl_edge.models import save_checkpoint as save_checkpoint
@@ -31,24 +34,21 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.tasks.models import open_model as open_model
     from reefl_edge.tasks.profiling import ProfileRequest as ProfileRequest
     from reefl_edge.tasks.profiling import profile_model as profile_model
-    from reefl_edge.weights import read_update as read_update
-    from reefl_edge.weights import write_checkpoint as write_checkpoint
-    from reefl_edge.weights import write_update as write_update
     from reefl_export.plan import ExportPlan as ExportPlan
     from reefl_export.verification import verify as verify
 
 _HOMES = {
     "AdaptiveSession": "reefl_edge.adaptive",
     "Budget": "reefl_edge.profiling.choose",
-    "Bundle": "reefl_edge.manifest",
+    "Bundle": "reefl_edge.bundles.bundle",
     "ConfidencePolicy": "reefl_edge.adaptive",
     "ExportPlan": "reefl_export.plan",
     "ExportRequest": "reefl_edge.tasks.exporting",
     "LocalTraining": "reefl_edge.finetune.training",
     "Model": "reefl_edge.tasks.models",
-    "ModelFacts": "reefl_edge.foreign.facts",
+    "ModelFacts": "reefl_edge.checkpoints.options",
     "ProfileRequest": "reefl_edge.tasks.profiling",
-    "Sharing": "reefl_edge.data.client_part",
+    "Sharing": "reefl_edge.data.clients.part",
     "Submodel": "reefl_edge.submodel",
     "build_model": "reefl_edge.models",
     "choose_exit": "reefl_edge.profiling.choose",
@@ -56,17 +56,17 @@ _HOMES = {
     "load_checkpoint": "reefl_edge.models",
     "open_model": "reefl_edge.tasks.models",
     "profile_model": "reefl_edge.tasks.profiling",
-    "read_dataset": "reefl_edge.data.sources",
+    "read_dataset": "reefl_edge.data.reading",
     "read_examples": "reefl_edge.tasks.examples",
     "read_image": "reefl_edge.data.images",
     "read_report": "reefl_edge.profiling.report",
-    "read_update": "reefl_edge.weights",
+    "read_update": "reefl_edge.checkpoints.update",
     "save_checkpoint": "reefl_edge.models",
     "train_client": "reefl_edge.finetune.client",
     "verify": "reefl_export.verification",
-    "write_checkpoint": "reefl_edge.weights",
+    "write_checkpoint": "reefl_edge.checkpoints.checkpoint",
     "write_report": "reefl_edge.profiling.report",
-    "write_update": "reefl_edge.weights",
+    "write_update": "reefl_edge.checkpoints.update",
 }
 
 __all__ = [*_HOMES]

@@ -13,11 +13,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.manifest import Bundle, Precision
+from reefl_edge.bundles.artifacts import Precision
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.thresholds import check_threshold, check_thresholds
 from reefl_edge.runtimes.base import Runtime, RuntimeName, Tensors
 from reefl_edge.runtimes.opening import artifact_for, open_runtime
 from reefl_edge.submodel import Submodel
-from reefl_edge.thresholds_section import check_threshold, check_thresholds
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from reefl_edge import schema
+from reefl_edge.bundles.manifest import Manifest
 from reefl_edge.devices.host import Host
 from reefl_edge.files import write_text
 from reefl_edge.jobs.job import Job
 from reefl_edge.jobs.outcome import Outcome
-from reefl_edge.manifest import Manifest
 from reefl_edge.profiling.report import Report
 
 DOCUMENTS: dict[str, Any] = {

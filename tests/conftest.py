@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.models import ReeFL
 from tests.fakes.images import random_images
 from tests.fakes.networks import lively_network

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reefl_edge.architectures import ARCHITECTURES, named_submodel
-from reefl_edge.data.digits import load_digits, split_digits
+from reefl_edge.demo.digits import load_digits, split_digits
 from reefl_edge.submodel import Submodel
 
 

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from reefl_edge.architectures import named_submodel
 from reefl_edge.cost import exit_costs, segment_costs
 from reefl_edge.finetune.step import local_step, trained_parameters
-from reefl_edge.models.checkpoint import random_network
+from reefl_edge.models.arrays import random_network
 from reefl_edge.regimes import REGIMES, Regime
 from tests.fakes.submodels import TINY_ARCHITECTURE, tiny_submodel
 

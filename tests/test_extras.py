@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from reefl_edge.checkpoints.foreign.files import read_arrays
 from reefl_edge.errors import MissingToolchainError
 from reefl_edge.extras import needs_extra
-from reefl_edge.foreign.files import read_arrays
 
 
 def _install(folder: Path, name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_a_file_that_needs_torch_says_why_torch_does_not_load(
     _install(tmp_path, "torch", "raise OSError('libtorch_cpu.so: file too short')", monkeypatch)
     for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "reefl_edge.foreign.pickles", raising=False)
+    monkeypatch.delitem(sys.modules, "reefl_edge.checkpoints.foreign.pickles", raising=False)
 
     (tmp_path / "model.pth").touch()
     with pytest.raises(MissingToolchainError, match=r"not loading: libtorch_cpu\.so: file too"):

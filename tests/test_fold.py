@@ -7,23 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from reefl_edge.checkpoints.update import Update, apply_update, read_update, write_update
+from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.errors import InputError
 from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.training import LocalTraining
-from reefl_edge.models.checkpoint import arrays_of, network_from, random_network
+from reefl_edge.models.arrays import arrays_of, network_from, random_network
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.models.regime import with_regime
 from reefl_edge.regimes import REGIMES, Regime, is_adapter
-from reefl_edge.weights import (
-    Checkpoint,
-    Update,
-    apply_update,
-    read_checkpoint,
-    read_update,
-    write_checkpoint,
-    write_update,
-)
 from tests.fakes.images import random_images
 from tests.fakes.networks import random_arrays, random_batch
 from tests.fakes.submodels import narrow_submodel, tiny_submodel

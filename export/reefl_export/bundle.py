@@ -12,31 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reefl_edge import schema
+from reefl_edge.bundles.artifacts import TARGETS, Artifact, BundleFile, Target
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME, Deployment, Manifest, signatures
+from reefl_edge.bundles.thresholds import same_threshold
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.files import replacing_folder, write_text
-from reefl_edge.manifest import (
-    MANIFEST_NAME,
-    PARITY_NAME,
-    TARGETS,
-    Artifact,
-    Bundle,
-    BundleFile,
-    Deployment,
-    Manifest,
-    Target,
-    same_threshold,
-    signatures,
-)
 from reefl_edge.partials import scratch_folder
 from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Checkpoint, weights_sha256
-from reefl_export import cache, parity
+from reefl_export import cache
+from reefl_export.conversion import OnStage
 from reefl_export.destination import check_replaceable
-from reefl_export.job import OnStage
+from reefl_export.images import Sample, noise
 from reefl_export.maker import Maker
+from reefl_export.parity.comparison import ParityReport, ParityRow, check_parity
+from reefl_export.parity.reference import Reference
 from reefl_export.recipe import ExportRecipe, stock
-from reefl_export.reference import Reference
-from reefl_export.sample import Sample, noise
 
 if TYPE_CHECKING:
     from reefl_edge.models.reefl import ReeFL
@@ -67,7 +60,7 @@ class Exported:
     """
 
     bundle: Bundle
-    parity: parity.ParityReport
+    parity: ParityReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +100,7 @@ def export_bundle(
         ParityError: An artifact does not compute what the network computes.
         InputError: ``directory`` holds something else than a bundle of ours.
     """
-    from reefl_edge.models.checkpoint import arrays_of
+    from reefl_edge.models.arrays import arrays_of
 
     checkpoint = Checkpoint(
         submodel=model.submodel, arrays=arrays_of(model), class_names=class_names
@@ -157,7 +150,7 @@ def export_checkpoint(
     reference = Reference(trained, sample, origin.threshold, threads=threads)
     trained_sha256 = weights_sha256(trained.arrays)
     with scratch_folder(), replacing_folder(directory, check=check_replaceable) as folder:
-        rows: list[parity.ParityRow] = []
+        rows: list[ParityRow] = []
         artifacts: list[Artifact] = []
         for recipe in recipes:
             artifact = maker.artifact(recipe, folder)
@@ -168,7 +161,7 @@ def export_checkpoint(
                 unfinished = Bundle(folder, replace(manifest, artifacts=(artifact,)))
                 compared = reference.rows(unfinished, artifact)
                 cache.store_rows(*key, compared)
-            parity.check(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
+            check_parity(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
             artifacts.append(artifact)
             rows.extend(compared)
         report = reference.report({recipe.name: recipe.gate for recipe in recipes}, rows)

@@ -23,13 +23,13 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from reefl_edge import schema
+from reefl_edge.bundles.artifacts import Artifact
 from reefl_edge.errors import InputError
 from reefl_edge.files import confined, replacing_folder, write_text
-from reefl_edge.manifest import Artifact
 from reefl_edge.partials import locked
-from reefl_export.parity import ParityRow
+from reefl_export.images import Sample
+from reefl_export.parity.comparison import ParityRow
 from reefl_export.recipe import ExportRecipe
-from reefl_export.sample import Sample
 
 _log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ the device itself says more.
 from dataclasses import dataclass
 from typing import Self
 
+from reefl_edge.bundles.artifacts import Precision, Target
 from reefl_edge.devices.host import Host, describe_host
 from reefl_edge.devices.profiles import LOCAL_DEVICE, DeviceProfile, load_profile
-from reefl_edge.manifest import Precision, Target
 
 # Instructions that multiply 8-bit integers faster than float32, as LLVM names them. On AVX2 alone
 # the gain is small, and too small to pay for in accuracy.

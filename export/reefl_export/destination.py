@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from reefl_edge import schema
+from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import MANIFEST_NAME, PARITY_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

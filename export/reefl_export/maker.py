@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reefl_edge import schema
+from reefl_edge.bundles.artifacts import Artifact, BundleFile, Target
+from reefl_edge.bundles.facts import facts_of
+from reefl_edge.bundles.manifest import Manifest
+from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.extras import needs_extra
-from reefl_edge.facts import facts_of
-from reefl_edge.manifest import Artifact, BundleFile, Manifest, Target
-from reefl_edge.weights import Checkpoint
 from reefl_export import cache
-from reefl_export.job import ExportJob, OnStage
+from reefl_export.conversion import ExportJob, OnStage
+from reefl_export.images import Sample
+from reefl_export.parity.reference import network_of
 from reefl_export.recipe import PACKAGES, TITLES, ExportRecipe
-from reefl_export.reference import network_of
-from reefl_export.sample import Sample
 
 if TYPE_CHECKING:
     from reefl_edge.models.reefl import ReeFL
@@ -122,15 +123,15 @@ class Maker:
 def _converter(target: Target) -> Callable[[ExportJob], None]:
     match target:
         case "executorch":
-            from reefl_export.executorch import export_executorch
+            from reefl_export.executorch.exporter import export_executorch
 
             return export_executorch
         case "onnx":
-            from reefl_export.onnx import export_onnx
+            from reefl_export.onnx.exporter import export_onnx
 
             return export_onnx
         case "coreml":
-            from reefl_export.coreml import export_coreml
+            from reefl_export.coreml.exporter import export_coreml
 
             return export_coreml
 

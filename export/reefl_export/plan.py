@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from reefl_edge.manifest import TARGETS, Deployment, Precision, Target
+from reefl_edge.bundles.artifacts import TARGETS, Precision, Target
+from reefl_edge.bundles.manifest import Deployment
 from reefl_export.deployment import DeviceFacts, choose_deployment
 from reefl_export.recipe import ExportRecipe, recipe_for, stock
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from reefl_edge import schema
-from reefl_edge.errors import MissingToolchainError
-from reefl_edge.manifest import (
+from reefl_edge.bundles.artifacts import (
     PRECISIONS_OF,
     TARGETS,
     Precision,
@@ -22,8 +21,9 @@ from reefl_edge.manifest import (
     artifact_name,
     check_batch_sizes,
 )
+from reefl_edge.errors import MissingToolchainError
 from reefl_edge.names import closest
-from reefl_export.gate import Gate
+from reefl_export.parity.gate import Gate
 
 DeploymentTarget = Literal["iOS18", "iOS26"]
 

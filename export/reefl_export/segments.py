@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from reefl_edge.manifest import Target
+from reefl_edge.bundles.artifacts import Target
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.eager import run_segment
 from reefl_edge.submodel import Segment, TensorSpec

@@ -12,11 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath
 from typing import Literal, assert_never
 
+from reefl_edge.bundles.artifacts import Artifact, BundleFile
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.facts import hold_to_checkpoint
+from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME
+from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, read_checkpoint
+from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.errors import InputError, MissingToolchainError
-from reefl_edge.facts import hold_to_checkpoint
-from reefl_edge.manifest import MANIFEST_NAME, PARITY_NAME, Artifact, Bundle, BundleFile
 from reefl_edge.runtimes.onnx_graph import hold_graph
-from reefl_edge.weights import WEIGHTS_NAME, read_checkpoint, weights_sha256
 
 What = Literal["file", "facts", "weights"]
 Result = Literal["holds", "differs", "not checked"]
@@ -178,7 +181,7 @@ def _hold_program(bundle: Bundle, artifact: Artifact) -> None:
 
 
 def _hold_package(bundle: Bundle, artifact: Artifact) -> None:
-    from reefl_export.mil.package import verified_package
+    from reefl_export.coreml.mil.package import verified_package
 
     verified_package(bundle, artifact)
 

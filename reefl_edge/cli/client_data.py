@@ -13,8 +13,8 @@ import typer
 from reefl_edge.cli.options import refuse, usage_errors
 
 if TYPE_CHECKING:
-    from reefl_edge.data.base import Dataset
-    from reefl_edge.data.client_part import Sharing
+    from reefl_edge.data.clients.part import Sharing
+    from reefl_edge.data.dataset import Dataset
 
 _PANEL = "One client's part"
 
@@ -118,7 +118,7 @@ class ClientOptions:
             refuse("--eval-share", "it stands instead of --eval-data; give one of them")
 
     def _check_numbers(self) -> None:
-        from reefl_edge.data.partition import check_alpha, check_share
+        from reefl_edge.data.clients.partition import check_alpha, check_share
 
         if self.alpha is not None:
             with usage_errors("--alpha"):
@@ -129,7 +129,7 @@ class ClientOptions:
 
     def sharing(self) -> "Sharing":
         """Return how the clients share the data."""
-        from reefl_edge.data.client_part import Sharing
+        from reefl_edge.data.clients.part import Sharing
 
         return Sharing(num_clients=self.num_clients, alpha=self.alpha)
 
@@ -148,7 +148,7 @@ def choose(
         BadParameter: There is no such client, or a number is out of range.
         InputError: The data does not say who made each example.
     """
-    from reefl_edge.data.client_part import hold_out
+    from reefl_edge.data.clients.part import hold_out
 
     if options.index is not None:
         own_eval = [eval_dataset] if eval_dataset is not None and options.is_eval_own else []

@@ -10,7 +10,7 @@ from reefl_edge.cli import models, options, render
 from reefl_edge.sizes import MAX_WIDTH, check_mean, check_std
 
 if TYPE_CHECKING:
-    from reefl_edge.foreign.facts import Channels
+    from reefl_edge.checkpoints.options import Channels
     from reefl_edge.tasks.models import Model
 
 Destination = Literal["reefl-edge", "released"]
@@ -94,7 +94,7 @@ def _destination(text: str) -> Destination:
 
 
 def _check_suffix(output: Path, destination: Destination) -> None:
-    from reefl_edge.foreign.files import PICKLE_SUFFIXES
+    from reefl_edge.checkpoints.foreign.files import PICKLE_SUFFIXES
 
     allowed = (".safetensors", *(PICKLE_SUFFIXES if destination == "released" else ()))
     if output.suffix not in allowed:
@@ -115,8 +115,8 @@ def _channels(
 
 
 def _write(source: "Model", output: Path, destination: Destination) -> None:
-    from reefl_edge.foreign.writing import write_released
-    from reefl_edge.weights import write_checkpoint
+    from reefl_edge.checkpoints.checkpoint import write_checkpoint
+    from reefl_edge.checkpoints.foreign.writing import write_released
 
     match destination:
         case "reefl-edge":
@@ -127,7 +127,7 @@ def _write(source: "Model", output: Path, destination: Destination) -> None:
 
 def _document(source: "Model", output: Path, destination: Destination) -> dict[str, Any]:
     from reefl_edge import schema
-    from reefl_edge.weights import weights_sha256
+    from reefl_edge.checkpoints.hashes import weights_sha256
 
     return {
         "model": str(output),

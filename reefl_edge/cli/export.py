@@ -9,7 +9,7 @@ import typer
 from reefl_edge.cli import models, options, render
 
 if TYPE_CHECKING:
-    from reefl_edge.manifest import Bundle
+    from reefl_edge.bundles.bundle import Bundle
     from reefl_edge.tasks.exporting import ExportRequest
     from reefl_edge.tasks.models import Model
     from reefl_export.bundle import Exported

@@ -167,10 +167,10 @@ def _train(
     threads: int,
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
+    from reefl_edge.checkpoints.update import write_update
     from reefl_edge.finetune.client import train_client
     from reefl_edge.finetune.evaluate import checkpoint_accuracy
     from reefl_edge.tasks.examples import read_examples
-    from reefl_edge.weights import write_update
 
     examples = read_examples(data, source)
     held_out = None if eval_data is None else read_examples(eval_data, source, like=examples)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
-    from reefl_edge.manifest import Bundle
+    from reefl_edge.bundles.bundle import Bundle
 
 
 def infer(
@@ -51,7 +51,8 @@ def infer(
     Example:  reefl-edge infer bundle photo.png folder/ digits.npz --threshold 0.8
     """
     from reefl_edge.adaptive import AdaptiveSession
-    from reefl_edge.manifest import Bundle, parse_precision
+    from reefl_edge.bundles.artifacts import parse_precision
+    from reefl_edge.bundles.bundle import Bundle
     from reefl_edge.runtimes.opening import check_precision, parse_runtime, runtime_for
 
     with options.usage_errors("--runtime"):
@@ -122,7 +123,7 @@ def _noted(path: Path, failures: list[dict[str, str]]) -> Iterator[None]:
 
 def _files(given: Path, failures: list[dict[str, str]]) -> list[Path]:
     """Return the images of a folder, or the file itself."""
-    from reefl_edge.data.folder import images_in
+    from reefl_edge.data.formats.folder import images_in
 
     if not given.is_dir():
         return [given]
@@ -136,7 +137,7 @@ def _files(given: Path, failures: list[dict[str, str]]) -> list[Path]:
 
 def _read(path: Path, edge: int) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
     """Give the images of a file, each (1, edge, edge, 3), with a name for it."""
-    from reefl_edge.data.arrays import read_images
+    from reefl_edge.data.formats.arrays import read_images
     from reefl_edge.data.images import read_image, resize
 
     if path.suffix.lower() in (".npy", ".npz"):

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from reefl_edge.checkpoints.options import ModelFacts
 from reefl_edge.cli.options import usage_errors
-from reefl_edge.foreign.facts import ModelFacts
 
 if TYPE_CHECKING:
     from reefl_edge.submodel import Regime, Submodel

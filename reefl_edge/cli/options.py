@@ -16,7 +16,7 @@ from reefl_edge.names import closest
 from reefl_edge.sizes import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from reefl_edge.foreign.facts import ModelFacts
+    from reefl_edge.checkpoints.options import ModelFacts
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -112,7 +112,7 @@ Data = Annotated[
 
 def model_facts(*, exit_blocks: str | None, **facts: Any) -> "ModelFacts":
     """Return what the options say of MODEL, checked against each other."""
-    from reefl_edge.foreign.facts import ModelFacts
+    from reefl_edge.checkpoints.options import ModelFacts
 
     with usage_errors("--exit-blocks"):
         blocks = None if exit_blocks is None else tuple(map(parse_whole, split_list(exit_blocks)))
@@ -138,7 +138,7 @@ def check_output(
         BadParameter: It is an input, or no name of a file, or of a folder.
         OSError: The system does not let us write there.
     """
-    from reefl_edge.data.sources import split_of
+    from reefl_edge.data.reading import split_of
     from reefl_edge.files import check_output_file, check_output_folder
 
     if output is None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from reefl_export.parity import ParityReport
+    from reefl_export.parity.comparison import ParityReport
 
 
 def parity(
@@ -73,13 +73,13 @@ def parity(
     from dataclasses import replace
 
     from reefl_edge import schema
+    from reefl_edge.bundles.bundle import Bundle
     from reefl_edge.cli.export import check_threshold
     from reefl_edge.errors import InputError, ParityError
     from reefl_edge.files import write_text
-    from reefl_edge.manifest import Bundle
     from reefl_edge.tasks.exporting import read_sample
-    from reefl_export.recheck import failures, gates_of, recheck
-    from reefl_export.sample import noise
+    from reefl_export.images import noise
+    from reefl_export.parity.recheck import failures, gates_of, recheck
 
     options.check_output(output, bundle, data, model)
     check_threshold(threshold)

@@ -115,7 +115,7 @@ def profile(
 def _request(
     runtime: str, precision: str, regime: str, *, threads: int | None, batch_size: int | None
 ) -> "ProfileRequest":
-    from reefl_edge.manifest import parse_precision
+    from reefl_edge.bundles.artifacts import parse_precision
     from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
     from reefl_edge.runtimes.opening import parse_runtime
     from reefl_edge.tasks.profiling import ProfileRequest

@@ -1,7 +1,7 @@
 """Which artifacts do the options of ``reefl-edge export`` ask for?"""
 
+from reefl_edge.bundles.artifacts import TARGETS, Precision, Target, parse_precision, parse_target
 from reefl_edge.cli import options
-from reefl_edge.manifest import TARGETS, Precision, Target, parse_precision, parse_target
 from reefl_export.deployment import DeviceFacts
 from reefl_export.plan import ExportPlan
 from reefl_export.recipe import read_recipe

@@ -24,8 +24,8 @@ def verify(
     Example:  reefl-edge verify bundle
     """
     from reefl_edge import schema
+    from reefl_edge.bundles.bundle import Bundle
     from reefl_edge.errors import InputError
-    from reefl_edge.manifest import Bundle
     from reefl_export.verification import verify as verify_bundle
 
     opened = Bundle.open(bundle)

@@ -15,7 +15,7 @@ from typing import Literal, assert_never, get_args
 
 import numpy as np
 
-from reefl_edge.data.base import Images
+from reefl_edge.data.dataset import Images
 from reefl_edge.data.images import resize
 
 # crop: as for FEMNIST, whose characters have a left and a right; crop-flip: as for CIFAR.

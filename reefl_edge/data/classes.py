@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reefl_edge.data.base import Dataset, Groups, Images, Indices, Labels
+from reefl_edge.data.dataset import Dataset, Groups, Images, Indices, Labels
 from reefl_edge.names import numbered_names
 
 _MOST_NAMED = 5

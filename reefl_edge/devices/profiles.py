@@ -15,9 +15,9 @@ from typing import ClassVar, Literal
 from platformdirs import user_config_path
 
 from reefl_edge import schema
+from reefl_edge.bundles.artifacts import Target
 from reefl_edge.errors import InputError
 from reefl_edge.files import regular_file
-from reefl_edge.manifest import Target
 from reefl_edge.names import closest
 
 LOCAL_DEVICE = "local"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reefl_edge.data.base import Dataset, Indices
+from reefl_edge.data.dataset import Dataset, Indices
 from reefl_edge.submodel import Architecture
 
 

@@ -7,17 +7,20 @@ federation. What comes out is an *update*, the trained arrays alone.
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from reefl_edge.array_files import Arrays, not_finite
-from reefl_edge.bundled import bundled_checkpoint
-from reefl_edge.data.base import Dataset
+from reefl_edge.array_files.safetensors import Arrays, not_finite
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.checkpoint import bundled_checkpoint
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.hashes import base_sha256
+from reefl_edge.checkpoints.metadata import Provenance
+from reefl_edge.checkpoints.update import Update, apply_update
+from reefl_edge.data.dataset import Dataset
 from reefl_edge.errors import DivergenceError
 from reefl_edge.extras import needs_extra
 from reefl_edge.finetune.loop import History, OnStep, train
 from reefl_edge.finetune.steppers.base import Stepper, check_trained
 from reefl_edge.finetune.training import LocalTraining
-from reefl_edge.manifest import Bundle
 from reefl_edge.submodel import Regime
-from reefl_edge.weights import Checkpoint, Provenance, Update, apply_update, base_sha256
 
 StepperName = Literal["eager"]
 
@@ -115,7 +118,7 @@ def _stepper(
         case "eager":
             with needs_extra("fine-tuning", "torch", "train"):
                 from reefl_edge.finetune.steppers.eager import EagerStepper
-                from reefl_edge.models.checkpoint import network_from
+                from reefl_edge.models.arrays import network_from
             return EagerStepper(
                 network_from(start.submodel, start.arrays),
                 checkpoint_activations=training.checkpoint_activations,

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.data.base import Dataset, Labels, num_examples
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.data.dataset import Dataset, Labels, num_examples
 from reefl_edge.extras import needs_extra
 from reefl_edge.runtimes.base import Runtime
 from reefl_edge.runtimes.chain import run_chain
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Checkpoint
 
 Logits = NDArray[np.float32]
 
@@ -63,7 +63,7 @@ def checkpoint_logits(checkpoint: Checkpoint, dataset: Dataset) -> Logits:
     with needs_extra("evaluating a checkpoint", "torch", "train"):
         import torch
 
-        from reefl_edge.models.checkpoint import network_from
+        from reefl_edge.models.arrays import network_from
         from reefl_edge.runtimes.eager import EagerRuntime
     network = network_from(checkpoint.submodel, checkpoint.arrays)
     runtime = EagerRuntime(network, threads=torch.get_num_threads())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reefl_edge.data.augment import Augmentation, augment
-from reefl_edge.data.base import Dataset, Images, Indices, num_examples
+from reefl_edge.data.dataset import Dataset, Images, Indices, num_examples
 from reefl_edge.finetune.batches import check_dataset, num_steps, shuffled_batches
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.steppers.base import StepMetrics, Stepper

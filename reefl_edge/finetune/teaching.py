@@ -14,7 +14,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.data.base import Dataset, Subset, num_examples
+from reefl_edge.data.dataset import Dataset, Subset, num_examples
 from reefl_edge.finetune.batches import shuffled_batches
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.steppers.base import JudgesExits, Stepper

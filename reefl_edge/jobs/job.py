@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal
 
 from reefl_edge import schema
+from reefl_edge.bundles.artifacts import Precision
+from reefl_edge.bundles.thresholds import check_threshold
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.jobs.sources import BundleFolder, ModelSource, StoredModel
-from reefl_edge.manifest import Precision
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.schema import Sha256
 from reefl_edge.submodel import Regime, Submodel
-from reefl_edge.thresholds_section import check_threshold
 
 SCHEMA_VERSION: Final = 1
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from reefl_edge import schema
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.manifest import MANIFEST_NAME
 from reefl_edge.errors import InputError
 from reefl_edge.files import regular_file, sha256_of_file
-from reefl_edge.manifest import MANIFEST_NAME, Bundle
 from reefl_edge.schema import Sha256
 
 # Where a file or a folder lies, by its name in a job.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.checkpoints.checkpoint import read_checkpoint
 from reefl_edge.data.images import resize
 from reefl_edge.extras import needs_extra
 from reefl_edge.jobs.job import InferenceJob, MeasurementJob, StepJob
@@ -22,7 +23,6 @@ from reefl_edge.runtimes.base import Runtime, RuntimeName
 from reefl_edge.runtimes.chain import run_chain
 from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import read_checkpoint
 
 if TYPE_CHECKING:
     from reefl_edge.models.reefl import ReeFL
@@ -143,7 +143,7 @@ def _loading(job: MeasurementJob, files: Files) -> Callable[[], "ReeFL"]:
         case CheckpointFile():
             return partial(_trained_network, job.submodel, job.source.path(files))
         case RandomWeights():
-            from reefl_edge.models.checkpoint import random_network
+            from reefl_edge.models.arrays import random_network
 
             return partial(random_network, job.submodel, seed=job.source.seed)
         case BundleFolder():
@@ -153,7 +153,7 @@ def _loading(job: MeasurementJob, files: Files) -> Callable[[], "ReeFL"]:
 
 
 def _trained_network(submodel: Submodel, path: Path) -> "ReeFL":
-    from reefl_edge.models.checkpoint import network_from
+    from reefl_edge.models.arrays import network_from
     from reefl_edge.models.regime import with_regime
 
     # The file's hash is right, and who asks for the measurement was warned if need be.

@@ -1,18 +1,75 @@
-"""How do a network's arrays get into a file and out of it?
-
-A *checkpoint* holds all arrays of a sub-model, an *update* only the trained ones and what they were
-trained from. Both are safetensors files whose metadata says what they are; nothing is unpickled.
-This file moves torch tensors; ``reefl_edge.weights`` knows the format, without torch.
-"""
+"""How does a file, whoever wrote it, become a network, and a network a file of ours?"""
 
 from pathlib import Path
 
-import torch
-
-from reefl_edge import weights
-from reefl_edge.models.build import build
+from reefl_edge.checkpoints.checkpoint import Checkpoint, write_checkpoint
+from reefl_edge.checkpoints.metadata import RandomPart
+from reefl_edge.checkpoints.options import ModelFacts
+from reefl_edge.checkpoints.reading import Reading, read_model_file
+from reefl_edge.models.arrays import arrays_of, network_from, random_network
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.submodel import Submodel
+from reefl_edge.submodel import Regime
+
+
+def load_checkpoint(
+    path: str | Path,
+    *,
+    num_classes: int | None = None,
+    num_exits: int | None = None,
+    exit_blocks: tuple[int, ...] | None = None,
+    max_exit: int | None = None,
+    regime: Regime | None = None,
+    image_size: int | None = None,
+    num_heads: int | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+    seed: int = 0,
+) -> ReeFL:
+    """Build the network that a checkpoint, a foreign file, a folder or a hub id holds.
+
+    A checkpoint of ours says everything; an argument that contradicts it is an error. A state dict
+    of the released ReeFL code needs ``num_exits`` or ``exit_blocks``, and ``regime`` where it has
+    bottleneck adapters. A backbone (DeiT, timm, transformers) needs ``num_classes``; its
+    accumulator and classifier start at random.
+
+    Args:
+        path: A .safetensors, .npz, .pth, .pt or .bin file, a folder, or a hub id ``owner/name``.
+        num_classes: Classes, C.
+        num_exits: Exits of the whole network, evenly spaced; 4 for a backbone.
+        exit_blocks: The block each exit of the whole network reads, instead of ``num_exits``.
+        max_exit: The deepest exit to keep, 0-based.
+        regime: Which arrays are trained.
+        image_size: Edge of the square image in pixels; the position embedding is interpolated.
+        num_heads: Attention heads of a block, where they are not 64 wide.
+        mean: Mean of each channel, of pixels scaled to [0, 1]; ImageNet's where nothing says.
+        std: Standard deviation of each channel, likewise.
+        seed: Of what starts at random.
+
+    Raises:
+        InputError: The file is missing, damaged or foreign; every problem is listed, and no
+            network is half filled.
+        ValueError: The arguments say too little, or something else than the file.
+        MissingToolchainError: It takes a package that is not installed.
+    """
+    facts = ModelFacts(
+        num_classes=num_classes,
+        num_exits=num_exits,
+        exit_blocks=exit_blocks,
+        max_exit=max_exit,
+        regime=regime,
+        image_size=image_size,
+        num_heads=num_heads,
+        mean=mean,
+        std=std,
+    )
+    checkpoint = complete(read_model_file(path, facts), seed=seed)
+    return network_from(checkpoint.submodel, checkpoint.arrays)
+
+
+def complete(reading: Reading, *, seed: int) -> Checkpoint:
+    """Initialise what a file did not hold, the same for the same seed."""
+    fresh = arrays_of(random_network(reading.submodel, seed=seed)) if reading.fresh else {}
+    return reading.completed(fresh)
 
 
 def save_checkpoint(
@@ -20,7 +77,7 @@ def save_checkpoint(
     path: str | Path,
     *,
     class_names: tuple[str, ...] | None = None,
-    random: weights.RandomPart = "nothing",
+    random: RandomPart = "nothing",
 ) -> None:
     """Write all arrays of a network, whole or not at all.
 
@@ -33,8 +90,8 @@ def save_checkpoint(
     Raises:
         DivergenceError: An array holds NaN or an infinity.
     """
-    weights.write_checkpoint(
-        weights.Checkpoint(
+    write_checkpoint(
+        Checkpoint(
             submodel=model.submodel,
             arrays=arrays_of(model),
             class_names=class_names,
@@ -42,24 +99,3 @@ def save_checkpoint(
         ),
         Path(path),
     )
-
-
-def network_from(submodel: Submodel, arrays: weights.Arrays) -> ReeFL:
-    """Build a network and fill it with arrays, (name to array, as ``Submodel.arrays`` lists)."""
-    network = build(submodel)
-    network.load_state_dict(
-        {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-    )
-    return network.eval()
-
-
-def random_network(submodel: Submodel, *, seed: int) -> ReeFL:
-    """Build a network with random weights, the same ones for the same seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(submodel).eval()
-
-
-def arrays_of(network: ReeFL) -> weights.Arrays:
-    """Return a network's arrays by name."""
-    return {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}

@@ -7,7 +7,7 @@ exported chain, so that everything deployed is fed 8-bit RGB.
 import torch
 from torch import Tensor
 
-from reefl_edge.data.base import Images
+from reefl_edge.data.dataset import Images
 from reefl_edge.submodel import Architecture
 
 

@@ -6,9 +6,9 @@ is drawn as the released code draws it.
 
 from dataclasses import replace
 
-from reefl_edge.models.checkpoint import arrays_of, random_network
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_edge.submodel import Regime
-from reefl_edge.weights import Checkpoint
 
 
 def with_regime(checkpoint: Checkpoint, regime: Regime, *, seed: int) -> Checkpoint:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
 from reefl_edge.regimes import has_adapters
 from reefl_edge.submodel import Architecture, Submodel
-from reefl_edge.weights import Checkpoint, weights_sha256
 
 
 def check_model(report: Report, checkpoint: Checkpoint) -> None:

@@ -6,6 +6,7 @@ Jobs first, one for each exit and kind; then one fresh process after another, ne
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from reefl_edge.bundles.artifacts import Precision
 from reefl_edge.devices.links.base import Link
 from reefl_edge.jobs.job import (
     INFERENCE_PLAN,
@@ -17,7 +18,6 @@ from reefl_edge.jobs.job import (
 )
 from reefl_edge.jobs.running import run_job
 from reefl_edge.jobs.sources import Files, ModelSource
-from reefl_edge.manifest import Precision
 from reefl_edge.profiling.report import Context, Report, Row
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.submodel import Submodel

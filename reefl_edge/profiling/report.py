@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reefl_edge import schema
+from reefl_edge.bundles.artifacts import Precision
 from reefl_edge.devices.host import Host
 from reefl_edge.errors import InputError
 from reefl_edge.files import regular_file, write_text
 from reefl_edge.jobs.job import Kind
 from reefl_edge.jobs.outcome import Measurement
-from reefl_edge.manifest import Precision
 from reefl_edge.profiling.summary import Summary, summarise
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.submodel import Submodel

@@ -6,10 +6,10 @@ from typing import Self
 import numpy as np
 import torch
 
-from reefl_edge.bundled import bundled_checkpoint
-from reefl_edge.manifest import Bundle
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.checkpoint import bundled_checkpoint
 from reefl_edge.models.accumulator import Cache
-from reefl_edge.models.checkpoint import network_from
+from reefl_edge.models.arrays import network_from
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.base import Tensors, check_threads, translated

@@ -15,10 +15,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from reefl_edge.bundles.artifacts import Artifact
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.facts import METADATA_KEY, hold_to_artifact
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
-from reefl_edge.facts import METADATA_KEY, hold_to_artifact
-from reefl_edge.manifest import Artifact, Bundle
 from reefl_edge.runtimes.base import Tensors, in_batches, translated
 from reefl_edge.submodel import Segment
 

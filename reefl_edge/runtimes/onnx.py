@@ -16,8 +16,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
+from reefl_edge.bundles.artifacts import Artifact
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import Artifact, Bundle
 from reefl_edge.runtimes.base import Tensors, translated
 from reefl_edge.runtimes.onnx_graph import hold_graph
 from reefl_edge.submodel import Segment, TensorSpec

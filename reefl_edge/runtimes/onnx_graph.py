@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reefl_edge.bundles.artifacts import Artifact, BundleFile
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.facts import METADATA_KEY, hold_to_artifact
+from reefl_edge.bundles.manifest import MANIFEST_NAME
 from reefl_edge.errors import InputError
-from reefl_edge.facts import METADATA_KEY, hold_to_artifact
-from reefl_edge.manifest import MANIFEST_NAME, Artifact, Bundle, BundleFile
 
 # Which fields of a message hold messages that lead to what is looked for, by their numbers.
 NESTED: dict[str, dict[int, str]] = {

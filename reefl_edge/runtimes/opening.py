@@ -2,9 +2,10 @@
 
 from typing import assert_never
 
+from reefl_edge.bundles.artifacts import Artifact, Precision
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
-from reefl_edge.manifest import Artifact, Bundle, Precision
 from reefl_edge.names import closest
 from reefl_edge.runtimes.base import (
     RUNTIMES,

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from reefl_edge.data.base import Dataset
-from reefl_edge.data.sources import read_dataset
+from reefl_edge.data.dataset import Dataset
+from reefl_edge.data.reading import read_dataset
 from reefl_edge.errors import InputError
 from reefl_edge.finetune.batches import check_dataset
 from reefl_edge.tasks.models import Model

@@ -3,18 +3,18 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reefl_edge.data.pictures import read_pictures
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.thresholds import check_threshold
+from reefl_edge.checkpoints.update import Update, read_update
+from reefl_edge.data.unlabelled import read_pictures
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import Bundle
 from reefl_edge.profiling.match import check_model
 from reefl_edge.profiling.report import Report, read_report
 from reefl_edge.tasks.models import Model
-from reefl_edge.thresholds_section import check_threshold
-from reefl_edge.weights import Update, read_update
 from reefl_export.bundle import Exported, Origin, Samples, check_recipes, export_checkpoint
-from reefl_export.job import OnStage
+from reefl_export.conversion import OnStage
+from reefl_export.images import Sample
 from reefl_export.plan import ExportPlan
-from reefl_export.sample import Sample
 
 DEFAULT_NUM_IMAGES = 128
 

@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reefl_edge.architectures import ARCHITECTURES, named_submodel
-from reefl_edge.bundled import bundled_checkpoint
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.checkpoint import bundled_checkpoint
+from reefl_edge.bundles.manifest import MANIFEST_NAME
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.foreign.files import is_hub_id
+from reefl_edge.checkpoints.options import ModelFacts
+from reefl_edge.checkpoints.reading import Reading, read_model_file, read_own
+from reefl_edge.checkpoints.update import Update, apply_update
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
-from reefl_edge.foreign.facts import ModelFacts
-from reefl_edge.foreign.files import is_hub_id
-from reefl_edge.foreign.reading import Reading, read_model_file, read_own
-from reefl_edge.manifest import MANIFEST_NAME, Bundle
 from reefl_edge.names import closest
-from reefl_edge.weights import Checkpoint, Update, apply_update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +132,13 @@ def _completed(reading: Reading, text: str, seed: int) -> Checkpoint:
     if not reading.fresh:
         return reading.completed({})
     with needs_extra(f"a new accumulator and classifier for {text}", "torch", "train"):
-        from reefl_edge.models.loading import complete
+        from reefl_edge.models.checkpoint import complete
     return complete(reading, seed=seed)
 
 
 def _random(name: str, facts: ModelFacts, seed: int) -> Model:
     with needs_extra(f"random weights for {name}", "torch", "train"):
-        from reefl_edge.models.checkpoint import arrays_of, random_network
+        from reefl_edge.models.arrays import arrays_of, random_network
     submodel = named_submodel(name, num_classes=facts.num_classes, image_size=facts.image_size)
     schedule = facts.schedule(num_blocks=submodel.architecture.num_blocks)
     submodel = replace(

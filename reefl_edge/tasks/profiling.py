@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reefl_edge.bundles.artifacts import Precision
+from reefl_edge.checkpoints.checkpoint import write_checkpoint
+from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.devices.links.base import Link
 from reefl_edge.devices.links.opening import link_for
 from reefl_edge.jobs.job import MeasurementJob
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, ModelSource, RandomWeights
-from reefl_edge.manifest import Precision
 from reefl_edge.partials import scratch_folder
 from reefl_edge.profiling.measure import (
     DEFAULT_BATCH_SIZE,
@@ -24,7 +26,6 @@ from reefl_edge.runtimes.base import RuntimeName, default_threads
 from reefl_edge.runtimes.opening import check_precision
 from reefl_edge.submodel import Regime
 from reefl_edge.tasks.models import Model
-from reefl_edge.weights import weights_sha256, write_checkpoint
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import recipe_for
 

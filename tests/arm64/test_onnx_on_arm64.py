@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reefl_edge.manifest import Precision
-from reefl_edge.models.checkpoint import random_network
+from reefl_edge.bundles.artifacts import Precision
+from reefl_edge.models.arrays import random_network
 from reefl_edge.models.reefl import Classifier, ReeFL
-from reefl_export.onnx import export_onnx
+from reefl_export.onnx.exporter import export_onnx
 from reefl_export.recipe import recipe_for
 from tests.arm64 import run_artifact
 from tests.arm64.emulation import Emulator, missing_tools

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.documents import at_least, at_most, int8_instructions
+from benchmarks.apparatus.documents import at_least, at_most, int8_instructions
 from tests.benchmarks.modules import run_module
 
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from benchmarks.one_graph import as_one_graph
-from reefl_edge.models.checkpoint import random_network
+from benchmarks.apparatus.one_graph import as_one_graph
+from reefl_edge.models.arrays import random_network
 from tests.fakes.submodels import tiny_submodel
 
 IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.plain_reefl import PlainTrainer, plain_arrays, plain_reefl
+from benchmarks.apparatus.plain_reefl import PlainTrainer, plain_arrays, plain_reefl
 from reefl_edge.finetune.step import local_step, trained_parameters
-from reefl_edge.models.checkpoint import random_network
+from reefl_edge.models.arrays import random_network
 from reefl_edge.submodel import Regime
 from tests.fakes.submodels import tiny_submodel
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from reefl_edge.checkpoints.checkpoint import Checkpoint, write_checkpoint
 from reefl_edge.cli import app
-from reefl_edge.models.checkpoint import arrays_of, random_network
-from reefl_edge.weights import Checkpoint, write_checkpoint
+from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
 from tests.fakes.images import random_images

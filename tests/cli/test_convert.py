@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from reefl_edge.array_files import read_header, read_safetensors
-from reefl_edge.weights import read_checkpoint, weights_sha256
+from reefl_edge.array_files.safetensors import read_header, read_safetensors
+from reefl_edge.checkpoints.checkpoint import read_checkpoint
+from reefl_edge.checkpoints.hashes import weights_sha256
+from tests.checkpoints.foreign.released import released_state
 from tests.cli.conftest import Type
-from tests.foreign.released import released_state
 
 HEADS = ("--num-heads", "2")
 

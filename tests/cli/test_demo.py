@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reefl_edge.cli.demo import measure
-from reefl_edge.cli.demo.measure import measure_curve
-from reefl_edge.cli.demo.picture import draw
-from reefl_edge.data.base import ArrayDataset
-from reefl_edge.data.digits import load_digits, split_digits
-from reefl_edge.manifest import Bundle
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.data.dataset import ArrayDataset
+from reefl_edge.demo import measure
+from reefl_edge.demo.digits import load_digits, split_digits
+from reefl_edge.demo.measure import measure_curve
+from reefl_edge.demo.picture import draw
 from reefl_edge.thresholds import CANDIDATES
 from tests.fakes.images import random_images
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from reefl_edge.checkpoints.checkpoint import read_checkpoint, write_checkpoint
+from reefl_edge.checkpoints.update import read_update
 from reefl_edge.runtimes.base import default_threads
-from reefl_edge.weights import read_checkpoint, read_update, write_checkpoint
 from tests.cli.conftest import Type
 
 

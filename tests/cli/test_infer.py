@@ -13,9 +13,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.cli.infer import _classify
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import Bundle
 from reefl_edge.runtimes.base import Tensors
 from tests.cli.conftest import Type
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reefl_edge.manifest import Bundle
+from reefl_edge.bundles.bundle import Bundle
 
 _LONGEST_S = 120
 

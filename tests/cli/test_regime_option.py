@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from reefl_edge.manifest import Bundle
-from reefl_edge.models.checkpoint import random_network, save_checkpoint
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.checkpoints.update import read_update
+from reefl_edge.models.arrays import random_network
+from reefl_edge.models.checkpoint import save_checkpoint
 from reefl_edge.regimes import REGIMES, Regime
-from reefl_edge.weights import read_update
 from tests.cli.conftest import Type
 from tests.fakes.submodels import tiny_submodel
 

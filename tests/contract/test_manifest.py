@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from reefl_edge import schema
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import Bundle
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "manifest"
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reefl_edge.data.base import ArrayDataset
 from reefl_edge.data.classes import in_model_order
-from reefl_edge.data.sources import read_dataset
+from reefl_edge.data.dataset import ArrayDataset
+from reefl_edge.data.reading import read_dataset
 from reefl_edge.errors import InputError
 from tests.data.published import (
     cifar_10_files,

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reefl_edge.data.base import Dataset
-from reefl_edge.data.partition import class_preferences, natural_partition, skewed_partition
-from reefl_edge.data.sources import read_dataset
+from reefl_edge.data.clients.partition import class_preferences, natural_partition, skewed_partition
+from reefl_edge.data.dataset import Dataset
+from reefl_edge.data.reading import read_dataset
 
 FOLDER = os.environ.get("REEFL_EDGE_DATA")
 

@@ -13,15 +13,17 @@ import pytest
 
 from reefl_edge import schema
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
+from reefl_edge.bundles.artifacts import TARGETS, Target
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from reefl_edge.checkpoints.metadata import RandomPart
 from reefl_edge.errors import InputError, ParityError
-from reefl_edge.manifest import TARGETS, Bundle, Target
-from reefl_edge.models.checkpoint import network_from
+from reefl_edge.models.arrays import network_from
 from reefl_edge.runtimes.base import RuntimeName
-from reefl_edge.weights import Checkpoint, RandomPart, read_checkpoint
 from reefl_export import export_bundle
 from reefl_export.bundle import Origin, export_checkpoint
-from reefl_export.gate import Gate
-from reefl_export.parity import ParityReport
+from reefl_export.parity.comparison import ParityReport
+from reefl_export.parity.gate import Gate
 from reefl_export.recipe import recipe_for, stock
 from tests.fakes.images import random_images
 
@@ -163,7 +165,7 @@ def test_an_unchanged_export_comes_from_the_cache_without_torch(
     weights = bundle.directory / "onnx" / "weights.safetensors"
     script = (
         "import sys; from pathlib import Path\n"
-        "from reefl_edge.weights import read_checkpoint\n"
+        "from reefl_edge.checkpoints.checkpoint import read_checkpoint\n"
         "from reefl_export.bundle import Origin, export_checkpoint\n"
         "from reefl_export.recipe import stock\n"
         f"export_checkpoint(read_checkpoint(Path({str(weights)!r})), Path({str(tmp_path / 'b')!r}),"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reefl_edge.manifest import Artifact, BundleFile
+from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_export import cache
 
 KEY = "0" * 64
@@ -91,7 +91,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 _STORM = """
 import sys
 from pathlib import Path
-from reefl_edge.manifest import Artifact, BundleFile
+from reefl_edge.bundles.manifest import Artifact, BundleFile
 from reefl_export import cache
 me = Path(sys.argv[1])
 (me / "onnx").mkdir(parents=True)

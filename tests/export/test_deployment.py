@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from reefl_edge.bundles.artifacts import Precision, Target
 from reefl_edge.devices.profiles import load_profile
-from reefl_edge.manifest import Precision, Target
 from reefl_export.deployment import DeviceFacts, choose_deployment
 from tests.fakes.devices import HOST
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import Bundle
 from reefl_export.destination import check_replaceable
 
 

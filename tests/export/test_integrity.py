@@ -15,14 +15,16 @@ import pytest
 
 from reefl_edge import schema
 from reefl_edge.adaptive import AdaptiveSession
+from reefl_edge.bundles.artifacts import BundleFile, Target
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.thresholds import same_threshold
+from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import Bundle, BundleFile, Target, same_threshold
-from reefl_edge.models.checkpoint import network_from
+from reefl_edge.models.arrays import network_from
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.runtimes.opening import open_runtime
-from reefl_edge.weights import Checkpoint
-from reefl_export.mil import MilRuntime
+from reefl_export.coreml.mil import MilRuntime
 from tests.fakes.images import random_images
 
 RUNTIMES: tuple[RuntimeName, ...] = ("onnx", "executorch", "eager")

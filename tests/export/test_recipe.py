@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from reefl_edge.bundles.artifacts import PRECISIONS_OF, artifact_name
 from reefl_edge.errors import InputError
-from reefl_edge.manifest import PRECISIONS_OF, artifact_name
-from reefl_export.gate import Gate
+from reefl_export.parity.gate import Gate
 from reefl_export.recipe import read_recipe, recipe_for, stock, stock_recipes
 
 

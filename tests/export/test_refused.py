@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from reefl_edge.bundles.artifacts import Target
 from reefl_edge.errors import MissingToolchainError
-from reefl_edge.manifest import Target
-from reefl_edge.models.checkpoint import random_network
+from reefl_edge.models.arrays import random_network
 from reefl_edge.models.vit import PatchEmbed
-from reefl_export.executorch import export_executorch
-from reefl_export.job import ExportJob
-from reefl_export.onnx import export_onnx
+from reefl_export.conversion import ExportJob
+from reefl_export.executorch.exporter import export_executorch
+from reefl_export.onnx.exporter import export_onnx
 from reefl_export.recipe import recipe_for
 from tests.fakes.exports import job_for
 from tests.fakes.submodels import tiny_submodel

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from reefl_edge.adaptive import AdaptiveSession
-from reefl_edge.manifest import Bundle, Target
-from reefl_edge.models.checkpoint import arrays_of, network_from, random_network
+from reefl_edge.bundles.artifacts import Target
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from reefl_edge.checkpoints.hashes import weights_sha256
+from reefl_edge.models.arrays import arrays_of, network_from, random_network
 from reefl_edge.regimes import Regime
 from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Checkpoint, read_checkpoint, weights_sha256, write_checkpoint
-from reefl_export import parity
 from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.parity.comparison import chain_logits
 from reefl_export.recipe import stock
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
@@ -74,7 +76,7 @@ def assert_same_logits(bundle: Bundle, checkpoint: Checkpoint) -> None:
     submodel: Submodel = checkpoint.submodel
     network = network_from(submodel, checkpoint.arrays)
     images = random_images(3)
-    expected = parity.chain_logits(EagerRuntime(network, threads=1), images, num_exits=2)
+    expected = chain_logits(EagerRuntime(network, threads=1), images, num_exits=2)
     prediction = AdaptiveSession.open(bundle).predict(images)
     np.testing.assert_allclose(prediction.logits, expected[-1], atol=1e-5)
 
@@ -87,7 +89,7 @@ def test_folding_for_an_export_from_the_cache_needs_no_torch(
     export_checkpoint(checkpoint, tmp_path / "first", stock(["onnx"]), Origin(name="tiny"))
     script = (
         "import sys; from pathlib import Path\n"
-        "from reefl_edge.weights import read_checkpoint\n"
+        "from reefl_edge.checkpoints.checkpoint import read_checkpoint\n"
         "from reefl_export.bundle import Origin, export_checkpoint\n"
         "from reefl_export.recipe import stock\n"
         "checkpoint = read_checkpoint(Path('lora.safetensors'))\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reefl_edge.manifest import Bundle
+from reefl_edge.bundles.bundle import Bundle
 from reefl_export.verification import Check, verify
 
 

@@ -1,6 +1,8 @@
 """Manifests of bundles whose files need not exist."""
 
-from reefl_edge.manifest import Artifact, BundleFile, Manifest, Target, same_threshold, signatures
+from reefl_edge.bundles.artifacts import Artifact, BundleFile, Target
+from reefl_edge.bundles.manifest import Manifest, signatures
+from reefl_edge.bundles.thresholds import same_threshold
 from tests.fakes.submodels import tiny_submodel
 
 

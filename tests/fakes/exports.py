@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from reefl_edge.models.checkpoint import arrays_of
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.models.arrays import arrays_of
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.weights import Checkpoint
-from reefl_export.job import ExportJob, OnStage
+from reefl_export.conversion import ExportJob, OnStage
+from reefl_export.images import noise
 from reefl_export.recipe import ExportRecipe, recipe_for
-from reefl_export.sample import noise
 
 FACTS = '{"threshold": 0.8}'
 

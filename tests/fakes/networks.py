@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.models import build
-from reefl_edge.models.checkpoint import arrays_of
+from reefl_edge.models.arrays import arrays_of
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import Checkpoint
 from tests.fakes.submodels import NARROW
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.array_files import Arrays
+from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.finetune.steppers.base import StepMetrics
 from reefl_edge.submodel import Submodel
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from reefl_edge.data.base import ArrayDataset, Images, Labels
+from reefl_edge.data.dataset import ArrayDataset, Images, Labels
 from reefl_edge.finetune.batches import check_dataset, num_steps, shuffled_batches
 from reefl_edge.models.preprocess import network_input
 from tests.fakes.images import random_images

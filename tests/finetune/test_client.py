@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.hashes import weights_sha256
+from reefl_edge.checkpoints.update import apply_update
+from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.errors import DivergenceError
 from reefl_edge.finetune.client import ClientResult, train_client
 from reefl_edge.finetune.schedule import distill_weight, learning_rate
 from reefl_edge.finetune.step import local_step, trained_parameters
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models import ReeFL
-from reefl_edge.models.checkpoint import arrays_of, network_from
+from reefl_edge.models.arrays import arrays_of, network_from
 from reefl_edge.models.preprocess import normalise
-from reefl_edge.weights import Arrays, Checkpoint, apply_update, weights_sha256
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
 from tests.fakes.networks import checkpoint_of, lively_network

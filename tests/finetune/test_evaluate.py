@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.finetune.evaluate import Logits, accuracy, checkpoint_logits, exit_logits
 from reefl_edge.models import ReeFL
 from reefl_edge.runtimes.eager import EagerRuntime

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.inplace import step_in_place, trainable_copy
 from reefl_edge.finetune.step import local_step, trained_parameters
 from reefl_edge.finetune.training import LocalTraining
-from reefl_edge.models.checkpoint import random_network
+from reefl_edge.models.arrays import random_network
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.submodel import REGIMES, Regime
 from tests.fakes.images import random_images

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.finetune.loop import train
 from reefl_edge.finetune.schedule import distill_weight, learning_rate
 from reefl_edge.finetune.training import LocalTraining

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.distill import best_teaches, distill_loss
 from reefl_edge.finetune.loop import History, train
@@ -16,7 +16,7 @@ from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.steppers.eager import EagerStepper
 from reefl_edge.finetune.teaching import Teaches, all_teach, hold_out, one_teaches, teaching
 from reefl_edge.finetune.training import LocalTraining
-from reefl_edge.models.checkpoint import random_network
+from reefl_edge.models.arrays import random_network
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
 from tests.fakes.images import random_images

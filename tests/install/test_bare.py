@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reefl_edge.models.checkpoint import arrays_of, random_network
-from reefl_edge.weights import Checkpoint
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
 from tests.fakes.images import random_images

@@ -6,16 +6,11 @@ import pytest
 from onnx import helper, numpy_helper
 
 from reefl_edge import schema
-from reefl_edge.facts import METADATA_KEY, Facts
+from reefl_edge.bundles.artifacts import Artifact, BundleFile
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.facts import METADATA_KEY, Facts
+from reefl_edge.bundles.manifest import MANIFEST_NAME, Manifest, signatures
 from reefl_edge.files import write_text
-from reefl_edge.manifest import (
-    MANIFEST_NAME,
-    Artifact,
-    Bundle,
-    BundleFile,
-    Manifest,
-    signatures,
-)
 from reefl_edge.submodel import Segment, TensorSpec
 from tests.fakes.submodels import tiny_submodel
 

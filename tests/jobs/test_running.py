@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from reefl_edge import schema
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.devices.links.base import Finished
 from reefl_edge.devices.links.local import LocalLink
 from reefl_edge.errors import InputError, MeasurementError, ReeflEdgeError
@@ -18,8 +19,8 @@ from reefl_edge.jobs.job import InferenceJob, Job, Plan
 from reefl_edge.jobs.outcome import FAILURE_CODES, Failed, FailureCode, Measurement
 from reefl_edge.jobs.running import measurement_of, run_job
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files, RandomWeights
-from reefl_edge.manifest import Bundle
-from reefl_edge.models.checkpoint import random_network, save_checkpoint
+from reefl_edge.models.arrays import random_network
+from reefl_edge.models.checkpoint import save_checkpoint
 from reefl_edge.profiling.measure import inference_jobs, measure_exits, step_jobs
 from tests.fakes.jobs import counting_link, ended
 from tests.fakes.submodels import tiny_submodel

@@ -7,7 +7,8 @@ import pytest
 from reefl_edge.jobs.job import STEP_PLAN, StepJob
 from reefl_edge.jobs.sources import CheckpointFile
 from reefl_edge.jobs.workloads import import_workload
-from reefl_edge.models.checkpoint import random_network, save_checkpoint
+from reefl_edge.models.arrays import random_network
+from reefl_edge.models.checkpoint import save_checkpoint
 from reefl_edge.regimes import REGIMES, Regime
 from tests.fakes.submodels import tiny_submodel
 

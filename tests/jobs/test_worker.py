@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from reefl_edge import schema
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.jobs import memory
 from reefl_edge.jobs.job import Plan
 from reefl_edge.jobs.sources import BundleFolder
 from reefl_edge.jobs.worker import sample
 from reefl_edge.jobs.workloads import random_images
-from reefl_edge.manifest import Bundle
 from reefl_edge.profiling.measure import inference_jobs
 
 FEW = Plan(warmup_runs=1, min_samples=3, min_seconds=0, max_seconds=60)

@@ -11,8 +11,8 @@ from torch.nn import functional
 from reefl_edge.architectures import named_submodel
 from reefl_edge.finetune.step import local_step, trained_parameters
 from reefl_edge.models.adapted import ParallelBlock, SerialBlock
+from reefl_edge.models.arrays import network_from, random_network
 from reefl_edge.models.build import build
-from reefl_edge.models.checkpoint import network_from, random_network
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.models.vit import Block
 from reefl_edge.regimes import REGIMES, Regime

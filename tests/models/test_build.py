@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reefl_edge.models import build, build_model
-from reefl_edge.models.checkpoint import arrays_of, random_network
+from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_edge.submodel import Regime
 from tests.fakes.submodels import tiny_submodel
 

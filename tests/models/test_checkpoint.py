@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from reefl_edge.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from reefl_edge.errors import InputError
 from reefl_edge.models import ReeFL, load_checkpoint, save_checkpoint
-from reefl_edge.models.checkpoint import arrays_of, network_from
+from reefl_edge.models.arrays import arrays_of, network_from
 from reefl_edge.submodel import Regime
-from reefl_edge.weights import Checkpoint, read_checkpoint, write_checkpoint
 from tests.fakes.networks import lively_network, normal_images
 from tests.fakes.submodels import tiny_submodel
 

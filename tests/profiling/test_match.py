@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from reefl_edge.models.checkpoint import arrays_of, random_network
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.hashes import weights_sha256
+from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_edge.profiling.match import check_model
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
 from reefl_edge.submodel import ExitSchedule, Submodel
-from reefl_edge.weights import Checkpoint, weights_sha256
 from tests.fakes.measurements import report, row
 from tests.fakes.submodels import tiny_submodel
 

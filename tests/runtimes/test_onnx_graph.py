@@ -8,9 +8,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from reefl_edge import schema
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.facts import METADATA_KEY, facts_of
 from reefl_edge.errors import InputError
-from reefl_edge.facts import METADATA_KEY, facts_of
-from reefl_edge.manifest import Bundle
 from reefl_edge.runtimes.onnx_graph import NESTED, hold_graph, read_graph
 from tests.fakes.bundles import listed_artifact, tiny_manifest
 

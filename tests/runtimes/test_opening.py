@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from reefl_edge.bundles.artifacts import Target
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.manifest import Deployment
 from reefl_edge.errors import InputError, MissingToolchainError
-from reefl_edge.manifest import Bundle, Deployment, Target
 from reefl_edge.runtimes.base import RUNTIMES, RuntimeName, default_threads
 from reefl_edge.runtimes.opening import (
     _threads_for,

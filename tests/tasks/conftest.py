@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from reefl_edge.checkpoints.checkpoint import write_checkpoint
 from reefl_edge.submodel import Submodel
-from reefl_edge.weights import write_checkpoint
 from tests.fakes.networks import checkpoint_of, lively_network
 from tests.fakes.submodels import tiny_submodel
 

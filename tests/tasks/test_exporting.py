@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.checkpoints.hashes import weights_sha256
+from reefl_edge.checkpoints.update import write_update
+from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.errors import InputError
 from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.training import LocalTraining
@@ -14,7 +16,6 @@ from reefl_edge.profiling.report import Choice, Report, write_report
 from reefl_edge.submodel import Submodel
 from reefl_edge.tasks.exporting import ExportRequest, export_model, prepare_export
 from reefl_edge.tasks.models import Model, open_model
-from reefl_edge.weights import weights_sha256, write_update
 from reefl_export.plan import ExportPlan
 from tests.fakes.images import random_images
 from tests.fakes.measurements import report as report_of

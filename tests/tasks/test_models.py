@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reefl_edge.data.base import ArrayDataset
+from reefl_edge.checkpoints.options import ModelFacts
+from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.errors import InputError
 from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.training import LocalTraining
-from reefl_edge.foreign.facts import ModelFacts
 from reefl_edge.tasks.models import open_model
 
 

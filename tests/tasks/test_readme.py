@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reefl_edge.manifest import Bundle
+from reefl_edge.bundles.bundle import Bundle
 from tests.fakes.images import random_images
 
 README = Path(__file__).parents[2] / "README.md"

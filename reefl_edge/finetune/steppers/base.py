@@ -12,8 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.array_files import Arrays
-from reefl_edge.data.base import Images, Labels
+from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.data.dataset import Images, Labels
 from reefl_edge.submodel import Submodel
 
 Losses = NDArray[np.float32]

@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reefl_edge.array_files import Arrays
-from reefl_edge.data.base import Images, Labels
+from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.data.dataset import Images, Labels
 from reefl_edge.finetune.inplace import step_in_place, trainable_copy
 from reefl_edge.finetune.step import cross_entropies, trained_parameters
 from reefl_edge.finetune.steppers.base import Losses, StepMetrics, check_trained

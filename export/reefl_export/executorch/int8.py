@@ -1,0 +1,170 @@
+"""Which linear layers compute in 8 bits under XNNPACK, and how are their values rounded?
+
+Weights: one scale per output, symmetric. What stands between linear layers (norms, products of
+attention) stays in float32. Activations:
+
+* *dynamic*: a scale and a zero point for every row (token), found at run time.
+* *static*: one for the whole array, found on typical images. XNNPACK then rounds what a layer
+  gives, too; so what is added to the residual stream, where a few values are far larger than the
+  others, and the logits are left to dynamic layers.
+"""
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torchao.quantization import Int8DynamicActivationIntxWeightConfig, PerAxis, quantize_
+from torchao.quantization.pt2e import HistogramObserver
+
+from reefl_edge.models.preprocess import normalise
+from reefl_edge.models.reefl import ReeFL
+from reefl_export.executorch.xnnpack import written_for_xnnpack
+
+# As written for XNNPACK, query, key and value are layers of their own.
+_PARTS_OF_QKV = ("query", "key", "value")
+_STATIC = ("blocks.*.attn.qkv", "blocks.*.mlp.fc1")
+
+_CALIBRATION_BATCH = 8
+_LEAST, _LARGEST = -128, 127
+# As torchao rounds weights: to the whole range of 8 bits, whose halves differ in length.
+_WEIGHT_STEPS = 127.5
+
+
+class Rounding(NamedTuple):
+    """How real numbers become integers: ``round(number / scale) + zero_point``."""
+
+    scale: float
+    zero_point: int
+
+
+Roundings = dict[str, tuple[Rounding, Rounding]]
+
+
+def quantise_dynamic(network: ReeFL, keep_float: Sequence[str]) -> None:
+    """Let the linear layers of a network written for XNNPACK compute in 8 bits, in place.
+
+    Args:
+        network: The network.
+        keep_float: Patterns of the names of layers that do not.
+    """
+    config = Int8DynamicActivationIntxWeightConfig(
+        weight_dtype=torch.int8, weight_granularity=PerAxis(0)
+    )
+    quantize_(
+        network,
+        config,
+        filter_fn=lambda module, name: (
+            isinstance(module, nn.Linear) and not matches(array_name(name), keep_float)
+        ),
+    )
+
+
+def quantise_static(network: ReeFL, roundings: Roundings, keep_float: Sequence[str]) -> None:
+    """As ``quantise_dynamic``, but with ``roundings`` where there are some."""
+    for name, (taken, given) in roundings.items():
+        if not matches(array_name(name), keep_float):
+            layer = network.get_submodule(name)
+            assert isinstance(layer, nn.Linear)
+            network.set_submodule(name, _StaticLinear(layer, taken, given))
+    quantise_dynamic(network, keep_float)
+
+
+@torch.no_grad()
+def calibrate(network: ReeFL, images: NDArray[np.uint8]) -> Roundings:
+    """Find how the static layers round what they take and what they give.
+
+    Args:
+        network: The network, not yet written for XNNPACK.
+        images: Typical images, (N, H, W, 3).
+    """
+    sizes = range(min(_CALIBRATION_BATCH, len(images)), 0, -1)
+    size = next(size for size in sizes if len(images) % size == 0)
+    written = written_for_xnnpack(network, batch_size=size)
+    observers = {
+        name: (_observer(), _observer())
+        for name, _ in written.named_modules()
+        if matches(array_name(name), _STATIC)
+    }
+    for name, pair in observers.items():
+        written.get_submodule(name).register_forward_hook(_hook(*pair))
+    architecture = network.submodel.architecture
+    for start in range(0, len(images), size):
+        pixels = torch.from_numpy(images[start : start + size])
+        written(normalise(pixels, architecture.mean, architecture.std))
+    return {
+        name: (_rounding(taken), _rounding(given)) for name, (taken, given) in observers.items()
+    }
+
+
+def _observer() -> HistogramObserver:
+    return HistogramObserver(
+        dtype=torch.int8,
+        qscheme=torch.per_tensor_affine,
+        quant_min=_LEAST,
+        quant_max=_LARGEST,
+        bins=1024,
+    )
+
+
+def _hook(taken: HistogramObserver, given: HistogramObserver) -> Callable[..., None]:
+    def observe(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        taken(inputs[0])
+        given(output)
+
+    return observe
+
+
+def _rounding(observer: HistogramObserver) -> Rounding:
+    scale, zero_point = observer.calculate_qparams()
+    return Rounding(float(scale), int(zero_point))
+
+
+class _StaticLinear(nn.Module):
+    """A linear layer of which XNNPACK makes one product of integers."""
+
+    weight: Tensor
+    scales: Tensor
+    zero_points: Tensor
+
+    def __init__(self, plain: nn.Linear, taken: Rounding, given: Rounding) -> None:
+        super().__init__()
+        largest = plain.weight.abs().amax(dim=1)
+        scales = (largest / _WEIGHT_STEPS).clamp(min=torch.finfo(torch.float32).eps)
+        rounded = (plain.weight / scales[:, None]).round().clamp(_LEAST, _LARGEST)
+        self.register_buffer("weight", rounded.to(torch.int8))
+        self.register_buffer("scales", scales)
+        self.register_buffer("zero_points", torch.zeros(len(scales), dtype=torch.int64))
+        self.bias = plain.bias
+        self._taken, self._given = taken, given
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Apply the layer to rows (..., D)."""
+        weight = torch.ops.quantized_decomposed.dequantize_per_channel(
+            self.weight, self.scales, self.zero_points, 0, _LEAST, _LARGEST, torch.int8
+        )
+        return _rounded(
+            functional.linear(_rounded(rows, self._taken), weight, self.bias), self._given
+        )
+
+
+def _rounded(array: Tensor, rounding: Rounding) -> Tensor:
+    ops: Any = torch.ops.quantized_decomposed
+    arguments = (*rounding, _LEAST, _LARGEST, torch.int8)
+    real: Tensor = ops.dequantize_per_tensor(ops.quantize_per_tensor(array, *arguments), *arguments)
+    return real
+
+
+def array_name(name: str) -> str:
+    """Return how the arrays of a layer written for XNNPACK are called in a checkpoint."""
+    *path, last = name.split(".")
+    return ".".join([*path, "qkv" if last in _PARTS_OF_QKV else last])
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Return whether one of the patterns means a layer."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

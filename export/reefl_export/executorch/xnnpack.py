@@ -1,0 +1,230 @@
+"""How is a network written so that XNNPACK takes every segment whole, in few operations?
+
+XNNPACK has no layer norm, no attention and no split, it copies for every slice, and an operation
+that it does not take ends one delegated subgraph and begins another. The parts of a network that
+use these are exchanged for parts that compute the same from operations that it has.
+
+Letters: B batch, N tokens, D width, A the accumulator's attention width, H heads, l blocks so far.
+"""
+
+import copy
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reefl_edge.models.accumulator import Accumulator, Cache
+from reefl_edge.models.reefl import ReeFL
+from reefl_edge.models.vit import Attention
+from reefl_export.executorch.fold_norms import can_fold, fold_norms
+
+
+def written_for_xnnpack(network: ReeFL, *, batch_size: int) -> ReeFL:
+    """Return a network that computes the same logits, in the operations of XNNPACK.
+
+    Args:
+        network: The network, in evaluation mode; it stays as it is.
+        batch_size: The one batch size it will be traced for.
+    """
+    network = copy.deepcopy(network).requires_grad_(requires_grad=False)
+    is_centred = can_fold(network)
+    if is_centred:
+        fold_norms(network)
+    averaging = torch.full((1, network.cls_token.shape[-1]), 1 / network.cls_token.shape[-1])
+    for name, module in list(network.named_modules()):
+        match module:
+            case nn.LayerNorm():
+                norm = _RootMeanSquare if is_centred else _Norm
+                network.set_submodule(name, norm(module, averaging))
+            case Attention():
+                network.set_submodule(name, _Attention(module))
+    network.accumulator = cast(Accumulator, _Accumulator(network.accumulator, batch_size))
+    return network.eval()
+
+
+class _RootMeanSquare(nn.Module):
+    """Divide centred rows (..., D) by the root of their mean square.
+
+    XNNPACK has no mean over rows, so it is a product with a vector of 1 / D.
+    """
+
+    averaging: Tensor
+    eps: Tensor
+
+    def __init__(self, norm: nn.LayerNorm, averaging: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("averaging", averaging)
+        self.register_buffer("eps", torch.tensor([norm.eps]))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        mean_square = functional.linear(rows * rows, self.averaging, self.eps)
+        return rows * torch.rsqrt(mean_square)
+
+
+class _Norm(_RootMeanSquare):
+    """Layer norm of rows (..., D)."""
+
+    def __init__(self, norm: nn.LayerNorm, averaging: Tensor) -> None:
+        super().__init__(norm, averaging)
+        self.weight, self.bias = norm.weight, norm.bias
+
+    def forward(self, rows: Tensor) -> Tensor:
+        centred = rows - functional.linear(rows, self.averaging)
+        return super().forward(centred) * self.weight + self.bias
+
+
+class _Attention(nn.Module):
+    """Multi-head self-attention with products over (B * H, N, D / H).
+
+    Query, key and value are products of their own, since a slice is a copy; the scale is in the
+    query's weights.
+    """
+
+    def __init__(self, plain: Attention) -> None:
+        super().__init__()
+        self.num_heads = plain.num_heads
+        head_width = plain.qkv.in_features // plain.num_heads
+        self.query, self.key, self.value = _parts(plain.qkv, scale=head_width**-0.5)
+        self.proj = plain.proj
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query = _by_head(self.query(tokens), self.num_heads)
+        key = _by_head(self.key(tokens), self.num_heads, is_transposed=True)
+        value = _by_head(self.value(tokens), self.num_heads)
+        attended = torch.bmm(torch.bmm(query, key).softmax(dim=-1), value)
+        projected: Tensor = self.proj(_joined(attended, self.num_heads))
+        return projected
+
+
+class _Seen(NamedTuple):
+    """What the accumulator has seen within a segment.
+
+    Attributes:
+        keys: Of the meta token and the modulated tokens, head by head, (B * H, A / H, 1 + l).
+        values: Theirs, (B * H, 1 + l, A / H).
+        rows: Keys and values to hand on, one pair of (B, l, A) for every step.
+    """
+
+    keys: Tensor
+    values: Tensor
+    rows: tuple[tuple[Tensor, Tensor], ...]
+
+
+class _Accumulator(nn.Module):
+    """The accumulator; what depends on weights alone is computed beforehand.
+
+    The order of keys is another: the meta token's come first, and stay.
+    """
+
+    meta: Tensor
+    meta_query: Tensor
+    meta_key: Tensor
+    meta_value: Tensor
+
+    def __init__(self, plain: Accumulator, batch_size: int) -> None:
+        super().__init__()
+        self.num_heads = plain.num_heads
+        self.norm1, self.norm2, self.mlp = plain.norm1, plain.norm2, plain.mlp
+        self.query, self.key, self.value = _parts(plain.qkv, scale=plain.scale)
+        self.proj = plain.proj
+        meta = (plain.meta_token + plain.depth_embedding[0]).expand(batch_size, 1, -1).contiguous()
+        normed = self.norm1(meta)
+        self.register_buffer("meta", meta)
+        self.register_buffer("meta_query", self.query(normed))
+        self.register_buffer("meta_key", self._keys_by_head(self.key(normed)).contiguous())
+        self.register_buffer("meta_value", self._values_by_head(self.value(normed)).contiguous())
+        for index, row in enumerate(plain.depth_embedding[1:]):
+            self.register_buffer(f"depth_row_{index}", row.reshape(1, 1, -1).clone())
+
+    def forward(
+        self, cls_token: Tensor, cache: Cache | _Seen | None, block_index: int, *, is_exit: bool
+    ) -> tuple[Tensor | None, Tensor, Cache | _Seen]:
+        """Read the class token of one block, (B, 1, D); see ``Accumulator.forward``."""
+        seen = cache if isinstance(cache, _Seen) else self._begin(cache)
+        depth_row = self.get_buffer(f"depth_row_{block_index}")
+        rows = cls_token + depth_row
+        normed = self.norm1(rows)
+        query = self.query(normed)
+        now = self._longer(seen, self.key(normed), self.value(normed))
+        if is_exit:
+            rows = torch.cat([self.meta, rows], dim=1)
+            query = torch.cat([self.meta_query, query], dim=1)
+        rows = rows + self.proj(self._attend(query, now))
+        rows = rows + self.mlp(self.norm2(rows))
+        fused, modulated = (rows[:, :1], rows[:, 1:]) if is_exit else (None, rows)
+        seen = self._remember(seen, self.norm1(modulated + depth_row))
+        return fused, modulated, _as_cache(seen) if is_exit else seen
+
+    def _begin(self, cache: Cache | None) -> _Seen:
+        seen = _Seen(self.meta_key, self.meta_value, ())
+        if cache is None:
+            return seen
+        return self._longer(seen, *cache)._replace(rows=(cache,))
+
+    def _attend(self, query: Tensor, seen: _Seen) -> Tensor:
+        weights = torch.bmm(self._values_by_head(query), seen.keys).softmax(dim=-1)
+        return _joined(torch.bmm(weights, seen.values), self.num_heads)
+
+    def _remember(self, seen: _Seen, normed: Tensor) -> _Seen:
+        key, value = self.key(normed), self.value(normed)
+        return self._longer(seen, key, value)._replace(rows=(*seen.rows, (key, value)))
+
+    def _longer(self, seen: _Seen, key: Tensor, value: Tensor) -> _Seen:
+        keys = torch.cat([seen.keys, self._keys_by_head(key)], dim=2)
+        values = torch.cat([seen.values, self._values_by_head(value)], dim=1)
+        return _Seen(keys, values, seen.rows)
+
+    def _keys_by_head(self, keys: Tensor) -> Tensor:
+        return _by_head(keys, self.num_heads, is_transposed=True)
+
+    def _values_by_head(self, values: Tensor) -> Tensor:
+        return _by_head(values, self.num_heads)
+
+
+def _as_cache(seen: _Seen) -> Cache:
+    keys, values = zip(*seen.rows, strict=True)
+    if len(seen.rows) == 1:
+        return Cache(keys[0], values[0])
+    return Cache(torch.cat(keys, dim=1), torch.cat(values, dim=1))
+
+
+def _parts(qkv: nn.Linear, *, scale: float) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+    """Return query, scaled, key and value of a fused linear layer as layers of their own."""
+    query, key, value = (
+        _linear(weight, bias)
+        for weight, bias in zip(qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True)
+    )
+    query.weight.mul_(scale)
+    query.bias.mul_(scale)
+    return query, key, value
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer.requires_grad_(requires_grad=False)
+
+
+def _by_head(rows: Tensor, num_heads: int, *, is_transposed: bool = False) -> Tensor:
+    """Turn rows (B, N, D) into (B * H, N, D / H), or into (B * H, D / H, N)."""
+    batch_size, num_rows, width = rows.shape
+    head_width = width // num_heads
+    shape = (head_width, num_rows) if is_transposed else (num_rows, head_width)
+    if num_rows > 1 and batch_size > 1:
+        rows = rows.view(batch_size, num_rows, num_heads, head_width)
+        rows = rows.permute((0, 2, 3, 1) if is_transposed else (0, 2, 1, 3))
+    elif num_rows > 1:
+        rows = rows.view(num_rows, num_heads, head_width)
+        return rows.permute((1, 2, 0) if is_transposed else (1, 0, 2))
+    return rows.reshape(batch_size * num_heads, *shape)
+
+
+def _joined(rows: Tensor, num_heads: int) -> Tensor:
+    """Put the heads' parts, (B * H, N, D / H), side by side again: (B, N, D)."""
+    num_rows, head_width = rows.shape[1:]
+    width = num_heads * head_width
+    if len(rows) == num_heads:
+        return rows.transpose(0, 1).reshape(1, num_rows, width)
+    rows = rows.view(-1, num_heads, num_rows, head_width).transpose(1, 2)
+    return rows.reshape(-1, num_rows, width)

@@ -1,0 +1,26 @@
+"""Which checkpoint does a bundle hold?
+
+Its float32 ONNX artifact keeps the weights in a file that is a checkpoint of ours.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.facts import hold_to_checkpoint
+from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, Checkpoint, read_checkpoint
+
+
+def bundled_checkpoint(bundle: Bundle) -> tuple[Checkpoint, Path]:
+    """Read the checkpoint in a bundle, as deep as the bundle, and say which file it is.
+
+    Raises:
+        InputError: The bundle has no float32 ONNX artifact, a file of it is missing or changed, or
+            the manifest says otherwise than the checkpoint.
+    """
+    path = bundle.file(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
+    hold_to_checkpoint(bundle, path)
+    checkpoint = read_checkpoint(path, is_verified=True)
+    if bundle.manifest.has_random_weights and not checkpoint.is_untrained:
+        checkpoint = replace(checkpoint, random="everything")  # of before checkpoints said it
+    return replace(checkpoint, class_names=bundle.manifest.class_names), path

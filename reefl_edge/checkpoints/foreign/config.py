@@ -1,0 +1,70 @@
+"""What do the small files beside the weights say, in a folder of transformers or timm?
+
+``config.json`` of transformers has the number of heads, that of timm how pixels are normalised;
+``preprocessor_config.json`` of transformers has that too. All of it is optional.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reefl_edge import schema
+from reefl_edge.architectures import IMAGENET_MEAN, IMAGENET_STD
+from reefl_edge.checkpoints.options import Channels
+from reefl_edge.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TimmConfig:
+    mean: Channels = IMAGENET_MEAN
+    std: Channels = IMAGENET_STD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ModelConfig:
+    num_attention_heads: int | None = None
+    hidden_act: str = "gelu"
+    qkv_bias: bool = True
+    pretrained_cfg: _TimmConfig | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PreprocessorConfig:
+    image_mean: Channels
+    image_std: Channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderConfig:
+    """What the files beside the weights say.
+
+    Attributes:
+        num_heads: Attention heads of a block; None if they do not say.
+        normalisation: Mean and standard deviation of each channel; ImageNet's if they do not say.
+    """
+
+    num_heads: int | None = None
+    normalisation: tuple[Channels, Channels] = (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def read_config(folder: Path) -> FolderConfig:
+    """Read what there is beside the weights in ``folder``.
+
+    Raises:
+        InputError: A file is damaged, or describes blocks that compute something else than ours.
+    """
+    path = folder / "config.json"
+    model = schema.read_json(_ModelConfig, path) if path.is_file() else _ModelConfig()
+    if model.hidden_act != "gelu" or not model.qkv_bias:
+        raise InputError(
+            f"{path}: blocks with {model.hidden_act} and "
+            f"{'a' if model.qkv_bias else 'no'} bias of query, key and value; "
+            "ours have gelu and a bias"
+        )
+    normalisation = (IMAGENET_MEAN, IMAGENET_STD)
+    preprocessor_path = folder / "preprocessor_config.json"
+    if preprocessor_path.is_file():
+        preprocessor = schema.read_json(_PreprocessorConfig, preprocessor_path)
+        normalisation = (preprocessor.image_mean, preprocessor.image_std)
+    elif model.pretrained_cfg is not None:
+        normalisation = (model.pretrained_cfg.mean, model.pretrained_cfg.std)
+    return FolderConfig(num_heads=model.num_attention_heads, normalisation=normalisation)

@@ -1,0 +1,200 @@
+"""What model is in a file, whoever wrote it?
+
+Our own checkpoints say everything. The released ReeFL code's state dicts hold every array, but not
+where the exits are. DeiT's, timm's and transformers' files hold a backbone: what is *fresh*, the
+accumulator and the classifier, is for the caller to initialise.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.checkpoints.checkpoint import Checkpoint, is_ours, read_checkpoint
+from reefl_edge.checkpoints.foreign.files import PICKLE_SUFFIXES, Located, locate, read_arrays
+from reefl_edge.checkpoints.foreign.layout import Layout, join
+from reefl_edge.checkpoints.foreign.layouts import layout_of
+from reefl_edge.checkpoints.foreign.positions import resized
+from reefl_edge.checkpoints.foreign.released import possible_regimes
+from reefl_edge.checkpoints.foreign.sizes import Shapes, architecture_of
+from reefl_edge.checkpoints.metadata import RandomPart
+from reefl_edge.checkpoints.options import ModelFacts
+from reefl_edge.errors import InputError
+from reefl_edge.submodel import ArraySpec, ExitSchedule, Regime, Submodel
+
+_SHARED_PREFIXES = ("accumulator.", "classifier.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What was read of a model.
+
+    Attributes:
+        submodel: What the model is.
+        arrays: The arrays its file holds, under our names.
+        class_names: One name per class, if known.
+        random: What of its arrays the file says is random.
+        path: The file, if it is a checkpoint of ours that holds exactly these arrays.
+    """
+
+    submodel: Submodel
+    arrays: Arrays
+    class_names: tuple[str, ...] | None = None
+    random: RandomPart = "nothing"
+    path: Path | None = None
+
+    @property
+    def fresh(self) -> tuple[str, ...]:
+        """The arrays that the file does not hold."""
+        names = (spec.name for spec in self.submodel.arrays())
+        return tuple(name for name in names if name not in self.arrays)
+
+    def completed(self, initial: Arrays) -> Checkpoint:
+        """Return the checkpoint, with what is fresh taken from ``initial``."""
+        arrays = {
+            spec.name: self.arrays.get(spec.name, initial.get(spec.name))
+            for spec in self.submodel.arrays()
+        }
+        complete = {name: array for name, array in arrays.items() if array is not None}
+        random = "shared" if self.fresh and self.random == "nothing" else self.random
+        return Checkpoint(
+            submodel=self.submodel,
+            arrays=complete,
+            class_names=self.class_names,
+            random=random,
+        )
+
+
+def read_model_file(source: str | Path, facts: ModelFacts | None = None) -> Reading:
+    """Read a model: our checkpoint, or a foreign file, folder or hub id.
+
+    Args:
+        source: A path, or a hub id such as ``facebook/deit-tiny-patch16-224``.
+        facts: What the caller says of it.
+
+    Raises:
+        InputError: The file is missing, damaged, or in no known layout; or arrays are missing, left
+            over or of another shape: all of them are listed.
+        ValueError: The caller says too little, or something else than the file.
+        MissingToolchainError: It takes a package that is not installed.
+    """
+    facts = facts or ModelFacts()
+    located = locate(source)
+    if located.path.suffix not in (".npz", *PICKLE_SUFFIXES) and is_ours(located.path):
+        return read_own(read_checkpoint(located.path), located.path, facts)
+    arrays = read_arrays(located.path)
+    layout = layout_of(arrays, source=str(source))
+    read = _whole if layout.is_whole else _backbone
+    submodel, joined = read(arrays, layout, located, facts)
+    submodel, joined = resized(submodel, joined, facts.image_size)
+    return Reading(submodel=submodel, arrays=joined)
+
+
+def read_own(checkpoint: Checkpoint, path: Path, facts: ModelFacts) -> Reading:
+    """Hold a checkpoint of ours to what the caller says of it, and resize it if asked to.
+
+    Args:
+        checkpoint: The checkpoint.
+        path: The file it was read from.
+        facts: What the caller says.
+
+    Raises:
+        ValueError: The caller says something else than the checkpoint.
+    """
+    submodel = facts.apply(checkpoint.submodel, source=str(path))
+    arrays = _only(checkpoint.arrays, submodel)
+    is_same = len(arrays) == len(checkpoint.arrays)
+    submodel, arrays = resized(submodel, arrays, facts.image_size)
+    return Reading(
+        submodel=submodel,
+        arrays=arrays,
+        class_names=checkpoint.class_names,
+        random=checkpoint.random,
+        path=path if is_same and arrays["pos_embed"] is checkpoint.arrays["pos_embed"] else None,
+    )
+
+
+def _backbone(
+    arrays: Arrays, layout: Layout, located: Located, facts: ModelFacts
+) -> tuple[Submodel, Arrays]:
+    """Read a file without accumulator and classifier."""
+    if facts.num_classes is None:
+        raise ValueError(
+            f"{located.path} is a backbone, which brings no classifier: "
+            "say how many classes there are: num_classes (--num-classes)"
+        )
+    shapes = Shapes(arrays, layout, source=str(located.path))
+    num_blocks = shapes.depth()
+    architecture = architecture_of(
+        shapes, facts, located.config, num_blocks=num_blocks, num_classes=facts.num_classes
+    )
+    # All of the file is checked, also what lies deeper than the last exit.
+    whole = Submodel(
+        architecture=architecture, schedule=ExitSchedule((num_blocks - 1,)), max_exit=0
+    )
+    joined = join(arrays, _backbone_specs(whole), layout, source=str(located.path))
+    schedule = facts.schedule(num_blocks=num_blocks)
+    submodel = Submodel(
+        architecture=architecture,
+        schedule=schedule,
+        max_exit=schedule.num_exits - 1 if facts.max_exit is None else facts.max_exit,
+        regime=facts.regime or "full",
+    )
+    return submodel, _only(joined, submodel)
+
+
+def _backbone_specs(submodel: Submodel) -> tuple[ArraySpec, ...]:
+    return tuple(spec for spec in submodel.arrays() if not spec.name.startswith(_SHARED_PREFIXES))
+
+
+def _whole(
+    arrays: Arrays, layout: Layout, located: Located, facts: ModelFacts
+) -> tuple[Submodel, Arrays]:
+    """Read a state dict of the released code."""
+    source = str(located.path)
+    if not facts.has_schedule:
+        raise ValueError(
+            f"{source} does not say how many exits there are: num_exits (--num-exits), or their "
+            "blocks: exit_blocks (--exit-blocks)"
+        )
+    shapes = Shapes(arrays, layout, source=source)
+    num_rows = shapes.of("accumulator.depth_embedding", num_axes=3)[1]
+    num_classes = shapes.of("classifier.linear.weight", num_axes=2)[0]
+    if facts.num_classes not in (None, num_classes):
+        raise ValueError(f"{source} says otherwise: num_classes is {num_classes}")
+    architecture = architecture_of(
+        shapes, facts, located.config, num_blocks=num_rows - 1, num_classes=num_classes
+    )
+    schedule = facts.schedule(num_blocks=architecture.num_blocks)
+    submodel = Submodel(
+        architecture=architecture,
+        schedule=schedule,
+        max_exit=_exit_at(shapes.depth(), schedule, source),
+        regime=facts.regime or _regime_of(arrays, source),
+    )
+    joined = join(arrays, submodel.arrays(), layout, source=source)
+    if facts.max_exit is not None:
+        submodel = submodel.cut(facts.max_exit)
+    return submodel, _only(joined, submodel)
+
+
+def _exit_at(depth: int, schedule: ExitSchedule, source: str) -> int:
+    """Return the exit after a file's last block."""
+    if depth - 1 not in schedule.blocks:
+        depths = ", ".join(str(block + 1) for block in schedule.blocks)
+        raise InputError(f"{source} has {depth} blocks, but the exits are after {depths} blocks")
+    return schedule.blocks.index(depth - 1)
+
+
+def _regime_of(arrays: Arrays, source: str) -> Regime:
+    regimes = possible_regimes(arrays)
+    if regimes[0] == "parallel-adapter":
+        raise ValueError(
+            f"{source} does not say which adapters it has: regime (--regime) {' or '.join(regimes)}"
+        )
+    return regimes[0]
+
+
+def _only(arrays: Arrays, submodel: Submodel) -> Arrays:
+    """Return those of the arrays that a sub-model has."""
+    names = (spec.name for spec in submodel.arrays())
+    return {name: arrays[name] for name in names if name in arrays}

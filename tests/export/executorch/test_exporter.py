@@ -1,0 +1,200 @@
+"""Exporting to ExecuTorch: what the program holds, and what it computes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reefl_edge.models.build import build
+from reefl_edge.models.preprocess import normalise
+from reefl_edge.models.reefl import ReeFL
+from reefl_edge.runtimes.executorch import ExecuTorchRuntime, _quiet, method_name
+from reefl_edge.submodel import Submodel
+from reefl_export.executorch.fold_norms import can_fold, fold_norms
+from reefl_export.executorch.xnnpack import written_for_xnnpack
+from reefl_export.recipe import ExportRecipe, recipe_for
+from tests.fakes.exports import FACTS, job_for
+from tests.fakes.images import random_images
+from tests.fakes.submodels import tiny_submodel
+
+pytestmark = pytest.mark.skipif(
+    find_spec("executorch") is None, reason="executorch makes the program"
+)
+
+SUBMODEL = tiny_submodel(num_blocks=2)
+
+
+def network_of(submodel: Submodel) -> ReeFL:
+    """A network with no two arrays alike, and norms that scale and shift."""
+    torch.manual_seed(0)
+    network = build(submodel).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return network
+
+
+def logits_of(network: ReeFL, images: Any) -> Any:
+    architecture = network.submodel.architecture
+    with torch.inference_mode():
+        return network(normalise(torch.from_numpy(images), architecture.mean, architecture.std))
+
+
+@dataclass(frozen=True)
+class Export:
+    """A program, and the network it was made of."""
+
+    network: ReeFL
+    program: Any
+    lowered: Any
+    size_bytes: int
+
+    def logits(self, images: Any, batch_size: int) -> list[Any]:
+        """Run the chain of segments on one batch."""
+        logits = []
+        carried = [torch.from_numpy(images)]
+        for segment in self.network.submodel.segments():
+            method = self.program.load_method(method_name(segment, batch_size))
+            *carried, last = (out.clone() for out in method.execute(carried))
+            logits.append(last.numpy())
+        return logits
+
+
+def export(folder: Path, recipe: ExportRecipe, submodel: Submodel) -> Export:
+    with _quiet():
+        from executorch.runtime import Runtime as Engine
+
+        from reefl_export.executorch.exporter import lower, trace_methods
+
+        network = network_of(submodel)
+        job = job_for(network, folder, recipe=recipe)
+        lowered = lower(job, trace_methods(job))
+        path = folder / "model.pte"
+        path.write_bytes(lowered.to_executorch().buffer)
+        program = Engine.get().load_program(path)
+    return Export(network, program, lowered, path.stat().st_size)
+
+
+def num_delegates(export: Export) -> dict[str, int]:
+    with _quiet():
+        from executorch.devtools.backend_debug import get_delegation_info
+
+    return {
+        name: get_delegation_info(
+            export.lowered.exported_program(name).graph_module
+        ).num_delegated_subgraphs
+        for name in export.lowered.methods
+    }
+
+
+@pytest.fixture(scope="module")
+def float_export(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """The network in float32, for one image and for three at once."""
+    recipe = replace(recipe_for("executorch"), batch_sizes=(1, 3))
+    return export(tmp_path_factory.mktemp("fp32"), recipe, SUBMODEL)
+
+
+@pytest.fixture(scope="module", params=["int8-dynamic", "int8-static"])
+def int8_export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """One block of the network in int8."""
+    recipe = recipe_for("executorch", request.param)
+    return export(tmp_path_factory.mktemp(request.param), recipe, SUBMODEL.cut(0))
+
+
+def test_the_program_says_what_it_is(float_export: Export) -> None:
+    assert list(float_export.program.load_method("reefl_edge").execute([])) == [FACTS]
+
+
+def test_every_method_is_one_delegated_subgraph(float_export: Export) -> None:
+    assert num_delegates(float_export) == {
+        "segment_0": 1,
+        "segment_1": 1,
+        "segment_0_batch_3": 1,
+        "segment_1_batch_3": 1,
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_every_batch_size_gives_the_logits_of_the_network(
+    float_export: Export, batch_size: int
+) -> None:
+    images = random_images(batch_size)
+
+    logits = float_export.logits(images, batch_size)
+
+    np.testing.assert_allclose(logits, logits_of(float_export.network, images), atol=1e-5)
+
+
+def test_the_runtime_takes_batches_of_any_size(float_export: Export) -> None:
+    images = random_images(5)
+    segments = float_export.network.submodel.segments()
+
+    runtime = ExecuTorchRuntime(float_export.program, segments, (1, 3))
+
+    expected = logits_of(float_export.network, images)[0]
+    np.testing.assert_allclose(runtime.run(0, (images,))[-1], expected, atol=1e-5)
+
+
+def test_int8_is_one_delegated_subgraph_near_the_network(int8_export: Export) -> None:
+    images = random_images(1)
+    expected = logits_of(int8_export.network, images).numpy()
+
+    error = np.abs(int8_export.logits(images, 1) - expected)
+
+    assert num_delegates(int8_export) == {"segment_0": 1}
+    assert 1e-5 < error.mean() < 0.1 * expected.std()
+
+
+def test_methods_share_their_weights(float_export: Export) -> None:
+    array_bytes = sum(4 * spec.num_elements for spec in SUBMODEL.arrays())
+    assert float_export.size_bytes < 2 * array_bytes + 100_000
+
+
+def test_folded_norms_leave_the_logits_and_centre_the_stream() -> None:
+    network = network_of(SUBMODEL)
+    images = random_images(2)
+    before = logits_of(network, images)
+
+    fold_norms(network)
+
+    np.testing.assert_allclose(logits_of(network, images), before, atol=1e-5)
+    tokens = network.embed(torch.randn(1, 3, 16, 16))
+    tokens, _, _ = network.run_segment(0, tokens, None)
+    np.testing.assert_allclose(tokens.mean(-1).detach(), 0, atol=1e-6)
+    norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm)]
+    assert all(bool((norm.weight == 1).all() and (norm.bias == 0).all()) for norm in norms)
+
+
+@pytest.mark.parametrize("regime", ["full", "parallel-adapter", "serial-adapter"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_network_written_for_xnnpack_computes_the_same(regime: Any, batch_size: int) -> None:
+    network = network_of(tiny_submodel(num_exits=2).with_regime(regime))
+    images = random_images(batch_size)
+    before = logits_of(network, images)
+
+    written = written_for_xnnpack(network, batch_size=batch_size)
+
+    assert can_fold(network) == (regime == "full")
+    np.testing.assert_allclose(logits_of(written, images), before, atol=1e-5)
+    np.testing.assert_array_equal(logits_of(network, images), before)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "kept"),
+    [((), False), (("blocks.*.mlp.fc2",), False), (("accumulator.*", "blocks.*.qkv"), True)],
+)
+def test_patterns_of_layers_kept_in_float_are_names_of_arrays(
+    patterns: Sequence[str], kept: bool
+) -> None:
+    with _quiet():
+        from reefl_export.executorch.int8 import array_name, matches
+
+    assert array_name("blocks.3.attn.query") == "blocks.3.attn.qkv"
+    assert array_name("blocks.3.mlp.fc1") == "blocks.3.mlp.fc1"
+    assert matches(array_name("blocks.3.attn.query"), patterns) == kept
