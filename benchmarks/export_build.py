@@ -16,12 +16,12 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import Any
 
-from benchmarks.apparatus.artifacts import converter_of, job_for, keep_rival
+from benchmarks.apparatus.artifacts import conversion_of, converter_of, keep_rival
 from benchmarks.apparatus.documents import at_most, parser, write
 from benchmarks.apparatus.measured import measured_submodel, settings_of
 from reefl_edge.models.arrays import random_network
 from reefl_edge.runtimes.executorch import PROGRAM_NAME
-from reefl_export.conversion import ExportJob
+from reefl_export.conversion import Conversion
 from reefl_export.quiet import quiet
 from reefl_export.recipe import recipe_for
 
@@ -39,11 +39,16 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         tiny = random_network(measured_submodel(is_quick=True).cut(0), seed=0)
         for name, convert in converters.items():
-            timed(convert, job_for(tiny, recipe, Path(scratch, f"tiny-{name}")))
-        jobs = {name: job_for(network, recipe, Path(scratch, name)) for name in converters}
-        build = {name: timed(convert, jobs[name]) for name, convert in converters.items()}
-        keep_rival(network, "stock", jobs["stock"])
-        programs = {name: calls(job.folder / PROGRAM_NAME) for name, job in jobs.items()}
+            timed(convert, conversion_of(tiny, recipe, Path(scratch, f"tiny-{name}")))
+        conversions = {
+            name: conversion_of(network, recipe, Path(scratch, name)) for name in converters
+        }
+        build = {name: timed(convert, conversions[name]) for name, convert in converters.items()}
+        keep_rival(network, "stock", conversions["stock"])
+        programs = {
+            name: calls(conversion.folder / PROGRAM_NAME)
+            for name, conversion in conversions.items()
+        }
     to_stock = build["ours"]["wall_s"] / build["stock"]["wall_s"]
     write(
         arguments.output,
@@ -54,11 +59,11 @@ def main() -> None:
     )
 
 
-def timed(convert: Callable[[ExportJob], None], job: ExportJob) -> dict[str, float]:
+def timed(convert: Callable[[Conversion], None], conversion: Conversion) -> dict[str, float]:
     """Return how long a lowering takes, on the clock and on the processors."""
-    job.folder.mkdir()
+    conversion.folder.mkdir()
     wall, cpu = perf_counter(), process_time()
-    convert(job)
+    convert(conversion)
     return {"wall_s": perf_counter() - wall, "cpu_s": process_time() - cpu}
 
 

@@ -21,7 +21,8 @@ from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.jobs.job import INFERENCE_PLAN, InferenceJob
 from reefl_edge.jobs.sources import BundleFolder
 from reefl_edge.jobs.workloads import import_workload
-from reefl_edge.runtimes.opening import parse_runtime
+from reefl_edge.names import parse_name
+from reefl_edge.runtimes.base import RUNTIMES
 
 SIZE_LIMIT, MEMORY_LIMIT, INT8_LIMIT = 1.02, 1.05, 0.30
 
@@ -131,7 +132,7 @@ def memory_mib(runtime: str, folder: Path, *, runs: int) -> float:
     submodel = Bundle.open(folder).manifest.submodel
     source = BundleFolder.of(folder)
     job = InferenceJob(
-        runtime=parse_runtime(runtime),
+        runtime=parse_name(runtime, RUNTIMES, kind="runtime"),
         precision="fp32",
         threads=1,
         batch_size=1,

@@ -37,8 +37,8 @@ from reefl_edge.data.dataset import ArrayDataset, Dataset
 from reefl_edge.data.reading import read_dataset
 from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.thresholds import choose_threshold, exits_taken, paired_difference_interval
-from reefl_export.bundle import Origin, Samples, export_checkpoint
-from reefl_export.images import Sample
+from reefl_export.bundle import ExportImages, Origin, export_checkpoint
+from reefl_export.images import NamedImages
 from reefl_export.parity.comparison import chain_logits
 from reefl_export.parity.gate import Gate
 
@@ -54,7 +54,7 @@ class Question(NamedTuple):
     """What is exported, and on which images it is compared."""
 
     checkpoint: Checkpoint
-    calibration: Sample
+    calibration: NamedImages
     validation: Dataset
     test: Dataset
 
@@ -78,7 +78,7 @@ def main() -> None:
             **settings_of(question.checkpoint.submodel),
             "weights": weights_sha256(question.checkpoint.arrays)[:12],
             "data": question.calibration.name,
-            "num_calibration": len(question.calibration.images),
+            "num_calibration": len(question.calibration.pixels),
             "num_validation": len(question.validation.labels),
             "num_test": len(question.test.labels),
             "threshold": threshold,
@@ -115,7 +115,7 @@ def read_question(arguments: Namespace) -> Question:
     validation = drawn[NUM_CALIBRATION:][:NUM_VALIDATION]
     return Question(
         checkpoint=checkpoint,
-        calibration=Sample(name=arguments.data.name, images=images),
+        calibration=NamedImages(name=arguments.data.name, pixels=images),
         validation=ArrayDataset(
             train.images(validation), train.labels[validation], train.class_names, edge
         ),
@@ -128,8 +128,8 @@ def quick_question() -> Question:
     checkpoint = checkpoint_of(measured_network(is_quick=True))
     edge = checkpoint.submodel.architecture.image_size
     sample = smooth_noise(checkpoint.submodel)
-    labels = np.arange(len(sample.images)) % checkpoint.submodel.architecture.num_classes
-    dataset = ArrayDataset(sample.images, labels, checkpoint.names(), edge)
+    labels = np.arange(len(sample.pixels)) % checkpoint.submodel.architecture.num_classes
+    dataset = ArrayDataset(sample.pixels, labels, checkpoint.names(), edge)
     return Question(checkpoint=checkpoint, calibration=sample, validation=dataset, test=dataset)
 
 
@@ -140,7 +140,7 @@ def export(question: Question, runtimes: Sequence[Runnable], folder: Path) -> Bu
         folder,
         [replace(recipe, gate=Gate()) for recipe in recipes_for(runtimes)],
         Origin(name="int8"),
-        samples=Samples(calibration=question.calibration),
+        images=ExportImages(calibration=question.calibration),
         on_stage=say,
     ).bundle
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.adaptive import ConfidencePolicy as ConfidencePolicy
     from reefl_edge.bundles.bundle import Bundle as Bundle
     from reefl_edge.checkpoints.checkpoint import write_checkpoint as write_checkpoint
-    from reefl_edge.checkpoints.options import ModelFacts as ModelFacts
+    from reefl_edge.checkpoints.description import ModelDescription as ModelDescription
     from reefl_edge.checkpoints.update import read_update as read_update
     from reefl_edge.checkpoints.update import write_update as write_update
     from reefl_edge.data.clients.part import Sharing as Sharing
@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.tasks.exporting import export_model as export_model
     from reefl_edge.tasks.models import Model as Model
     from reefl_edge.tasks.models import open_model as open_model
+    from reefl_edge.tasks.parity import ParityRequest as ParityRequest
+    from reefl_edge.tasks.parity import recheck_bundle as recheck_bundle
     from reefl_edge.tasks.profiling import ProfileRequest as ProfileRequest
     from reefl_edge.tasks.profiling import profile_model as profile_model
     from reefl_export.plan import ExportPlan as ExportPlan
@@ -46,7 +48,8 @@ _HOMES = {
     "ExportRequest": "reefl_edge.tasks.exporting",
     "LocalTraining": "reefl_edge.finetune.training",
     "Model": "reefl_edge.tasks.models",
-    "ModelFacts": "reefl_edge.checkpoints.options",
+    "ModelDescription": "reefl_edge.checkpoints.description",
+    "ParityRequest": "reefl_edge.tasks.parity",
     "ProfileRequest": "reefl_edge.tasks.profiling",
     "Sharing": "reefl_edge.data.clients.part",
     "Submodel": "reefl_edge.submodel",
@@ -61,6 +64,7 @@ _HOMES = {
     "read_image": "reefl_edge.data.images",
     "read_report": "reefl_edge.profiling.report",
     "read_update": "reefl_edge.checkpoints.update",
+    "recheck_bundle": "reefl_edge.tasks.parity",
     "save_checkpoint": "reefl_edge.models",
     "train_client": "reefl_edge.finetune.client",
     "verify": "reefl_export.verification",

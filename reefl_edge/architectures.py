@@ -6,7 +6,7 @@ Sources: DeiT, Touvron et al. 2021, table 1; normalisation of ImageNet as in the
 
 from dataclasses import replace
 
-from reefl_edge.names import closest
+from reefl_edge.names import parse_name
 from reefl_edge.submodel import Architecture, ExitSchedule, Regime, Submodel
 
 # Of each channel, of pixels scaled to [0, 1].
@@ -66,9 +66,7 @@ def named_submodel(
     Raises:
         ValueError: The name is unknown, or the sizes do not fit together.
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"no architecture is called {name!r}{closest(name, ARCHITECTURES)}")
-    own = ARCHITECTURES[name]
+    own = ARCHITECTURES[parse_name(name, ARCHITECTURES, kind="architecture")]
     architecture = replace(
         own,
         num_classes=own.num_classes if num_classes is None else num_classes,

@@ -2,6 +2,27 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=str)
+
+
+def parse_name(text: str, known: Iterable[Name], *, kind: str) -> Name:
+    """Return the known name that a text is.
+
+    Args:
+        text: What the user wrote.
+        known: The names there are.
+        kind: What they are names of, for the message.
+
+    Raises:
+        ValueError: It is none of them; the closest are named.
+    """
+    names = list(known)
+    for name in names:
+        if name == text:
+            return name
+    raise ValueError(f"no {kind} is called {text!r}{closest(text, names)}")
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.adaptive import ConfidencePolicy
+from reefl_edge.bootstrap import mean_interval
 
 CANDIDATES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,17 +87,12 @@ def choose_threshold(
 
 
 def paired_difference_interval(
-    correct: NDArray[np.bool_], baseline: NDArray[np.bool_], *, seed: int = 0
+    correct: NDArray[np.bool_], baseline: NDArray[np.bool_]
 ) -> tuple[float, float]:
     """Return the 95% bootstrap interval of an accuracy difference on the same examples.
 
     Args:
         correct: Whether each example was classified correctly, (N,).
         baseline: The same for what it is compared with, (N,).
-        seed: Of the resampling.
     """
-    difference = correct.astype(float) - baseline.astype(float)
-    generator = np.random.default_rng(seed)
-    samples = generator.integers(0, len(difference), (_RESAMPLES, len(difference)))
-    low, high = np.quantile(difference[samples].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
+    return mean_interval(correct.astype(float) - baseline.astype(float))

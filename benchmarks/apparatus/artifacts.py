@@ -31,16 +31,16 @@ from reefl_edge.models.reefl import ReeFL
 from reefl_edge.names import numbered_names
 from reefl_edge.submodel import Submodel
 from reefl_export import cache
-from reefl_export.bundle import Origin, Samples, export_checkpoint
-from reefl_export.conversion import ExportJob
+from reefl_export.bundle import ExportImages, Origin, export_checkpoint
+from reefl_export.conversion import Conversion
 from reefl_export.executorch.exporter import export_executorch
-from reefl_export.images import Sample
+from reefl_export.images import NamedImages
 from reefl_export.onnx.exporter import export_onnx
 from reefl_export.parity.gate import Gate
 from reefl_export.recipe import ExportRecipe, stock
 
 Rival = GraphKind | Literal["stock"]
-Convert = Callable[[ExportJob], None]
+Convert = Callable[[Conversion], None]
 
 # The precisions whose times are compared with fp32.
 INT8: tuple[Precision, ...] = ("int8-dynamic", "int8-static")
@@ -68,10 +68,10 @@ def recipes_for(runtimes: Sequence[Runnable]) -> list[ExportRecipe]:
     return stock(runtimes, ("fp32", *INT8))
 
 
-def smooth_noise(submodel: Submodel) -> Sample:
+def smooth_noise(submodel: Submodel) -> NamedImages:
     """Return images to calibrate on where only time counts."""
     images = random_images(_NUM_CALIBRATION_IMAGES, submodel.architecture.image_size)
-    return Sample(name="smooth noise", images=images)
+    return NamedImages(name="smooth noise", pixels=images)
 
 
 def bundle_of(network: ReeFL, recipes: Sequence[ExportRecipe], folder: Path) -> Bundle:
@@ -84,7 +84,7 @@ def bundle_of(network: ReeFL, recipes: Sequence[ExportRecipe], folder: Path) -> 
         folder,
         ungated,
         Origin(name="benchmark"),
-        samples=Samples(calibration=smooth_noise(network.submodel)),
+        images=ExportImages(calibration=smooth_noise(network.submodel)),
         on_stage=say,
     ).bundle
 
@@ -95,30 +95,30 @@ def rival_of(network: ReeFL, rival: Rival, recipe: ExportRecipe, folder: Path) -
     artifact = cache.fetch_artifact(_key(network, rival, recipe), folder)
     if artifact is None:
         say(f"{recipe.title}: {rival}")
-        job = job_for(_as_rival(network, rival), recipe, folder)
-        converter_of(rival, recipe)(job)
-        artifact = keep_rival(network, rival, job)
+        conversion = conversion_of(_as_rival(network, rival), recipe, folder)
+        converter_of(rival, recipe)(conversion)
+        artifact = keep_rival(network, rival, conversion)
     return _described(_outside(network.submodel, rival), artifact, folder)
 
 
-def keep_rival(network: ReeFL, rival: Rival, job: ExportJob) -> Artifact:
-    """Put what a job has made into the cache."""
-    files = sorted(path for path in job.folder.rglob("*") if path.is_file())
+def keep_rival(network: ReeFL, rival: Rival, conversion: Conversion) -> Artifact:
+    """Put what a conversion has made into the cache."""
+    files = sorted(path for path in conversion.folder.rglob("*") if path.is_file())
     artifact = Artifact(
-        target=job.recipe.target,
-        delegate=job.recipe.delegate,
-        precision=job.recipe.precision,
-        batch_sizes=job.recipe.batch_sizes,
-        toolchain=job.recipe.toolchain(),
-        files=tuple(BundleFile.of(job.folder, path) for path in files),
+        target=conversion.recipe.target,
+        delegate=conversion.recipe.delegate,
+        precision=conversion.recipe.precision,
+        batch_sizes=conversion.recipe.batch_sizes,
+        toolchain=conversion.recipe.toolchain(),
+        files=tuple(BundleFile.of(conversion.folder, path) for path in files),
     )
-    cache.store_artifact(_key(network, rival, job.recipe), job.folder, artifact)
+    cache.store_artifact(_key(network, rival, conversion.recipe), conversion.folder, artifact)
     return artifact
 
 
-def job_for(network: ReeFL, recipe: ExportRecipe, folder: Path) -> ExportJob:
-    """Return the job of exporting a network, float32."""
-    return ExportJob(
+def conversion_of(network: ReeFL, recipe: ExportRecipe, folder: Path) -> Conversion:
+    """Return the conversion of a network, float32."""
+    return Conversion(
         recipe=recipe,
         network=network,
         checkpoint=checkpoint_of(network),

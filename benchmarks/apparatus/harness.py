@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from reefl_edge.bootstrap import median_interval, median_ratio_interval
 from reefl_edge.jobs import memory
-from reefl_edge.profiling.summary import bootstrap_median, bootstrap_ratio
 
 Run = Callable[[], object]
 Samples = dict[str, dict[str, list[float]]]
@@ -55,13 +55,13 @@ def interleave(runs: Mapping[str, Run], *, rounds: int, pause_s: float = 0.0) ->
 
 def median(samples: Sequence[float]) -> dict[str, float]:
     """Return a median, and where it lies with 95% confidence."""
-    low, high = bootstrap_median(np.array(samples))
+    low, high = median_interval(np.array(samples))
     return {"median": float(np.median(samples)), "low": low, "high": high}
 
 
 def ratio(samples: Sequence[float], reference: Sequence[float]) -> dict[str, float]:
     """Return the ratio of two medians, and where it lies with 95% confidence."""
-    low, high = bootstrap_ratio(np.array(samples), np.array(reference))
+    low, high = median_ratio_interval(np.array(samples), np.array(reference))
     return {"ratio": float(np.median(samples) / np.median(reference)), "low": low, "high": high}
 
 

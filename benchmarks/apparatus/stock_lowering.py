@@ -1,17 +1,17 @@
 """What does ExecuTorch make of the segments by itself, without any of our forms?"""
 
 from reefl_edge.runtimes.executorch import PROGRAM_NAME
-from reefl_export.conversion import ExportJob
+from reefl_export.conversion import Conversion
 from reefl_export.quiet import quiet
 from reefl_export.segments import trace_segments
 
 
 @quiet("torch.utils._pytree")
-def lower_in_the_stock_way(job: ExportJob) -> None:
+def lower_in_the_stock_way(conversion: Conversion) -> None:
     """Lower every segment to XNNPACK as ExecuTorch's documentation does."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    programs = trace_segments(job.network, batch_size=1, forms={})
+    programs = trace_segments(conversion.network, batch_size=1, forms={})
     lowered = to_edge_transform_and_lower(programs, partitioner=[XnnpackPartitioner()])
-    (job.folder / PROGRAM_NAME).write_bytes(lowered.to_executorch().buffer)
+    (conversion.folder / PROGRAM_NAME).write_bytes(lowered.to_executorch().buffer)

@@ -25,7 +25,7 @@ from reefl_edge.submodel import Submodel
 from reefl_export import cache
 from reefl_export.conversion import OnStage
 from reefl_export.destination import check_replaceable
-from reefl_export.images import Sample, noise
+from reefl_export.images import NamedImages, noise
 from reefl_export.maker import Maker
 from reefl_export.parity.comparison import ParityReport, ParityRow, check_parity
 from reefl_export.parity.reference import Reference
@@ -64,7 +64,7 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
+class ExportImages:
     """The images of an export.
 
     Attributes:
@@ -72,8 +72,8 @@ class Samples:
         parity: What artifacts and network are compared on; None for noise.
     """
 
-    calibration: Sample | None = None
-    parity: Sample | None = None
+    calibration: NamedImages | None = None
+    parity: NamedImages | None = None
 
 
 def export_bundle(
@@ -115,7 +115,7 @@ def export_checkpoint(
     recipes: Sequence[ExportRecipe],
     origin: Origin,
     *,
-    samples: Samples | None = None,
+    images: ExportImages | None = None,
     threads: int | None = None,
     on_stage: OnStage = lambda _: None,
 ) -> Exported:
@@ -130,7 +130,7 @@ def export_checkpoint(
         directory: The bundle's folder: new, empty, or a bundle to replace (``check_replaceable``).
         recipes: How each artifact is made, the preferred one of a format first.
         origin: What the bundle says of its model.
-        samples: Images to calibrate and to compare on.
+        images: Images to calibrate and to compare on.
         threads: Threads to compute with here; None for one per core this process may use.
         on_stage: Called with a description of each stage as it begins.
 
@@ -140,14 +140,14 @@ def export_checkpoint(
         InputError: ``directory`` holds something else than a bundle of ours.
         ValueError: As for ``check_recipes``.
     """
-    samples = samples or Samples()
-    check_recipes(recipes, samples, checkpoint.submodel)
+    images = images or ExportImages()
+    check_recipes(recipes, images, checkpoint.submodel)
     trained, checkpoint = checkpoint, checkpoint.folded()
     manifest = _manifest(checkpoint, origin)
     threads = threads or default_threads()
-    maker = Maker(checkpoint, manifest, samples.calibration, threads, on_stage)
-    sample = samples.parity or noise(checkpoint.submodel)
-    reference = Reference(trained, sample, origin.threshold, threads=threads)
+    maker = Maker(checkpoint, manifest, images.calibration, threads, on_stage)
+    compared_on = images.parity or noise(checkpoint.submodel)
+    reference = Reference(trained, compared_on, origin.threshold, threads=threads)
     trained_sha256 = weights_sha256(trained.arrays)
     with scratch_folder(), replacing_folder(directory, check=check_replaceable) as folder:
         rows: list[ParityRow] = []
@@ -155,7 +155,7 @@ def export_checkpoint(
         for recipe in recipes:
             artifact = maker.artifact(recipe, folder)
             on_stage(f"{recipe.title}: compare with the network")
-            key = maker.key(recipe), cache.rows_key(trained_sha256, sample, origin.threshold)
+            key = maker.key(recipe), cache.rows_key(trained_sha256, compared_on, origin.threshold)
             compared = cache.fetch_rows(*key)
             if compared is None:
                 unfinished = Bundle(folder, replace(manifest, artifacts=(artifact,)))
@@ -177,7 +177,9 @@ def export_checkpoint(
     return Exported(Bundle(directory, manifest), report)
 
 
-def check_recipes(recipes: Sequence[ExportRecipe], samples: Samples, submodel: Submodel) -> None:
+def check_recipes(
+    recipes: Sequence[ExportRecipe], images: ExportImages, submodel: Submodel
+) -> None:
     """Hold recipes to each other, to the images there are, and to the layers of a sub-model.
 
     Raises:
@@ -190,14 +192,14 @@ def check_recipes(recipes: Sequence[ExportRecipe], samples: Samples, submodel: S
     for recipe in recipes:
         if names.count(recipe.name) > 1:
             raise ValueError(f"two recipes make {recipe.title}")
-        if recipe.needs_calibration and samples.calibration is None:
+        if recipe.needs_calibration and images.calibration is None:
             raise ValueError(f"{recipe.title} needs images to find the ranges of activations")
         for pattern in recipe.keep_float:
             if not fnmatch.filter(layers, pattern):
                 raise ValueError(f"keep_float: no layer is called {pattern!r}")
-    for sample in (samples.calibration, samples.parity):
-        if sample is not None:
-            sample.fits(submodel)
+    for each in (images.calibration, images.parity):
+        if each is not None:
+            each.fits(submodel)
 
 
 def _manifest(checkpoint: Checkpoint, origin: Origin) -> Manifest:

@@ -27,7 +27,7 @@ from reefl_edge.bundles.artifacts import Artifact
 from reefl_edge.errors import InputError
 from reefl_edge.files import confined, replacing_folder, write_text
 from reefl_edge.partials import locked
-from reefl_export.images import Sample
+from reefl_export.images import NamedImages
 from reefl_export.parity.comparison import ParityRow
 from reefl_export.recipe import ExportRecipe
 
@@ -64,7 +64,9 @@ def cache_home() -> Path:
     return (Path(home) if home else user_cache_path("reefl-edge")) / "artifacts"
 
 
-def artifact_key(recipe: ExportRecipe, facts: str, weights: str, calibration: Sample | None) -> str:
+def artifact_key(
+    recipe: ExportRecipe, facts: str, weights: str, calibration: NamedImages | None
+) -> str:
     """Return the key of an artifact.
 
     Args:
@@ -87,15 +89,15 @@ def artifact_key(recipe: ExportRecipe, facts: str, weights: str, calibration: Sa
     )
 
 
-def rows_key(trained_sha256: str, sample: Sample, threshold: float | None) -> str:
+def rows_key(trained_sha256: str, images: NamedImages, threshold: float | None) -> str:
     """Return the key of a comparison, beside its artifact.
 
     Args:
         trained_sha256: Hash of the weights that the artifact was compared with.
-        sample: The images.
+        images: The images.
         threshold: The confidence at which to stop.
     """
-    return _hash({"trained": trained_sha256, "images": sample.sha256(), "threshold": threshold})
+    return _hash({"trained": trained_sha256, "images": images.sha256(), "threshold": threshold})
 
 
 def fetch_artifact(key: str, folder: Path) -> Artifact | None:

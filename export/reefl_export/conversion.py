@@ -20,7 +20,7 @@ OnStage = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportJob:
+class Conversion:
     """One artifact to make.
 
     Attributes:

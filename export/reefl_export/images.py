@@ -12,21 +12,21 @@ NUM_NOISE_IMAGES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sample:
+class NamedImages:
     """Images, and what they are.
 
     Attributes:
         name: What they are, for reports.
-        images: uint8, (N, H, W, 3).
+        pixels: uint8, (N, H, W, 3).
     """
 
     name: str
-    images: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
-        if self.images.dtype != np.uint8 or self.images.ndim != 4 or not len(self.images):
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or not len(self.pixels):
             raise ValueError(
-                f"images must be uint8 (N, H, W, 3), got {self.images.dtype} {self.images.shape}"
+                f"images must be uint8 (N, H, W, 3), got {self.pixels.dtype} {self.pixels.shape}"
             )
 
     def fits(self, submodel: Submodel) -> None:
@@ -36,22 +36,22 @@ class Sample:
             ValueError: They are of another.
         """
         edge = submodel.architecture.image_size
-        if self.images.shape[1:] != (edge, edge, 3):
+        if self.pixels.shape[1:] != (edge, edge, 3):
             raise ValueError(
-                f"the images of {self.name} are {self.images.shape[1:]}, "
+                f"the images of {self.name} are {self.pixels.shape[1:]}, "
                 f"but the model takes ({edge}, {edge}, 3)"
             )
 
     def sha256(self) -> str:
         """Return a hash of the images."""
-        digest = hashlib.sha256(str(self.images.shape).encode())
-        digest.update(np.ascontiguousarray(self.images).data)
+        digest = hashlib.sha256(str(self.pixels.shape).encode())
+        digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
 
 
-def noise(submodel: Submodel) -> Sample:
+def noise(submodel: Submodel) -> NamedImages:
     """Return random images of the model's size, always the same ones."""
     edge = submodel.architecture.image_size
     generator = np.random.default_rng(0)
     shape = (NUM_NOISE_IMAGES, edge, edge, 3)
-    return Sample(name="noise", images=generator.integers(0, 256, shape, dtype=np.uint8))
+    return NamedImages(name="noise", pixels=generator.integers(0, 256, shape, dtype=np.uint8))

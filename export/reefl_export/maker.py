@@ -13,8 +13,8 @@ from reefl_edge.bundles.manifest import Manifest
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.extras import needs_extra
 from reefl_export import cache
-from reefl_export.conversion import ExportJob, OnStage
-from reefl_export.images import Sample
+from reefl_export.conversion import Conversion, OnStage
+from reefl_export.images import NamedImages
 from reefl_export.parity.reference import network_of
 from reefl_export.recipe import PACKAGES, TITLES, ExportRecipe
 
@@ -37,7 +37,7 @@ class Maker:
         self,
         checkpoint: Checkpoint,
         manifest: Manifest,
-        calibration: Sample | None,
+        calibration: NamedImages | None,
         threads: int,
         on_stage: OnStage,
     ) -> None:
@@ -86,12 +86,12 @@ class Maker:
             f"exporting to {TITLES[recipe.target]}", PACKAGES[recipe.target], recipe.target
         ):
             _converter(recipe.target)(
-                ExportJob(
+                Conversion(
                     recipe=recipe,
                     network=network,
                     checkpoint=self._checkpoint,
                     facts=self._facts,
-                    calibration=None if calibration is None else calibration.images,
+                    calibration=None if calibration is None else calibration.pixels,
                     folder=destination,
                     threads=self._threads,
                     on_stage=self._on_stage,
@@ -116,11 +116,11 @@ class Maker:
             return f"{self._weights_sha256}, random: {self._checkpoint.random}"
         return self._weights_sha256
 
-    def _calibration_for(self, recipe: ExportRecipe) -> Sample | None:
+    def _calibration_for(self, recipe: ExportRecipe) -> NamedImages | None:
         return self._calibration if recipe.needs_calibration else None
 
 
-def _converter(target: Target) -> Callable[[ExportJob], None]:
+def _converter(target: Target) -> Callable[[Conversion], None]:
     match target:
         case "executorch":
             from reefl_export.executorch.exporter import export_executorch

@@ -22,7 +22,7 @@ from reefl_edge.bundles.artifacts import (
     check_batch_sizes,
 )
 from reefl_edge.errors import MissingToolchainError
-from reefl_edge.names import closest
+from reefl_edge.names import parse_name
 from reefl_export.parity.gate import Gate
 
 DeploymentTarget = Literal["iOS18", "iOS26"]
@@ -173,6 +173,4 @@ def read_recipe(text: str) -> ExportRecipe:
     if path.suffix == ".toml":
         return schema.read_toml(ExportRecipe, path)
     recipes = stock_recipes()
-    if text not in recipes:
-        raise ValueError(f"no recipe is called {text!r}{closest(text, recipes)}")
-    return recipes[text]
+    return recipes[parse_name(text, recipes, kind="recipe")]

@@ -14,7 +14,6 @@ from typing import Literal, Self, get_args
 
 from reefl_edge.errors import InputError
 from reefl_edge.files import confined, regular_file, sha256_of_file
-from reefl_edge.names import closest
 
 Target = Literal["executorch", "onnx", "coreml"]
 Precision = Literal["fp32", "fp16", "int8-dynamic", "int8-static", "int8-weights", "palette4"]
@@ -139,30 +138,6 @@ def check_batch_sizes(target: Target, sizes: tuple[int, ...]) -> None:
         raise ValueError("coreml takes one image: batch_sizes must be [1]")
     if target == "onnx" and sizes:
         raise ValueError("onnx takes any batch: leave batch_sizes out")
-
-
-def parse_target(name: str) -> Target:
-    """Return the target called ``name``.
-
-    Raises:
-        ValueError: There is none.
-    """
-    for target in TARGETS:
-        if target == name:
-            return target
-    raise ValueError(f"no format is called {name!r}{closest(name, TARGETS)}")
-
-
-def parse_precision(name: str) -> Precision:
-    """Return the precision called ``name``.
-
-    Raises:
-        ValueError: There is none.
-    """
-    for precision in PRECISIONS:
-        if precision == name:
-            return precision
-    raise ValueError(f"no precision is called {name!r}{closest(name, PRECISIONS)}")
 
 
 def _check_path(path: str) -> None:

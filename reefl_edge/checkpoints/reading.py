@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.checkpoints.checkpoint import Checkpoint, is_ours, read_checkpoint
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.foreign.files import PICKLE_SUFFIXES, Located, locate, read_arrays
 from reefl_edge.checkpoints.foreign.layout import Layout, join
 from reefl_edge.checkpoints.foreign.layouts import layout_of
@@ -17,7 +18,6 @@ from reefl_edge.checkpoints.foreign.positions import resized
 from reefl_edge.checkpoints.foreign.released import possible_regimes
 from reefl_edge.checkpoints.foreign.sizes import Shapes, architecture_of
 from reefl_edge.checkpoints.metadata import RandomPart
-from reefl_edge.checkpoints.options import ModelFacts
 from reefl_edge.errors import InputError
 from reefl_edge.submodel import ArraySpec, ExitSchedule, Regime, Submodel
 
@@ -64,12 +64,12 @@ class Reading:
         )
 
 
-def read_model_file(source: str | Path, facts: ModelFacts | None = None) -> Reading:
+def read_model_file(source: str | Path, description: ModelDescription | None = None) -> Reading:
     """Read a model: our checkpoint, or a foreign file, folder or hub id.
 
     Args:
         source: A path, or a hub id such as ``facebook/deit-tiny-patch16-224``.
-        facts: What the caller says of it.
+        description: What the caller says of it.
 
     Raises:
         InputError: The file is missing, damaged, or in no known layout; or arrays are missing, left
@@ -77,33 +77,33 @@ def read_model_file(source: str | Path, facts: ModelFacts | None = None) -> Read
         ValueError: The caller says too little, or something else than the file.
         MissingToolchainError: It takes a package that is not installed.
     """
-    facts = facts or ModelFacts()
+    description = description or ModelDescription()
     located = locate(source)
     if located.path.suffix not in (".npz", *PICKLE_SUFFIXES) and is_ours(located.path):
-        return read_own(read_checkpoint(located.path), located.path, facts)
+        return read_own(read_checkpoint(located.path), located.path, description)
     arrays = read_arrays(located.path)
     layout = layout_of(arrays, source=str(source))
     read = _whole if layout.is_whole else _backbone
-    submodel, joined = read(arrays, layout, located, facts)
-    submodel, joined = resized(submodel, joined, facts.image_size)
+    submodel, joined = read(arrays, layout, located, description)
+    submodel, joined = resized(submodel, joined, description.image_size)
     return Reading(submodel=submodel, arrays=joined)
 
 
-def read_own(checkpoint: Checkpoint, path: Path, facts: ModelFacts) -> Reading:
+def read_own(checkpoint: Checkpoint, path: Path, description: ModelDescription) -> Reading:
     """Hold a checkpoint of ours to what the caller says of it, and resize it if asked to.
 
     Args:
         checkpoint: The checkpoint.
         path: The file it was read from.
-        facts: What the caller says.
+        description: What the caller says.
 
     Raises:
         ValueError: The caller says something else than the checkpoint.
     """
-    submodel = facts.apply(checkpoint.submodel, source=str(path))
+    submodel = description.apply(checkpoint.submodel, source=str(path))
     arrays = _only(checkpoint.arrays, submodel)
     is_same = len(arrays) == len(checkpoint.arrays)
-    submodel, arrays = resized(submodel, arrays, facts.image_size)
+    submodel, arrays = resized(submodel, arrays, description.image_size)
     return Reading(
         submodel=submodel,
         arrays=arrays,
@@ -114,10 +114,10 @@ def read_own(checkpoint: Checkpoint, path: Path, facts: ModelFacts) -> Reading:
 
 
 def _backbone(
-    arrays: Arrays, layout: Layout, located: Located, facts: ModelFacts
+    arrays: Arrays, layout: Layout, located: Located, description: ModelDescription
 ) -> tuple[Submodel, Arrays]:
     """Read a file without accumulator and classifier."""
-    if facts.num_classes is None:
+    if description.num_classes is None:
         raise ValueError(
             f"{located.path} is a backbone, which brings no classifier: "
             "say how many classes there are: num_classes (--num-classes)"
@@ -125,19 +125,23 @@ def _backbone(
     shapes = Shapes(arrays, layout, source=str(located.path))
     num_blocks = shapes.depth()
     architecture = architecture_of(
-        shapes, facts, located.config, num_blocks=num_blocks, num_classes=facts.num_classes
+        shapes,
+        description,
+        located.config,
+        num_blocks=num_blocks,
+        num_classes=description.num_classes,
     )
     # All of the file is checked, also what lies deeper than the last exit.
     whole = Submodel(
         architecture=architecture, schedule=ExitSchedule((num_blocks - 1,)), max_exit=0
     )
     joined = join(arrays, _backbone_specs(whole), layout, source=str(located.path))
-    schedule = facts.schedule(num_blocks=num_blocks)
+    schedule = description.schedule(num_blocks=num_blocks)
     submodel = Submodel(
         architecture=architecture,
         schedule=schedule,
-        max_exit=schedule.num_exits - 1 if facts.max_exit is None else facts.max_exit,
-        regime=facts.regime or "full",
+        max_exit=schedule.num_exits - 1 if description.max_exit is None else description.max_exit,
+        regime=description.regime or "full",
     )
     return submodel, _only(joined, submodel)
 
@@ -147,11 +151,11 @@ def _backbone_specs(submodel: Submodel) -> tuple[ArraySpec, ...]:
 
 
 def _whole(
-    arrays: Arrays, layout: Layout, located: Located, facts: ModelFacts
+    arrays: Arrays, layout: Layout, located: Located, description: ModelDescription
 ) -> tuple[Submodel, Arrays]:
     """Read a state dict of the released code."""
     source = str(located.path)
-    if not facts.has_schedule:
+    if not description.has_schedule:
         raise ValueError(
             f"{source} does not say how many exits there are: num_exits (--num-exits), or their "
             "blocks: exit_blocks (--exit-blocks)"
@@ -159,21 +163,21 @@ def _whole(
     shapes = Shapes(arrays, layout, source=source)
     num_rows = shapes.of("accumulator.depth_embedding", num_axes=3)[1]
     num_classes = shapes.of("classifier.linear.weight", num_axes=2)[0]
-    if facts.num_classes not in (None, num_classes):
+    if description.num_classes not in (None, num_classes):
         raise ValueError(f"{source} says otherwise: num_classes is {num_classes}")
     architecture = architecture_of(
-        shapes, facts, located.config, num_blocks=num_rows - 1, num_classes=num_classes
+        shapes, description, located.config, num_blocks=num_rows - 1, num_classes=num_classes
     )
-    schedule = facts.schedule(num_blocks=architecture.num_blocks)
+    schedule = description.schedule(num_blocks=architecture.num_blocks)
     submodel = Submodel(
         architecture=architecture,
         schedule=schedule,
         max_exit=_exit_at(shapes.depth(), schedule, source),
-        regime=facts.regime or _regime_of(arrays, source),
+        regime=description.regime or _regime_of(arrays, source),
     )
     joined = join(arrays, submodel.arrays(), layout, source=source)
-    if facts.max_exit is not None:
-        submodel = submodel.cut(facts.max_exit)
+    if description.max_exit is not None:
+        submodel = submodel.cut(description.max_exit)
     return submodel, _only(joined, submodel)
 
 

@@ -10,7 +10,7 @@ from reefl_edge.cli import models, options, render
 from reefl_edge.sizes import MAX_WIDTH, check_mean, check_std
 
 if TYPE_CHECKING:
-    from reefl_edge.checkpoints.options import Channels
+    from reefl_edge.checkpoints.description import Channels
     from reefl_edge.tasks.models import Model
 
 Destination = Literal["reefl-edge", "released"]
@@ -63,18 +63,18 @@ def convert(
     destination = _destination(to)
     _check_suffix(output, destination)
     options.check_output(output, model)
-    facts = options.model_facts(
+    description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
         exit_blocks=exit_blocks,
         image_size=image_size,
         max_exit=max_exit,
-        regime=None if regime is None else options.parse_choice(regime, REGIMES, "--regime"),
+        regime=options.parse_optional(regime, REGIMES, "--regime", kind="regime"),
         num_heads=num_heads,
         mean=_channels(mean, "--mean", check_mean),
         std=_channels(std, "--std", check_std),
     )
-    source = models.opened(model, facts, seed=seed)
+    source = models.opened(model, description, seed=seed)
     _write(source, output, destination)
     document = _document(source, output, destination)
     if json:
@@ -175,8 +175,10 @@ def _show(document: dict[str, Any]) -> None:
 
 def _suggest(source: "Model", output: Path, destination: Destination) -> None:
     if destination == "released":
-        facts = models.restated(source.checkpoint.submodel)
-        render.next_command("reefl-edge", "convert", output, *facts, "-o", "model.safetensors")
+        words = models.restated(source.checkpoint.submodel)
+        render.next_command(
+            "reefl-edge", "convert", output, *words, "-o", "model.safetensors"
+        )
     elif source.checkpoint.random == "everything":
         render.next_command(
             *("reefl-edge", "profile", "--device", "local", "--model", output),

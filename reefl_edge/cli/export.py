@@ -114,7 +114,7 @@ def export(
     )
     if max_exit is not None and report is not None:
         options.refuse("--report", "give --max-exit or --report, not both")
-    check_threshold(threshold)
+    options.check_threshold(threshold)
     request = ExportRequest(
         plan=plan_of(
             formats=formats,
@@ -133,13 +133,13 @@ def export(
         num_images=num_images or DEFAULT_NUM_IMAGES,
     )
     _check_images(request, num_images=num_images)
-    facts = options.model_facts(
+    description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
-    source = models.opened(model, facts, seed=seed)
+    source = models.opened(model, description, seed=seed)
     models.check_max_exit(max_exit, source)
     with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
         prepared = prepare_export(source, request)
@@ -161,16 +161,8 @@ def _check_images(request: "ExportRequest", *, num_images: int | None) -> None:
         options.refuse("--num-images", "it counts images of --data and --calibration; give one")
 
 
-def check_threshold(threshold: float | None) -> None:
-    """Refuse a threshold outside (0, 1]."""
-    from reefl_edge.adaptive import ConfidencePolicy
-
-    with options.usage_errors("--threshold"):
-        ConfidencePolicy((1.0 if threshold is None else threshold,))
-
-
 def _show(exported: "Exported", reasons: Sequence[str]) -> None:
-    from reefl_edge.cli.parity import table_of
+    from reefl_edge.cli.parity_table import table_of
 
     bundle = exported.bundle
     rows = [

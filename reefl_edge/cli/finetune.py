@@ -100,9 +100,9 @@ def finetune(
     with options.usage_errors("--lr"):
         if lr is not None:
             check_rate(lr)
-    parsed_regime = options.parse_choice(regime, REGIMES, "--regime")
-    mode = options.parse_choice(distill, DISTILL_MODES, "--distill")
-    augmentation = options.parse_choice(augment, AUGMENTATIONS, "--augment")
+    parsed_regime = options.parse_option(regime, REGIMES, "--regime", kind="regime")
+    mode = options.parse_option(distill, DISTILL_MODES, "--distill", kind="mode")
+    augmentation = options.parse_option(augment, AUGMENTATIONS, "--augment", kind="augmentation")
     part = ClientOptions(
         index=client,
         num_clients=num_clients,
@@ -112,13 +112,13 @@ def finetune(
         eval_share=eval_share,
     )
     part.check(eval_data)
-    facts = options.model_facts(
+    description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
-    source = models.cut(models.opened(model, facts, seed=seed), max_exit)
+    source = models.cut(models.opened(model, description, seed=seed), max_exit)
     models.check_regime(parsed_regime, source)
     if source.checkpoint.random == "everything":
         raise typer.BadParameter(
@@ -150,7 +150,7 @@ def finetune(
     else:
         _show(document)
     render.next_command(
-        *("reefl-edge", "export", *models.said_again(model, facts, source)),
+        *("reefl-edge", "export", *models.said_again(model, description, source)),
         *("--update", output, "-o", "bundle"),
     )
 

@@ -51,14 +51,13 @@ def infer(
     Example:  reefl-edge infer bundle photo.png folder/ digits.npz --threshold 0.8
     """
     from reefl_edge.adaptive import AdaptiveSession
-    from reefl_edge.bundles.artifacts import parse_precision
+    from reefl_edge.bundles.artifacts import PRECISIONS
     from reefl_edge.bundles.bundle import Bundle
-    from reefl_edge.runtimes.opening import check_precision, parse_runtime, runtime_for
+    from reefl_edge.runtimes.base import RUNTIMES
+    from reefl_edge.runtimes.opening import check_precision, runtime_for
 
-    with options.usage_errors("--runtime"):
-        asked = None if runtime is None else parse_runtime(runtime)
-    with options.usage_errors("--precision"):
-        wanted = None if precision is None else parse_precision(precision)
+    asked = options.parse_optional(runtime, RUNTIMES, "--runtime", kind="runtime")
+    wanted = options.parse_optional(precision, PRECISIONS, "--precision", kind="precision")
     policy = _policy(threshold)
     opened = Bundle.open(bundle)
     with options.usage_errors("--threshold"):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from reefl_edge.checkpoints.options import ModelFacts
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.cli.options import usage_errors
 
 if TYPE_CHECKING:
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from reefl_edge.tasks.models import Model
 
 
-def opened(text: str, facts: ModelFacts | None = None, *, seed: int = 0) -> "Model":
+def opened(text: str, description: ModelDescription | None = None, *, seed: int = 0) -> "Model":
     """Open what MODEL stands for; what is wrong with it is a usage error."""
     from reefl_edge.tasks.models import open_model
 
     with usage_errors("MODEL"):
-        return open_model(text, facts, seed=seed)
+        return open_model(text, description, seed=seed)
 
 
 def cut(model: "Model", max_exit: int | None) -> "Model":
@@ -38,34 +38,34 @@ def check_regime(regime: "Regime", model: "Model") -> None:
         model.checkpoint.submodel.with_regime(regime)
 
 
-def said_again(text: str, facts: ModelFacts, model: "Model") -> tuple[str, ...]:
+def said_again(text: str, description: ModelDescription, model: "Model") -> tuple[str, ...]:
     """Say MODEL again, word by word, with the options that say what it does not.
 
     Args:
         text: MODEL, as typed.
-        facts: What was said of it.
+        description: What was said of it.
         model: What it stood for.
     """
-    words = (text, *_options(replace(facts, max_exit=None)))
+    words = (text, *_options(replace(description, max_exit=None)))
     return (*words, "--seed", str(model.seed)) if model.seed else words
 
 
 def restated(submodel: "Submodel") -> tuple[str, ...]:
     """Write the options that say of a sub-model what a file of the released code does not."""
     architecture = submodel.architecture
-    facts = ModelFacts(
+    description = ModelDescription(
         exit_blocks=submodel.schedule.blocks,
         regime=submodel.regime,
         num_heads=architecture.num_heads,
         mean=architecture.mean,
         std=architecture.std,
     )
-    return tuple(_options(facts))
+    return tuple(_options(description))
 
 
-def _options(facts: ModelFacts) -> Iterator[str]:
-    for name in (each.name for each in fields(facts)):
-        value = getattr(facts, name)
+def _options(description: ModelDescription) -> Iterator[str]:
+    for name in (each.name for each in fields(description)):
+        value = getattr(description, name)
         if value is not None:
             yield f"--{name.replace('_', '-')}"
             yield ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

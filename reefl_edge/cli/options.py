@@ -4,21 +4,20 @@ A value that does not fit is a usage error: exit code 2, with the option's name.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from reefl_edge.errors import InputError
-from reefl_edge.names import closest
+from reefl_edge.names import Name, parse_name
 from reefl_edge.sizes import MAX_BLOCKS, MAX_CLASSES, MAX_IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from reefl_edge.checkpoints.options import ModelFacts
+    from reefl_edge.checkpoints.description import ModelDescription
 
-Choice = TypeVar("Choice", bound=str)
 
 ModelArgument = Annotated[
     str,
@@ -110,13 +109,13 @@ Data = Annotated[
 ]
 
 
-def model_facts(*, exit_blocks: str | None, **facts: Any) -> "ModelFacts":
+def model_description(*, exit_blocks: str | None, **description: Any) -> "ModelDescription":
     """Return what the options say of MODEL, checked against each other."""
-    from reefl_edge.checkpoints.options import ModelFacts
+    from reefl_edge.checkpoints.description import ModelDescription
 
     with usage_errors("--exit-blocks"):
         blocks = None if exit_blocks is None else tuple(map(parse_whole, split_list(exit_blocks)))
-        return ModelFacts(exit_blocks=blocks, **facts)
+        return ModelDescription(exit_blocks=blocks, **description)
 
 
 def check_output(
@@ -202,13 +201,44 @@ def refuse(option: str, message: str) -> NoReturn:
     raise typer.BadParameter(message, param_hint=f"'{option}'")
 
 
-def parse_choice(text: str, choices: Sequence[Choice], option: str) -> Choice:
-    """Return the choice called ``text``.
+def parse_option(text: str, known: Iterable[Name], option: str, *, kind: str) -> Name:
+    """Return the known name that an option is given.
 
     Raises:
-        BadParameter: There is none.
+        BadParameter: It is none of them.
     """
-    for choice in choices:
-        if choice == text:
-            return choice
-    refuse(option, f"there is no {text!r}{closest(text, choices)}")
+    with usage_errors(option):
+        return parse_name(text, known, kind=kind)
+
+
+def parse_optional(
+    text: str | None, known: Iterable[Name], option: str, *, kind: str
+) -> Name | None:
+    """Return the known name that an option is given; None where it is not given.
+
+    Raises:
+        BadParameter: It is none of them.
+    """
+    return None if text is None else parse_option(text, known, option, kind=kind)
+
+
+def parse_list(
+    text: str | None, known: Iterable[Name], option: str, *, kind: str
+) -> tuple[Name, ...]:
+    """Return the known names that an option lists, separated by commas; () where it is not given.
+
+    Raises:
+        BadParameter: One is none of them, or is empty.
+    """
+    if text is None:
+        return ()
+    with usage_errors(option):
+        return tuple(parse_name(word, known, kind=kind) for word in split_list(text))
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Refuse a threshold outside (0, 1]."""
+    from reefl_edge.adaptive import ConfidencePolicy
+
+    with usage_errors("--threshold"):
+        ConfidencePolicy((1.0 if threshold is None else threshold,))

@@ -88,14 +88,14 @@ def profile(
     budget = _budget(budget_ms, budget_step_ms, budget_mib)
     with options.usage_errors("--device"):
         link = link_for(device)
-    facts = options.model_facts(
+    description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
     request = replace(request, threads=_threads(link, threads))
-    source = models.cut(models.opened(model, facts, seed=seed), max_exit)
+    source = models.cut(models.opened(model, description, seed=seed), max_exit)
     if request.regime is not None:
         models.check_regime(request.regime, source)
     with options.usage_errors("--precision"):
@@ -109,24 +109,26 @@ def profile(
         if output is not None:
             write_report(report, output)
     _show(report, output, json=json)
-    _suggest(report, output, request, models.said_again(model, facts, source))
+    _suggest(report, output, request, models.said_again(model, description, source))
 
 
 def _request(
     runtime: str, precision: str, regime: str, *, threads: int | None, batch_size: int | None
 ) -> "ProfileRequest":
-    from reefl_edge.bundles.artifacts import parse_precision
+    from reefl_edge.bundles.artifacts import PRECISIONS
     from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
-    from reefl_edge.runtimes.opening import parse_runtime
+    from reefl_edge.runtimes.base import RUNTIMES
     from reefl_edge.tasks.profiling import ProfileRequest
 
-    with options.usage_errors("--runtime"):
-        parsed = parse_runtime(runtime)
-    trained = None if regime == "none" else options.parse_choice(regime, REGIMES, "--regime")
+    parsed = options.parse_option(runtime, RUNTIMES, "--runtime", kind="runtime")
+    trained = None
+    if regime != "none":
+        trained = options.parse_option(regime, REGIMES, "--regime", kind="regime")
+    wanted = options.parse_option(precision, PRECISIONS, "--precision", kind="precision")
     with options.usage_errors("--precision"):
         return ProfileRequest(
             runtime=parsed,
-            precision=parse_precision(precision),
+            precision=wanted,
             threads=threads,
             regime=trained,
             batch_size=batch_size or DEFAULT_BATCH_SIZE,

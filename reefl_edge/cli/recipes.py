@@ -1,6 +1,6 @@
 """Which artifacts do the options of ``reefl-edge export`` ask for?"""
 
-from reefl_edge.bundles.artifacts import TARGETS, Precision, Target, parse_precision, parse_target
+from reefl_edge.bundles.artifacts import PRECISIONS, TARGETS
 from reefl_edge.cli import options
 from reefl_export.deployment import DeviceFacts
 from reefl_export.plan import ExportPlan
@@ -47,14 +47,8 @@ def plan_of(
 
 
 def _chosen(formats: str | None, precisions: str | None, device: str | None) -> ExportPlan:
-    targets: list[Target] = []
-    wanted: list[Precision] = []
-    with options.usage_errors("--format"):
-        if formats is not None:
-            targets = [*map(parse_target, options.split_list(formats))]
-    with options.usage_errors("--precision"):
-        if precisions is not None:
-            wanted = [*map(parse_precision, options.split_list(precisions))]
+    targets = options.parse_list(formats, TARGETS, "--format", kind="format")
+    wanted = options.parse_list(precisions, PRECISIONS, "--precision", kind="precision")
     if device is None:
         with options.usage_errors("--precision"):
             return ExportPlan.stock(targets or TARGETS, wanted or ("fp32",))

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from reefl_edge.checkpoints.checkpoint import Checkpoint, write_checkpoint
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.metadata import RandomPart
-from reefl_edge.checkpoints.options import ModelFacts
 from reefl_edge.checkpoints.reading import Reading, read_model_file
 from reefl_edge.models.arrays import arrays_of, network_from, random_network
 from reefl_edge.models.reefl import ReeFL
@@ -51,7 +51,7 @@ def load_checkpoint(
         ValueError: The arguments say too little, or something else than the file.
         MissingToolchainError: It takes a package that is not installed.
     """
-    facts = ModelFacts(
+    description = ModelDescription(
         num_classes=num_classes,
         num_exits=num_exits,
         exit_blocks=exit_blocks,
@@ -62,7 +62,7 @@ def load_checkpoint(
         mean=mean,
         std=std,
     )
-    checkpoint = complete(read_model_file(path, facts), seed=seed)
+    checkpoint = complete(read_model_file(path, description), seed=seed)
     return network_from(checkpoint.submodel, checkpoint.arrays)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge.bootstrap import median_interval
 from reefl_edge.jobs.outcome import Measurement
 
 Validity = Literal["valid", "noisy"]
@@ -23,11 +24,6 @@ MIN_SAMPLES = 5
 MAX_SPREAD = 0.25
 # How far the median of the last third of the samples may lie from that of the first third.
 MAX_DRIFT = 0.10
-
-_RESAMPLES = 1000
-# A quick network gives as many samples as there is memory for: they are drawn in parts.
-_DRAWN_AT_ONCE = 1_000_000
-_CONFIDENCE_PERCENT = (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +60,7 @@ def summarise(measurement: Measurement) -> Summary:
     """Derive the figures of a measurement from its samples."""
     latencies = np.array(measurement.latency_ms_samples)
     p50, p90, p95, p99 = (_figure(value) for value in np.percentile(latencies, (50, 90, 95, 99)))
-    low, high = bootstrap_median(latencies)
+    low, high = median_interval(latencies)
     reason = _doubt(latencies)
     return Summary(
         num_samples=len(latencies),
@@ -86,37 +82,6 @@ def summarise(measurement: Measurement) -> Summary:
 def _figure(value: float | np.floating[Any]) -> float:
     """Round to what the clock resolves: a tenth of a microsecond."""
     return round(float(value), 4)
-
-
-def bootstrap_median(samples: NDArray[np.float64]) -> tuple[float, float]:
-    """Return where the median of ``samples`` lies with 95% confidence.
-
-    Medians of samples drawn again with replacement, always from the same seed, so that a report
-    read again says the same. Source: Efron and Tibshirani 1993, chapter 13 (percentile interval).
-    """
-    generator = np.random.default_rng(0)
-    at_once = max(1, _DRAWN_AT_ONCE // len(samples))
-    medians = []
-    for start in range(0, _RESAMPLES, at_once):
-        size = (min(at_once, _RESAMPLES - start), len(samples))
-        medians.append(np.median(generator.choice(samples, size=size), axis=1))
-    low, high = np.percentile(np.concatenate(medians), _CONFIDENCE_PERCENT)
-    return float(low), float(high)
-
-
-def bootstrap_ratio(
-    samples: NDArray[np.float64], reference: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Return where the ratio of two medians lies with 95% confidence.
-
-    Sample i of both was taken in the same round, one right after the other, and they are drawn
-    together: what slowed the machine for a while slowed both.
-    """
-    generator = np.random.default_rng(0)
-    rounds = generator.integers(0, len(samples), (_RESAMPLES, len(samples)))
-    ratios = np.median(samples[rounds], axis=1) / np.median(reference[rounds], axis=1)
-    low, high = np.percentile(ratios, _CONFIDENCE_PERCENT)
-    return float(low), float(high)
 
 
 def _doubt(latencies: NDArray[np.float64]) -> str | None:

@@ -6,9 +6,7 @@ from reefl_edge.bundles.artifacts import Artifact, Precision
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
-from reefl_edge.names import closest
 from reefl_edge.runtimes.base import (
-    RUNTIMES,
     Runtime,
     RuntimeName,
     check_threads,
@@ -73,18 +71,6 @@ def artifact_for(name: RuntimeName, bundle: Bundle, precision: Precision | None 
     """
     check_precision(name, precision)
     return bundle.artifact("onnx", "fp32") if name == "eager" else bundle.artifact(name, precision)
-
-
-def parse_runtime(name: str) -> RuntimeName:
-    """Return the runtime called ``name``.
-
-    Raises:
-        ValueError: There is none.
-    """
-    for runtime in RUNTIMES:
-        if runtime == name:
-            return runtime
-    raise ValueError(f"no runtime is called {name!r}{closest(name, RUNTIMES)}")
 
 
 def runtime_for(bundle: Bundle, precision: Precision | None = None) -> RuntimeName:

@@ -11,9 +11,9 @@ from reefl_edge.errors import InputError
 from reefl_edge.profiling.match import check_model
 from reefl_edge.profiling.report import Report, read_report
 from reefl_edge.tasks.models import Model
-from reefl_export.bundle import Exported, Origin, Samples, check_recipes, export_checkpoint
+from reefl_export.bundle import Exported, ExportImages, Origin, check_recipes, export_checkpoint
 from reefl_export.conversion import OnStage
-from reefl_export.images import Sample
+from reefl_export.images import NamedImages
 from reefl_export.plan import ExportPlan
 
 DEFAULT_NUM_IMAGES = 128
@@ -62,13 +62,13 @@ class PreparedExport:
         model: As it will be exported: updated, and cut.
         plan: Which artifacts to make.
         threshold: What the bundle will store.
-        samples: The images.
+        images: The images.
     """
 
     model: Model
     plan: ExportPlan
     threshold: float | None
-    samples: Samples
+    images: ExportImages
 
     def write(
         self,
@@ -83,7 +83,7 @@ class PreparedExport:
             Path(directory),
             self.plan.recipes,
             Origin(name=self.model.name, threshold=self.threshold, deployment=self.plan.deployment),
-            samples=self.samples,
+            images=self.images,
             threads=threads,
             on_stage=on_stage,
         )
@@ -131,13 +131,13 @@ def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
         update = request.update
         model = model.updated(update if isinstance(update, Update) else read_update(Path(update)))
     model = model.cut(max_exit)
-    samples = Samples(
-        calibration=read_sample(request.calibration, model, limit=request.num_images),
-        parity=read_sample(request.data, model, limit=request.num_images),
+    images = ExportImages(
+        calibration=read_images(request.calibration, model, limit=request.num_images),
+        parity=read_images(request.data, model, limit=request.num_images),
     )
-    check_recipes(request.plan.recipes, samples, model.checkpoint.submodel)
+    check_recipes(request.plan.recipes, images, model.checkpoint.submodel)
     threshold = model.threshold if request.threshold is None else request.threshold
-    return PreparedExport(model=model, plan=request.plan, threshold=threshold, samples=samples)
+    return PreparedExport(model=model, plan=request.plan, threshold=threshold, images=images)
 
 
 def chosen_exit(report: Report, model: Model) -> int:
@@ -163,7 +163,7 @@ def _reported_exit(report: Report | str | Path, model: Model) -> int:
         raise InputError(f"{report}: {error}") from error
 
 
-def read_sample(path: str | Path | None, model: Model, *, limit: int) -> Sample | None:
+def read_images(path: str | Path | None, model: Model, *, limit: int) -> NamedImages | None:
     """Read images of a model's size; None for no path.
 
     Raises:
@@ -171,7 +171,7 @@ def read_sample(path: str | Path | None, model: Model, *, limit: int) -> Sample 
     """
     if path is None:
         return None
-    images = read_pictures(
+    pixels = read_pictures(
         Path(path), image_size=model.image_size, class_names=model.class_names, limit=limit
     )
-    return Sample(name=Path(path).name, images=images)
+    return NamedImages(name=Path(path).name, pixels=pixels)

@@ -13,8 +13,8 @@ from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import bundled_checkpoint
 from reefl_edge.bundles.manifest import MANIFEST_NAME
 from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.foreign.files import is_hub_id
-from reefl_edge.checkpoints.options import ModelFacts
 from reefl_edge.checkpoints.reading import Reading, read_model_file, read_own
 from reefl_edge.checkpoints.update import Update, apply_update
 from reefl_edge.errors import InputError
@@ -77,28 +77,30 @@ class Model:
         )
 
 
-def open_model(source: str | Path, facts: ModelFacts | None = None, *, seed: int = 0) -> Model:
+def open_model(
+    source: str | Path, description: ModelDescription | None = None, *, seed: int = 0
+) -> Model:
     """Open a model, whatever stands for it.
 
     Args:
         source: The path of a bundle, or of a model's file or folder; a hub id such as
             ``facebook/deit-tiny-patch16-224``; or the name of an architecture.
-        facts: What its file does not say of it.
+        description: What its file does not say of it.
         seed: Of what starts at random.
 
     Raises:
         InputError: The file is missing, damaged or foreign.
-        ValueError: It is neither a path nor a known name, or ``facts`` do not fit it.
+        ValueError: It is neither a path nor a known name, or ``description`` do not fit it.
         MissingToolchainError: It takes a package that is not installed.
     """
-    facts = facts or ModelFacts()
+    description = description or ModelDescription()
     text, path = str(source), Path(source)
     if (path / MANIFEST_NAME).is_file():
-        return _from_bundle(path, facts)
+        return _from_bundle(path, description)
     if path.exists() or is_hub_id(text):
-        return _from_file(text, facts, seed)
+        return _from_file(text, description, seed)
     if text in ARCHITECTURES:
-        return _random(text, facts, seed)
+        return _random(text, description, seed)
     if path.suffix or path.parent != Path():
         raise InputError(f"{text}: no such file")
     raise ValueError(
@@ -106,9 +108,9 @@ def open_model(source: str | Path, facts: ModelFacts | None = None, *, seed: int
     )
 
 
-def _from_bundle(path: Path, facts: ModelFacts) -> Model:
+def _from_bundle(path: Path, description: ModelDescription) -> Model:
     bundle = Bundle.open(path)
-    reading = read_own(*bundled_checkpoint(bundle), facts)
+    reading = read_own(*bundled_checkpoint(bundle), description)
     return Model(
         name=bundle.manifest.name,
         checkpoint=reading.completed({}),
@@ -118,8 +120,8 @@ def _from_bundle(path: Path, facts: ModelFacts) -> Model:
     )
 
 
-def _from_file(text: str, facts: ModelFacts, seed: int) -> Model:
-    reading = read_model_file(text, facts)
+def _from_file(text: str, description: ModelDescription, seed: int) -> Model:
+    reading = read_model_file(text, description)
     return Model(
         name=Path(text).stem if Path(text).is_file() else Path(text).name,
         checkpoint=_completed(reading, text, seed),
@@ -136,18 +138,20 @@ def _completed(reading: Reading, text: str, seed: int) -> Checkpoint:
     return complete(reading, seed=seed)
 
 
-def _random(name: str, facts: ModelFacts, seed: int) -> Model:
+def _random(name: str, description: ModelDescription, seed: int) -> Model:
     with needs_extra(f"random weights for {name}", "torch", "train"):
         from reefl_edge.models.arrays import arrays_of, random_network
-    submodel = named_submodel(name, num_classes=facts.num_classes, image_size=facts.image_size)
-    schedule = facts.schedule(num_blocks=submodel.architecture.num_blocks)
+    submodel = named_submodel(
+        name, num_classes=description.num_classes, image_size=description.image_size
+    )
+    schedule = description.schedule(num_blocks=submodel.architecture.num_blocks)
     submodel = replace(
         submodel,
         schedule=schedule,
         max_exit=schedule.num_exits - 1,
-        regime=facts.regime or submodel.regime,
+        regime=description.regime or submodel.regime,
     )
-    submodel = facts.apply(submodel, source=name)
+    submodel = description.apply(submodel, source=name)
     arrays = arrays_of(random_network(submodel, seed=seed))
     return Model(
         name=name,

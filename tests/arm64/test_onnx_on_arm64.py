@@ -16,7 +16,7 @@ from reefl_export.onnx.exporter import export_onnx
 from reefl_export.recipe import recipe_for
 from tests.arm64 import run_artifact
 from tests.arm64.emulation import Emulator, missing_tools
-from tests.fakes.exports import job_for
+from tests.fakes.exports import conversion_of
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
 
@@ -50,7 +50,7 @@ def test_an_artifact_answers_as_it_does_here(
     emulator: Emulator, network: ReeFL, tmp_path: Path, precision: Precision, tolerance: float
 ) -> None:
     recipe = replace(recipe_for("onnx", precision), adaptive_graph=True)
-    export_onnx(job_for(network, tmp_path, recipe=recipe))
+    export_onnx(conversion_of(network, tmp_path, recipe=recipe))
     images = random_images(6)
     np.save(tmp_path / "images.npy", images)
     arguments = (run_artifact.__file__, tmp_path, tmp_path / "images.npy")

@@ -85,7 +85,7 @@ def test_a_client_trains_on_its_part(
         ("--eval-share 1.5", 2, "the test share must be between 0 and 1, got 1.5"),
         ("--eval-share 0.5 --eval-data PACK#test", 2, "it stands instead of --eval-data"),
         ("--distill dynamic_ma", 2, "did you mean dynamic-ma"),
-        ("--augment flip", 2, "there is no 'flip'"),
+        ("--augment flip", 2, "no augmentation is called 'flip'"),
         ("--lr 0", 2, "'--lr': the learning rate must be positive"),
         ("--lr -1", 2, "the learning rate must be positive, got -1"),
         ("--lr nan", 2, "the learning rate must be positive, got nan"),

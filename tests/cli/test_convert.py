@@ -228,7 +228,7 @@ def test_a_foreign_model_is_profiled(type_command: Type, backbone: Path) -> None
         (("--exit-blocks", "0,x"), 2, "--exit-blocks"),
         (("--exit-blocks", "1,0"), 2, "must increase"),
         (("--num-exits", "2", "--mean", "1,2"), 2, "--mean"),
-        (("--num-exits", "2", "--regime", "half"), 2, "there is no 'half'"),
+        (("--num-exits", "2", "--regime", "half"), 2, "no regime is called 'half'"),
         (("--num-exits", "2", "--to", "onnx"), 2, "choose reefl-edge or released"),
         (("--num-exits", "2", "--num-heads", "3"), 2, "not a multiple of 3 heads"),
         (("--num-exits", "100000000000"), 2, "--num-exits"),

@@ -117,7 +117,11 @@ def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(
         ),
         (("--budget-step-ms", "nan"), 2, "'--budget-step-ms': step_ms must be positive"),
         (("--budget-mib", "1e308"), 2, "'--budget-mib': memory_mib must be positive"),
-        (("--regime", "frosen"), 2, "'--regime': there is no 'frosen'; did you mean frozen?"),
+        (
+            ("--regime", "frosen"),
+            2,
+            "'--regime': no regime is called 'frosen'; did you mean frozen?",
+        ),
         (
             ("--regime", "none", "--budget-step-ms", "5"),
             2,

@@ -11,11 +11,11 @@ from reefl_edge.bundles.artifacts import Target
 from reefl_edge.errors import MissingToolchainError
 from reefl_edge.models.arrays import random_network
 from reefl_edge.models.vit import PatchEmbed
-from reefl_export.conversion import ExportJob
+from reefl_export.conversion import Conversion
 from reefl_export.executorch.exporter import export_executorch
 from reefl_export.onnx.exporter import export_onnx
 from reefl_export.recipe import recipe_for
-from tests.fakes.exports import job_for
+from tests.fakes.exports import conversion_of
 from tests.fakes.submodels import tiny_submodel
 
 
@@ -34,15 +34,15 @@ class Unconvertible(PatchEmbed):
     [("onnx", export_onnx), ("executorch", export_executorch)],
 )
 def test_an_operator_a_format_lacks_is_named_with_its_module(
-    target: Target, export: Callable[[ExportJob], None], tmp_path: Path
+    target: Target, export: Callable[[Conversion], None], tmp_path: Path
 ) -> None:
     network = random_network(tiny_submodel(num_blocks=2, max_exit=0), seed=0)
     network.patch_embed = Unconvertible(width=16, patch_size=8)
-    job = job_for(network, tmp_path, recipe=recipe_for(target))
+    conversion = conversion_of(network, tmp_path, recipe=recipe_for(target))
 
     with pytest.raises(
         MissingToolchainError, match=r"special_bessel_j0 in patch_embed \(segment_0\)"
     ):
-        export(job)
+        export(conversion)
 
     assert not list(tmp_path.glob("*.pte"))

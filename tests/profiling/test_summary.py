@@ -1,13 +1,10 @@
 """Figures from samples, against values found by hand."""
 
-import tracemalloc
-
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reefl_edge.profiling.summary import bootstrap_median, bootstrap_ratio, summarise
+from reefl_edge.profiling.summary import summarise
 from tests.fakes.measurements import measurement
 
 
@@ -23,15 +20,6 @@ def test_percentiles_lie_between_the_samples() -> None:
 
 def test_memory_is_the_peak_above_the_process_s_own_level() -> None:
     assert summarise(measurement(1.0, memory_mib=12.5)).peak_above_baseline_mib == 12.5
-
-
-def test_the_median_of_equal_samples_is_certain() -> None:
-    assert bootstrap_median(np.full(7, 5.0)) == (5.0, 5.0)
-
-
-def test_the_median_of_two_samples_may_be_either() -> None:
-    # Drawn twice with replacement, a quarter of the draws is 1 and 1, another 3 and 3.
-    assert bootstrap_median(np.array([1.0, 3.0])) == (1.0, 3.0)
 
 
 @given(st.lists(st.floats(0.01, 1e4), min_size=1, max_size=40))
@@ -63,27 +51,3 @@ def test_samples_that_disagree_are_noisy(samples: list[float], reason: str) -> N
     assert summary.validity == "noisy"
     assert summary.reason is not None
     assert summary.reason.startswith(reason)
-
-
-def test_many_samples_take_no_more_memory_than_their_number_asks_for() -> None:
-    samples = np.random.default_rng(0).random(40_000)
-
-    tracemalloc.start()
-    low, high = bootstrap_median(samples)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-
-    assert low < 0.5 < high
-    assert peak < 64 * 2**20  # all at once, the draws alone take 305 MiB
-
-
-def test_a_ratio_is_certain_where_both_slow_down_together() -> None:
-    reference = np.array([1.0, 2.0, 4.0, 8.0])
-
-    assert bootstrap_ratio(reference / 2, reference) == (0.5, 0.5)
-
-
-def test_a_ratio_is_as_uncertain_as_its_samples() -> None:
-    low, high = bootstrap_ratio(np.array([1.0, 1.0, 3.0]), np.ones(3))
-
-    assert (low, high) == (1.0, 3.0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reefl_edge.checkpoints.options import ModelFacts
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.errors import InputError
 from reefl_edge.finetune.client import train_client
@@ -53,4 +53,4 @@ def test_what_stands_for_nothing_is_a_wrong_argument_or_a_missing_file(
     with pytest.raises(InputError, match=r"missing\.safetensors: no such file"):
         open_model("missing.safetensors")
     with pytest.raises(ValueError, match="says otherwise: num_classes is 3, not 7"):
-        open_model(checkpoint_path, ModelFacts(num_classes=7))
+        open_model(checkpoint_path, ModelDescription(num_classes=7))

@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.files import write_bytes
 from reefl_edge.submodel import Segment, TensorSpec
-from reefl_export.conversion import ExportJob
+from reefl_export.conversion import Conversion
 from reefl_export.coreml.mil.package import (
     SPEC_PATH,
     WEIGHTS_PATH,
@@ -39,7 +39,7 @@ from reefl_export.segments import FORMS, trace_segments
 PACKAGE_NAME = "model.mlpackage"
 
 
-def export_coreml(job: ExportJob) -> None:
+def export_coreml(conversion: Conversion) -> None:
     """Write ``model.mlpackage`` with a function per segment.
 
     Raises:
@@ -48,11 +48,13 @@ def export_coreml(job: ExportJob) -> None:
         ParityError: The package is not what the sub-model says.
         ValueError: Core ML packages do not come in the recipe's precision.
     """
-    job.say("trace")
-    write_package(job, trace_segments(job.network, batch_size=1, forms=FORMS["coreml"]))
+    conversion.say("trace")
+    write_package(
+        conversion, trace_segments(conversion.network, batch_size=1, forms=FORMS["coreml"])
+    )
 
 
-def write_package(job: ExportJob, programs: dict[str, ExportedProgram]) -> None:
+def write_package(conversion: Conversion, programs: dict[str, ExportedProgram]) -> None:
     """Write traced segments, by name, as the functions of a package; the programs stay as they are.
 
     Raises: as ``export_coreml``.
@@ -60,13 +62,15 @@ def write_package(job: ExportJob, programs: dict[str, ExportedProgram]) -> None:
     ct = load_coremltools()
     with tempfile.TemporaryDirectory() as scratch:
         parts = {}
-        for segment in job.segments():
-            job.say(f"convert {segment.name}")
+        for segment in conversion.segments():
+            conversion.say(f"convert {segment.name}")
             parts[segment.name] = Path(scratch, f"{segment.name}.mlpackage")
-            _convert(ct, job.recipe, programs[segment.name], segment, parts[segment.name])
-        _join(ct, parts, job.folder / PACKAGE_NAME)
-    _describe(job, job.folder / PACKAGE_NAME)
-    check_structure(job.folder / PACKAGE_NAME, job.submodel, job.recipe.precision)
+            _convert(ct, conversion.recipe, programs[segment.name], segment, parts[segment.name])
+        _join(ct, parts, conversion.folder / PACKAGE_NAME)
+    _describe(conversion, conversion.folder / PACKAGE_NAME)
+    check_structure(
+        conversion.folder / PACKAGE_NAME, conversion.submodel, conversion.recipe.precision
+    )
 
 
 @quiet_coremltools()
@@ -131,13 +135,13 @@ def _join(ct: Any, parts: dict[str, Path], path: Path) -> None:
     (path / SPEC_PATH).chmod(0o644)
 
 
-def _describe(job: ExportJob, path: Path) -> None:
+def _describe(conversion: Conversion, path: Path) -> None:
     """Say in a package's metadata what it is."""
     spec = load_spec(path)
     metadata = spec.description.metadata
-    submodel = job.submodel
+    submodel = conversion.submodel
     metadata.shortDescription = (
         f"ReeFL, {submodel.num_exits} exits over {submodel.depth} blocks: a function per segment"
     )
-    metadata.userDefined[METADATA_KEY] = job.facts
+    metadata.userDefined[METADATA_KEY] = conversion.facts
     write_bytes(path / SPEC_PATH, spec.SerializeToString())

@@ -19,7 +19,7 @@ from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.files import write_bytes
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import PROGRAM_NAME, method_name
-from reefl_export.conversion import ExportJob
+from reefl_export.conversion import Conversion
 from reefl_export.executorch.xnnpack import written_for_xnnpack
 from reefl_export.quiet import quiet
 from reefl_export.refused import naming_refused
@@ -27,33 +27,37 @@ from reefl_export.segments import FORMS, trace_segments
 
 
 @quiet("torch.utils._pytree")
-def export_executorch(job: ExportJob) -> None:
+def export_executorch(conversion: Conversion) -> None:
     """Write every segment, for every batch size of the recipe, as the methods of one program.
 
     Raises:
         MissingToolchainError: An operator of the network has no kernel.
     """
-    programs = trace_methods(job)
-    job.say("lower to XNNPACK")
-    with naming_refused(job.recipe, programs, RuntimeError):
-        write_bytes(job.folder / PROGRAM_NAME, lower(job, programs).to_executorch().buffer)
+    programs = trace_methods(conversion)
+    conversion.say("lower to XNNPACK")
+    with naming_refused(conversion.recipe, programs, RuntimeError):
+        write_bytes(
+            conversion.folder / PROGRAM_NAME, lower(conversion, programs).to_executorch().buffer
+        )
 
 
-def trace_methods(job: ExportJob) -> dict[str, ExportedProgram]:
+def trace_methods(conversion: Conversion) -> dict[str, ExportedProgram]:
     """Trace every segment for every batch size, by the name of its method."""
-    job.say("trace")
-    quantise = _quantiser(job)
+    conversion.say("trace")
+    quantise = _quantiser(conversion)
     programs: dict[str, ExportedProgram] = {}
-    for size in job.recipe.batch_sizes:
-        network = written_for_xnnpack(job.network, batch_size=size)
+    for size in conversion.recipe.batch_sizes:
+        network = written_for_xnnpack(conversion.network, batch_size=size)
         quantise(network)
         traced = trace_segments(network, batch_size=size, forms=FORMS["executorch"])
-        programs |= {method_name(segment, size): traced[segment.name] for segment in job.segments()}
+        programs |= {
+            method_name(segment, size): traced[segment.name] for segment in conversion.segments()
+        }
     return programs
 
 
 @quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
-def lower(job: ExportJob, programs: dict[str, ExportedProgram]) -> Any:
+def lower(conversion: Conversion, programs: dict[str, ExportedProgram]) -> Any:
     """Return all methods lowered to XNNPACK: an ``EdgeProgramManager``.
 
     In two calls: ``to_edge_transform_and_lower`` decomposes every program three times to ask which
@@ -70,7 +74,9 @@ def lower(job: ExportJob, programs: dict[str, ExportedProgram]) -> Any:
     }
     config = EdgeCompileConfig(preserve_ops=list(whole), _check_ir_validity=False)
     with _without_ballast():
-        edge = to_edge(programs, constant_methods={METADATA_KEY: job.facts}, compile_config=config)
+        edge = to_edge(
+            programs, constant_methods={METADATA_KEY: conversion.facts}, compile_config=config
+        )
         lowered = edge.to_backend(partitioner)
     for name in programs:
         _hold_to_core(lowered.exported_program(name))
@@ -95,18 +101,18 @@ def _is_core(operator: OpOverload) -> bool:
     return torch.Tag.core in operator.tags or torch.Tag.core in original.tags
 
 
-def _quantiser(job: ExportJob) -> Callable[[ReeFL], None]:
+def _quantiser(conversion: Conversion) -> Callable[[ReeFL], None]:
     """Return what makes a network, written for XNNPACK, compute as the recipe says."""
-    if job.recipe.precision == "fp32":
+    if conversion.recipe.precision == "fp32":
         return lambda _: None
     from reefl_export.executorch.int8 import calibrate, quantise_dynamic, quantise_static
 
-    keep_float = job.recipe.keep_float
-    if job.recipe.precision == "int8-dynamic":
+    keep_float = conversion.recipe.keep_float
+    if conversion.recipe.precision == "int8-dynamic":
         return lambda network: quantise_dynamic(network, keep_float)
-    assert job.calibration is not None  # the bundle has seen to it
-    job.say("calibrate")
-    roundings = calibrate(job.network, job.calibration)
+    assert conversion.calibration is not None  # the bundle has seen to it
+    conversion.say("calibrate")
+    roundings = calibrate(conversion.network, conversion.calibration)
     return lambda network: quantise_static(network, roundings, keep_float)
 
 

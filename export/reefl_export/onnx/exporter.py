@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, write_checkpoint
 from reefl_edge.submodel import Segment
-from reefl_export.conversion import ExportJob
+from reefl_export.conversion import Conversion
 from reefl_export.onnx.adaptive import write_adaptive_graph
 from reefl_export.onnx.half import halve
 from reefl_export.onnx.int8 import quantise_dynamic, quantise_static
@@ -24,7 +24,7 @@ OPSET_VERSION = 20
 MAX_IR_VERSION = 10
 
 
-def export_onnx(job: ExportJob) -> None:
+def export_onnx(conversion: Conversion) -> None:
     """Write ``segment_K.onnx`` for every segment, and the weights they share.
 
     Raises:
@@ -32,57 +32,62 @@ def export_onnx(job: ExportJob) -> None:
             where it needs them.
         MissingToolchainError: An operator of the network has no translation.
     """
-    if job.recipe.needs_calibration and job.calibration is None:
-        raise ValueError(f"{job.recipe.title} needs calibration images")
-    job.say("trace")
-    programs = trace_segments(job.network, batch_size=None, forms=FORMS["onnx"])
+    if conversion.recipe.needs_calibration and conversion.calibration is None:
+        raise ValueError(f"{conversion.recipe.title} needs calibration images")
+    conversion.say("trace")
+    programs = trace_segments(conversion.network, batch_size=None, forms=FORMS["onnx"])
     models = {}
-    for segment in job.segments():
-        job.say(f"convert {segment.name}")
+    for segment in conversion.segments():
+        conversion.say(f"convert {segment.name}")
         program = programs[segment.name]
-        with naming_refused(job.recipe, {segment.name: program}, torch.onnx.OnnxExporterError):
+        with naming_refused(
+            conversion.recipe, {segment.name: program}, torch.onnx.OnnxExporterError
+        ):
             model = _convert(program, segment)
         _strip_traces(model)
         name_as_arrays(model)
-        model.metadata_props[METADATA_KEY] = job.facts
+        model.metadata_props[METADATA_KEY] = conversion.facts
         models[segment.name] = model
-    _narrow(list(models.values()), job)
-    weights_path = job.folder / WEIGHTS_NAME
-    if job.recipe.precision == "fp32":
-        write_checkpoint(job.checkpoint, weights_path)
+    _narrow(list(models.values()), conversion)
+    weights_path = conversion.folder / WEIGHTS_NAME
+    if conversion.recipe.precision == "fp32":
+        write_checkpoint(conversion.checkpoint, weights_path)
     else:
-        write_weights(models.values(), job.checkpoint.arrays, weights_path)
+        write_weights(models.values(), conversion.checkpoint.arrays, weights_path)
     for name, model in models.items():
         point_at_weights(model, weights_path)
-        onnx_ir.save(model, job.folder / f"{name}.onnx")
-    if job.recipe.adaptive_graph:
-        write_adaptive_graph(job.folder, job.segments())
+        onnx_ir.save(model, conversion.folder / f"{name}.onnx")
+    if conversion.recipe.adaptive_graph:
+        write_adaptive_graph(conversion.folder, conversion.segments())
 
 
-def _narrow(models: list[onnx_ir.Model], job: ExportJob) -> None:
+def _narrow(models: list[onnx_ir.Model], conversion: Conversion) -> None:
     """Bring the float32 graphs of a chain to the recipe's precision."""
-    match job.recipe.precision:
+    match conversion.recipe.precision:
         case "fp32":
             return
         case "int8-dynamic":
-            job.say("quantise")
+            conversion.say("quantise")
             for model in models:
-                quantise_dynamic(model, job.recipe.keep_float)
+                quantise_dynamic(model, conversion.recipe.keep_float)
         case "int8-static":
-            assert job.calibration is not None  # as checked
-            job.say("calibrate")
+            assert conversion.calibration is not None  # as checked
+            conversion.say("calibrate")
             ranges = input_ranges(
-                models, job.calibration, job.recipe.keep_float, threads=job.threads
+                models,
+                conversion.calibration,
+                conversion.recipe.keep_float,
+                threads=conversion.threads,
             )
             for model in models:
-                quantise_static(model, job.recipe.keep_float, ranges)
+                quantise_static(model, conversion.recipe.keep_float, ranges)
         case "fp16":
             for model in models:
                 halve(model)
         case "int8-weights" | "palette4":
-            raise ValueError(f"ONNX does not come in {job.recipe.precision}")
+            raise ValueError(f"ONNX does not come in {conversion.recipe.precision}")
         case _:
-            assert_never(job.recipe.precision)
+            assert_never(conversion.recipe.precision)
 
 
 @quiet("torch.onnx")

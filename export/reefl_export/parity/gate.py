@@ -1,8 +1,8 @@
 """How far may an artifact's logits be from the network's?"""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +29,12 @@ class Gate:
             limit, most = getattr(self, name), inf if name.startswith("max") else 1
             if limit is not None and not 0 <= limit <= most:
                 raise ValueError(f"{name} must be at least 0 and at most {most}, got {limit:g}")
+
+    def replaced(self, other: Self) -> Self:
+        """Return this gate with what another one holds to in the place of its own.
+
+        >>> Gate(max_abs_error=1e-3, min_top1_agreement=0.9).replaced(Gate(max_abs_error=1e-4))
+        Gate(max_abs_error=0.0001, max_mean_error=None, min_top1_agreement=0.9, \
+min_exit_agreement=None)
+        """
+        return replace(self, **{key: at for key, at in asdict(other).items() if at is not None})

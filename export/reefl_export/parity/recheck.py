@@ -10,7 +10,7 @@ from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.errors import InputError
 from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
-from reefl_export.images import Sample
+from reefl_export.images import NamedImages
 from reefl_export.parity.comparison import ParityReport, ParityRow, problems
 from reefl_export.parity.gate import Gate
 from reefl_export.parity.reference import Reference
@@ -49,7 +49,7 @@ def gates_of(bundle: Bundle) -> dict[str, Gate]:
 def recheck(
     bundle: Bundle,
     checkpoint: Checkpoint,
-    sample: Sample,
+    images: NamedImages,
     *,
     threshold: float | None,
     gates: Mapping[str, Gate],
@@ -60,7 +60,7 @@ def recheck(
     Args:
         bundle: The bundle.
         checkpoint: The network's arrays.
-        sample: What to compare on.
+        images: What to compare on.
         threshold: The confidence at which to stop; None for never.
         gates: What the rows will be held to, by artifact; ``failures`` holds them to it.
         on_stage: Called with the name of each artifact before it is compared.
@@ -73,7 +73,7 @@ def recheck(
         ValueError: The images do not fit the network.
     """
     _hold_together(bundle, checkpoint.submodel)
-    reference = Reference(checkpoint, sample, threshold, threads=default_threads())
+    reference = Reference(checkpoint, images, threshold, threads=default_threads())
     rows: list[ParityRow] = []
     for artifact in bundle.manifest.artifacts:
         on_stage(artifact.name)

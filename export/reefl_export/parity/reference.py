@@ -11,7 +11,7 @@ from reefl_edge.extras import needs_extra
 from reefl_edge.runtimes.base import Runtime
 from reefl_edge.runtimes.chain import Logits
 from reefl_edge.runtimes.opening import open_runtime
-from reefl_export.images import Sample
+from reefl_export.images import NamedImages
 from reefl_export.parity.comparison import (
     BATCH_SIZE,
     ParityReport,
@@ -31,7 +31,7 @@ class Reference:
 
     Args:
         checkpoint: The network's arrays, as they were trained.
-        sample: What to compare on.
+        images: What to compare on.
         threshold: The confidence at which to stop; None for never.
         threads: Threads to run both with: one process has one pool of them.
 
@@ -40,10 +40,10 @@ class Reference:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, sample: Sample, threshold: float | None, *, threads: int
+        self, checkpoint: Checkpoint, images: NamedImages, threshold: float | None, *, threads: int
     ) -> None:
-        sample.fits(checkpoint.submodel)
-        self.sample = sample
+        images.fits(checkpoint.submodel)
+        self.images = images
         self.threshold = threshold
         self._checkpoint = checkpoint
         self._threads = threads
@@ -66,7 +66,7 @@ class Reference:
             compare(
                 artifact,
                 expected,
-                chain_logits(runtime, self.sample.images, num_exits=num_exits, batch_size=size),
+                chain_logits(runtime, self.images.pixels, num_exits=num_exits, batch_size=size),
                 threshold=self.threshold,
             )
             for size in artifact.batch_sizes or (BATCH_SIZE,)
@@ -81,8 +81,8 @@ class Reference:
             rows: One per artifact and exit.
         """
         return ParityReport(
-            images=self.sample.name,
-            num_images=len(self.sample.images),
+            images=self.images.name,
+            num_images=len(self.images.pixels),
             threshold=self.threshold,
             gates=dict(gates),
             rows=tuple(rows),
@@ -95,7 +95,7 @@ class Reference:
 
         eager = EagerRuntime(network, threads=self._threads)
         num_exits = self._checkpoint.submodel.num_exits
-        return chain_logits(eager, self.sample.images, num_exits=num_exits)
+        return chain_logits(eager, self.images.pixels, num_exits=num_exits)
 
 
 def network_of(checkpoint: Checkpoint) -> "ReeFL":

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from reefl_edge import schema
 from reefl_edge.architectures import IMAGENET_MEAN, IMAGENET_STD
-from reefl_edge.checkpoints.options import Channels
+from reefl_edge.checkpoints.description import Channels
 from reefl_edge.errors import InputError
+
+# The weights themselves, in a folder or on the hub: the first of these that is there.
+WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

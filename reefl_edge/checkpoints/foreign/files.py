@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reefl_edge.array_files.npz import read_array_file
 from reefl_edge.array_files.safetensors import Arrays, check_num_elements, read_safetensors
-from reefl_edge.checkpoints.foreign.config import FolderConfig, read_config
+from reefl_edge.checkpoints.foreign.config import WEIGHTS_NAMES, FolderConfig, read_config
 from reefl_edge.checkpoints.metadata import check_finite
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
@@ -21,8 +21,6 @@ from reefl_edge.files import regular_file
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin")
 SUFFIXES = (".safetensors", ".npz", *PICKLE_SUFFIXES)
-# In a folder or on the hub, the first of these that is there.
-WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
 
 # Neither -- nor .. anywhere, and no part that begins or ends with - or .: the hub's own rule.
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w|\w[\w.-]*\w)/(?:\w|\w[\w.-]*\w)", re.ASCII)

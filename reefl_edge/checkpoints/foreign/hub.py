@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reefl_edge.checkpoints.foreign.files import WEIGHTS_NAMES
+from reefl_edge.checkpoints.foreign.config import WEIGHTS_NAMES
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
 

@@ -8,9 +8,9 @@ Letters: C classes, D width, H hidden width of the MLP, N tokens, P patch size.
 from math import isqrt, nextafter
 
 from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.foreign.config import FolderConfig
 from reefl_edge.checkpoints.foreign.layout import Layout
-from reefl_edge.checkpoints.options import ModelFacts
 from reefl_edge.errors import InputError
 from reefl_edge.submodel import Architecture, Shape
 
@@ -49,13 +49,18 @@ class Shapes:
 
 
 def architecture_of(
-    shapes: Shapes, facts: ModelFacts, config: FolderConfig, *, num_blocks: int, num_classes: int
+    shapes: Shapes,
+    description: ModelDescription,
+    config: FolderConfig,
+    *,
+    num_blocks: int,
+    num_classes: int,
 ) -> Architecture:
     """Return the architecture of a file's arrays.
 
     Args:
         shapes: What the file holds.
-        facts: What the caller says of it.
+        description: What the caller says of it.
         config: What the files beside it say.
         num_blocks: Blocks of the whole backbone.
         num_classes: Classes, C.
@@ -67,8 +72,8 @@ def architecture_of(
     width, _, patch_size, _ = shapes.of("patch_embed.proj.weight", num_axes=4)  # (D, 3, P, P)
     _, num_tokens, _ = shapes.of("pos_embed", num_axes=3)  # (1, N, D)
     hidden_width, _ = shapes.of("blocks.0.mlp.fc1.weight", num_axes=2)  # (H, D)
-    if facts.num_heads is not None and width % facts.num_heads:
-        raise ValueError(f"width {width} is not a multiple of {facts.num_heads} heads")
+    if description.num_heads is not None and width % description.num_heads:
+        raise ValueError(f"width {width} is not a multiple of {description.num_heads} heads")
     if num_tokens < 2 or min(width, hidden_width) < 1:
         raise InputError(f"{shapes.source}: its arrays are empty")
     grid = isqrt(num_tokens - 1)
@@ -78,21 +83,21 @@ def architecture_of(
     try:
         return Architecture(
             width=width,
-            num_heads=_heads(facts, config, width),
+            num_heads=_heads(description, config, width),
             num_blocks=num_blocks,
             patch_size=patch_size,
             image_size=grid * patch_size,
             num_classes=num_classes,
-            mean=mean if facts.mean is None else facts.mean,
-            std=std if facts.std is None else facts.std,
+            mean=mean if description.mean is None else description.mean,
+            std=std if description.std is None else description.std,
             mlp_ratio=_ratio(hidden_width, width),
         )
     except ValueError as error:
         raise InputError(f"{shapes.source}: {error}") from error
 
 
-def _heads(facts: ModelFacts, config: FolderConfig, width: int) -> int:
-    for said in (facts.num_heads, config.num_heads):
+def _heads(description: ModelDescription, config: FolderConfig, width: int) -> int:
+    for said in (description.num_heads, config.num_heads):
         if said is not None:
             return said
     if width % _HEAD_WIDTH:

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from reefl_edge.array_files.safetensors import Arrays
-from reefl_edge.checkpoints.options import ModelFacts
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.reading import read_model_file
 from reefl_edge.errors import InputError
 from reefl_edge.models import ReeFL, load_checkpoint, save_checkpoint
@@ -178,7 +178,7 @@ def test_accumulator_and_classifier_start_the_same_for_the_same_seed(tmp_path: P
     assert np.array_equal(first[name], again[name])
     assert not np.array_equal(first[name], other[name])
     assert np.array_equal(first["pos_embed"], other["pos_embed"])
-    fresh = read_model_file(path, ModelFacts(num_classes=5)).fresh
+    fresh = read_model_file(path, ModelDescription(num_classes=5)).fresh
     assert {each.split(".")[0] for each in fresh} == {"accumulator", "classifier"}
 
 
@@ -186,7 +186,7 @@ def test_half_precision_is_widened(tmp_path: Path) -> None:
     state = {name: torch.from_numpy(array) for name, array in _deit_state().items()}
     torch.save({name: tensor.bfloat16() for name, tensor in state.items()}, tmp_path / "deit.pth")
 
-    reading = read_model_file(tmp_path / "deit.pth", ModelFacts(num_classes=5))
+    reading = read_model_file(tmp_path / "deit.pth", ModelDescription(num_classes=5))
 
     assert {array.dtype for array in reading.arrays.values()} == {np.dtype(np.float32)}
 

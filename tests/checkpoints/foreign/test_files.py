@@ -12,10 +12,10 @@ import torch
 from safetensors.numpy import save_file
 
 from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.foreign.config import read_config
 from reefl_edge.checkpoints.foreign.files import is_hub_id, locate, read_arrays
 from reefl_edge.checkpoints.foreign.layouts import layout_of
-from reefl_edge.checkpoints.options import ModelFacts
 from reefl_edge.checkpoints.reading import read_model_file
 from reefl_edge.errors import InputError
 from reefl_edge.models import load_checkpoint
@@ -252,4 +252,4 @@ def test_a_configuration_that_cannot_be_is_the_fault_of_its_folder(
     (tmp_path / "config.json").write_bytes(content)
 
     with pytest.raises(InputError, match=message):
-        read_model_file(tmp_path, ModelFacts(num_exits=4, num_heads=None))
+        read_model_file(tmp_path, ModelDescription(num_exits=4, num_heads=None))

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file, save_file
 from reefl_edge.architectures import named_submodel
 from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.foreign.released import RELEASED, possible_regimes
 from reefl_edge.checkpoints.foreign.writing import to_released, write_released
-from reefl_edge.checkpoints.options import ModelFacts
 from reefl_edge.checkpoints.reading import read_model_file
 from reefl_edge.errors import InputError
 from reefl_edge.models import load_checkpoint
@@ -115,11 +115,11 @@ def test_the_stem_and_the_classifier_have_scales_and_shifts_too() -> None:
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_reading_and_writing_back_changes_nothing(tmp_path: Path, suffix: str) -> None:
     state = released_state(depth=6)
-    facts = ModelFacts(num_exits=4, num_heads=HEADS)
+    description = ModelDescription(num_exits=4, num_heads=HEADS)
 
-    checkpoint = read_model_file(_saved(state, tmp_path), facts).completed({})
+    checkpoint = read_model_file(_saved(state, tmp_path), description).completed({})
     write_released(checkpoint, tmp_path / f"back{suffix}")
-    again = read_model_file(tmp_path / f"back{suffix}", facts).completed({})
+    again = read_model_file(tmp_path / f"back{suffix}", description).completed({})
 
     back = to_released(again)
     assert back.keys() == state.keys()
@@ -142,7 +142,9 @@ def test_averages_of_the_released_server_are_float64_and_become_float32(tmp_path
     wide = {name: array.astype(np.float64) for name, array in state.items()}
     np.savez(tmp_path / "state.npz", **wide)  # type: ignore[arg-type]
 
-    reading = read_model_file(tmp_path / "state.npz", ModelFacts(num_exits=4, num_heads=HEADS))
+    reading = read_model_file(
+        tmp_path / "state.npz", ModelDescription(num_exits=4, num_heads=HEADS)
+    )
 
     assert reading.submodel.max_exit == 0
     assert {array.dtype for array in reading.arrays.values()} == {np.dtype(np.float32)}
@@ -240,7 +242,9 @@ def test_which_bottleneck_adapters_a_file_has_must_be_said(tmp_path: Path) -> No
 
 def test_what_is_written_is_plain_safetensors(tmp_path: Path) -> None:
     state = released_state(depth=3)
-    reading = read_model_file(_saved(state, tmp_path), ModelFacts(num_exits=4, num_heads=HEADS))
+    reading = read_model_file(
+        _saved(state, tmp_path), ModelDescription(num_exits=4, num_heads=HEADS)
+    )
 
     write_released(reading.completed({}), tmp_path / "back.safetensors")
 
@@ -249,7 +253,7 @@ def test_what_is_written_is_plain_safetensors(tmp_path: Path) -> None:
 
 def test_writing_to_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     reading = read_model_file(
-        _saved(released_state(depth=3), tmp_path), ModelFacts(num_exits=4, num_heads=HEADS)
+        _saved(released_state(depth=3), tmp_path), ModelDescription(num_exits=4, num_heads=HEADS)
     )
 
     with pytest.raises(ValueError, match=r"no \.safetensors, \.pth"):
@@ -288,7 +292,7 @@ def test_a_file_whose_sizes_lie_is_refused_at_once(
     path = _saved(state, tmp_path)
 
     with pytest.raises(InputError, match=rf"state\.safetensors: {message}"):
-        read_model_file(path, ModelFacts(num_exits=4, num_heads=HEADS))
+        read_model_file(path, ModelDescription(num_exits=4, num_heads=HEADS))
 
 
 @pytest.mark.parametrize(
@@ -300,4 +304,4 @@ def test_a_file_whose_sizes_lie_is_refused_at_once(
 )  # fmt: skip
 def test_a_fact_that_cannot_be_is_the_fault_of_who_says_it(fact: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(fact))} must be from"):
-        ModelFacts(**fact)
+        ModelDescription(**fact)

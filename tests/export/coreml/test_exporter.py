@@ -25,7 +25,7 @@ from reefl_edge.submodel import ExitSchedule, Submodel
 from reefl_export.coreml.exporter import PACKAGE_NAME, export_coreml, write_package
 from reefl_export.coreml.structure import check_structure
 from reefl_export.segments import trace_segments
-from tests.fakes.exports import FACTS, job_for
+from tests.fakes.exports import FACTS, conversion_of
 
 pytestmark = pytest.mark.skipif(
     find_spec("coremltools") is None, reason="coremltools makes the package"
@@ -62,7 +62,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
     programs = trace_segments(network, batch_size=1, forms={})
     before = _graphs(programs)
     announced: list[str] = []
-    write_package(job_for(network, folder, announced.append), programs)
+    write_package(conversion_of(network, folder, announced.append), programs)
     return Export(folder / PACKAGE_NAME, before, _graphs(programs), announced)
 
 
@@ -224,7 +224,7 @@ def test_an_operator_that_core_ml_lacks_is_named(
     program = torch.export.export(_Unconvertible(), (images,))
 
     with pytest.raises(MissingToolchainError, match=r"operator special_bessel_j0 in .*segment_0"):
-        write_package(job_for(build(SUBMODEL), tmp_path), {"segment_0": program})
+        write_package(conversion_of(build(SUBMODEL), tmp_path), {"segment_0": program})
 
     assert not any(tmp_path.iterdir())
     assert capfd.readouterr() == ("", "")
@@ -236,7 +236,7 @@ def test_conversion_prints_nothing_and_leaves_logging_as_it_was(
     submodel = SUBMODEL.cut(0)
     level = logging.getLogger("coremltools").level
 
-    export_coreml(job_for(build(submodel).eval(), tmp_path))
+    export_coreml(conversion_of(build(submodel).eval(), tmp_path))
 
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("coremltools").level == level
@@ -248,7 +248,7 @@ def test_without_coremltools_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "coremltools", None)
 
     with pytest.raises(MissingToolchainError, match=r"install 'reefl-edge\[coreml\]'"):
-        export_coreml(job_for(build(SUBMODEL).eval(), tmp_path))
+        export_coreml(conversion_of(build(SUBMODEL).eval(), tmp_path))
 
 
 def _graphs(programs: dict[str, ExportedProgram]) -> list[str]:

@@ -26,7 +26,7 @@ from reefl_export.coreml.structure import check_structure
 from reefl_export.parity.comparison import chain_logits
 from reefl_export.recipe import recipe_for
 from reefl_export.segments import trace_segments
-from tests.fakes.exports import job_for
+from tests.fakes.exports import conversion_of
 from tests.fakes.images import random_images
 
 pytestmark = pytest.mark.skipif(
@@ -63,7 +63,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     paths: dict[Precision, Path] = {}
     for precision in PRECISIONS:
         folder = tmp_path_factory.mktemp(precision)
-        write_package(job_for(network, folder, recipe=recipe_for("coreml", precision)), programs)
+        write_package(
+            conversion_of(network, folder, recipe=recipe_for("coreml", precision)), programs
+        )
         paths[precision] = folder / PACKAGE_NAME
     return Exported(paths, chain_logits(EagerRuntime(network, threads=1), IMAGES, num_exits=2))
 
@@ -160,7 +162,7 @@ def test_a_newer_system_can_be_asked_for(tmp_path: Path) -> None:
     recipe = replace(recipe_for("coreml"), deployment_target="iOS26")
 
     write_package(
-        job_for(network, tmp_path, recipe=recipe),
+        conversion_of(network, tmp_path, recipe=recipe),
         trace_segments(network, batch_size=1, forms={}),
     )
 

@@ -19,7 +19,7 @@ from reefl_edge.submodel import Submodel
 from reefl_export.executorch.fold_norms import can_fold, fold_norms
 from reefl_export.executorch.xnnpack import written_for_xnnpack
 from reefl_export.recipe import ExportRecipe, recipe_for
-from tests.fakes.exports import FACTS, job_for
+from tests.fakes.exports import FACTS, conversion_of
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
 
@@ -73,8 +73,8 @@ def export(folder: Path, recipe: ExportRecipe, submodel: Submodel) -> Export:
         from reefl_export.executorch.exporter import lower, trace_methods
 
         network = network_of(submodel)
-        job = job_for(network, folder, recipe=recipe)
-        lowered = lower(job, trace_methods(job))
+        conversion = conversion_of(network, folder, recipe=recipe)
+        lowered = lower(conversion, trace_methods(conversion))
         path = folder / "model.pte"
         path.write_bytes(lowered.to_executorch().buffer)
         program = Engine.get().load_program(path)

@@ -22,7 +22,7 @@ from reefl_export.onnx.adaptive import ADAPTIVE_NAME
 from reefl_export.onnx.exporter import MAX_IR_VERSION, export_onnx
 from reefl_export.recipe import recipe_for
 from tests.export.onnx.artifacts import external, session
-from tests.fakes.exports import FACTS, job_for
+from tests.fakes.exports import FACTS, conversion_of
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
 
@@ -42,7 +42,7 @@ def network() -> ReeFL:
 def folder(network: ReeFL, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adaptive")
     recipe = replace(recipe_for("onnx"), adaptive_graph=True)
-    export_onnx(job_for(network, folder, recipe=recipe))
+    export_onnx(conversion_of(network, folder, recipe=recipe))
     return folder
 
 

@@ -19,7 +19,7 @@ from tests.export.onnx.artifacts import (
     session,
     small_network,
 )
-from tests.fakes.exports import job_for
+from tests.fakes.exports import conversion_of
 from tests.fakes.images import random_images
 
 
@@ -31,7 +31,7 @@ def network() -> ReeFL:
 @pytest.fixture(scope="module")
 def folder(network: ReeFL, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("half")
-    export_onnx(job_for(network, folder, recipe=recipe_for("onnx", "fp16")))
+    export_onnx(conversion_of(network, folder, recipe=recipe_for("onnx", "fp16")))
     return folder
 
 

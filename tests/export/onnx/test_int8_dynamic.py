@@ -24,7 +24,7 @@ from tests.export.onnx.artifacts import (
     session,
     small_network,
 )
-from tests.fakes.exports import FACTS, job_for
+from tests.fakes.exports import FACTS, conversion_of
 from tests.fakes.images import random_images
 
 RECIPE = replace(recipe_for("onnx", "int8-dynamic"), keep_float=("blocks.0.attn.*",))
@@ -38,7 +38,7 @@ def network() -> ReeFL:
 @pytest.fixture(scope="module")
 def folder(network: ReeFL, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("int8")
-    export_onnx(job_for(network, folder, recipe=RECIPE))
+    export_onnx(conversion_of(network, folder, recipe=RECIPE))
     return folder
 
 

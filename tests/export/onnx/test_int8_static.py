@@ -26,7 +26,7 @@ from tests.export.onnx.artifacts import (
     session,
     small_network,
 )
-from tests.fakes.exports import job_for
+from tests.fakes.exports import conversion_of
 from tests.fakes.images import random_images
 
 RECIPE = replace(recipe_for("onnx", "int8-static"), keep_float=("blocks.0.attn.*",))
@@ -40,7 +40,7 @@ def network() -> ReeFL:
 @pytest.fixture(scope="module")
 def folder(network: ReeFL, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("int8")
-    export_onnx(job_for(network, folder, recipe=RECIPE))
+    export_onnx(conversion_of(network, folder, recipe=RECIPE))
     return folder
 
 
@@ -84,10 +84,10 @@ def test_onnxruntime_runs_a_layer_as_one_operation(folder: Path, tmp_path: Path)
 
 
 def test_a_static_recipe_needs_images(network: ReeFL, tmp_path: Path) -> None:
-    job = replace(job_for(network, tmp_path, recipe=RECIPE), calibration=None)
+    conversion = replace(conversion_of(network, tmp_path, recipe=RECIPE), calibration=None)
 
     with pytest.raises(ValueError, match="needs calibration images"):
-        export_onnx(job)
+        export_onnx(conversion)
 
 
 def one_layer() -> onnx_ir.Model:

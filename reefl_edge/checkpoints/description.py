@@ -29,7 +29,7 @@ _LARGEST = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
+class ModelDescription:
     """What the caller says of a model.
 
     Attributes:
