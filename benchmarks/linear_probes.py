@@ -22,7 +22,7 @@ from reefl_edge.data.reading import read_dataset
 from reefl_edge.devices.host import describe_host
 from reefl_edge.files import write_text
 from reefl_edge.finetune.batches import shuffled_batches
-from reefl_edge.finetune.schedule import learning_rate
+from reefl_edge.finetune.rounds import learning_rate
 from reefl_edge.finetune.step import GRADIENT_LIMIT, cross_entropies
 from reefl_edge.models import load_checkpoint
 from reefl_edge.models.preprocess import network_input

@@ -19,7 +19,7 @@ CANDIDATES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
+class Replay:
     """What a policy makes of a set of examples.
 
     Attributes:
@@ -43,11 +43,11 @@ class Outcome:
 
 def replay(
     policy: ConfidencePolicy, logits: NDArray[np.float32], labels: NDArray[np.int64]
-) -> Outcome:
+) -> Replay:
     """Tell where a policy stops each example, from the logits of all exits (E, N, C)."""
     exit_indices = exits_taken(policy, logits)
     final = logits[exit_indices, np.arange(len(exit_indices))]
-    return Outcome(exit_indices, final.argmax(axis=-1) == labels)
+    return Replay(exit_indices, final.argmax(axis=-1) == labels)
 
 
 def exits_taken(policy: ConfidencePolicy, logits: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -46,9 +46,9 @@ def stepper_for(variant: Variant, submodel: Submodel, *, batch_size: int) -> Ste
         case "pure":
             return _Pure(network, images, labels)
         case "in-place":
-            return _InPlace(network, images, labels, checkpoint_activations=False)
+            return _InPlace(network, images, labels, recompute=False)
         case "checkpointed":
-            return _InPlace(network, images, labels, checkpoint_activations=True)
+            return _InPlace(network, images, labels, recompute=True)
         case _:
             assert_never(variant)
 
@@ -100,11 +100,11 @@ class _InPlace:
         images: torch.Tensor,
         labels: torch.Tensor,
         *,
-        checkpoint_activations: bool,
+        recompute: bool,
     ) -> None:
         self.network = trainable_copy(network)
         self.batch = images, labels
-        self.checkpoint_activations = checkpoint_activations
+        self.recompute = recompute
         self.running_losses = torch.zeros(network.submodel.num_exits)
 
     def step(self) -> None:
@@ -114,7 +114,7 @@ class _InPlace:
             *self.batch,
             learning_rate=LEARNING_RATE,
             distill_weight=DISTILL_WEIGHT,
-            checkpoint_activations=self.checkpoint_activations,
+            recompute=self.recompute,
         )
 
     def arrays(self) -> Parameters:

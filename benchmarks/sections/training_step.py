@@ -12,7 +12,7 @@ the accumulator's whole sequence recomputed after every block, a gradient for ev
 * **pure** is the definition (`finetune/step.py`): fused products, fused attention, the incremental
   accumulator, no gradient for frozen arrays.
 * **in-place** is what `finetune` runs: each array changes inside the backward pass.
-* **checkpointed** is `finetune --checkpoint-activations`: blocks keep their input only.
+* **checkpointed** is `finetune --recompute`: blocks keep their input only.
 
 Time is taken in one process, variants in turns; memory in fresh processes, as the peak above the
 level after the imports, after warm-up. Ratios are to plain; brackets hold 95% bootstrap intervals.

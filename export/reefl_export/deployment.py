@@ -19,7 +19,7 @@ _LINUX_FEATURES = {"asimddp": "dotprod", "avx_vnni": "avxvnni", "avx512_vnni": "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceFacts:
+class Capabilities:
     """What decides what suits a device.
 
     Attributes:
@@ -80,7 +80,7 @@ class DeviceFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Suggestion:
     """What suits a device.
 
     Attributes:
@@ -96,18 +96,18 @@ class Choice:
     reasons: tuple[str, ...]
 
 
-def choose_deployment(
-    device: DeviceFacts, target: Target, precision: Precision | None = None
-) -> Choice:
-    """Choose precision and threads for a format on a device.
+def suggest_deployment(
+    device: Capabilities, target: Target, precision: Precision | None = None
+) -> Suggestion:
+    """Suggest precision and threads for a format on a device.
 
     Args:
-        device: The facts.
+        device: What it can run.
         target: The format.
         precision: The precision, where the user has chosen.
     """
     precision, why = (precision, "as you asked") if precision else _precision(device, target)
-    return Choice(
+    return Suggestion(
         target=target,
         precision=precision,
         threads=device.fast_cores,
@@ -119,7 +119,7 @@ def choose_deployment(
     )
 
 
-def _rank(device: DeviceFacts, target: Target) -> str:
+def _rank(device: Capabilities, target: Target) -> str:
     if target == device.formats[0]:
         return f"what {device.title} runs best"
     if target in device.formats:
@@ -127,7 +127,7 @@ def _rank(device: DeviceFacts, target: Target) -> str:
     return f"not among the formats that {device.title} is known to run"
 
 
-def _precision(device: DeviceFacts, target: Target) -> tuple[Precision, str]:
+def _precision(device: Capabilities, target: Target) -> tuple[Precision, str]:
     if target == "coreml":
         return "fp16", "what the Neural Engine computes in"
     fast = sorted(INT8_FEATURES.intersection(device.isa_features))

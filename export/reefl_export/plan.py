@@ -6,7 +6,7 @@ from typing import Self
 
 from reefl_edge.bundles.artifacts import TARGETS, Precision, Target
 from reefl_edge.bundles.manifest import Deployment
-from reefl_export.deployment import DeviceFacts, choose_deployment
+from reefl_export.deployment import Capabilities, suggest_deployment
 from reefl_export.recipe import ExportRecipe, recipe_for, stock
 
 
@@ -38,14 +38,14 @@ class ExportPlan:
     @classmethod
     def for_device(
         cls,
-        device: str | DeviceFacts,
+        device: str | Capabilities,
         formats: Sequence[Target] = (),
         precisions: Sequence[Precision] = (),
     ) -> Self:
         """Plan what suits a device.
 
         Args:
-            device: ``local``, the name or path of a device profile, or its facts.
+            device: ``local``, the name or path of a device profile, or its capabilities.
             formats: Formats to make; none for the one that it runs best.
             precisions: Precisions to make; none for the one that suits it.
 
@@ -53,20 +53,22 @@ class ExportPlan:
             ValueError: No device has this name, or a format does not come in a precision.
             InputError: ``device`` is a path to a profile that is missing or damaged.
         """
-        facts = DeviceFacts.named(device) if isinstance(device, str) else device
+        capabilities = Capabilities.named(device) if isinstance(device, str) else device
         wanted: list[Precision | None] = [*dict.fromkeys(precisions)] or [None]
-        choices = [
-            choose_deployment(facts, target, precision)
-            for target in dict.fromkeys(formats or facts.formats[:1])
+        suggestions = [
+            suggest_deployment(capabilities, target, precision)
+            for target in dict.fromkeys(formats or capabilities.formats[:1])
             for precision in wanted
         ]
         deployment = None
-        if facts.name is not None:  # a bundle for this machine may go anywhere
-            deployment = Deployment(device=facts.name, threads=choices[0].threads)
+        if capabilities.name is not None:  # a bundle for this machine may go anywhere
+            deployment = Deployment(device=capabilities.name, threads=suggestions[0].threads)
         return cls(
-            recipes=tuple(recipe_for(choice.target, choice.precision) for choice in choices),
+            recipes=tuple(
+                recipe_for(suggestion.target, suggestion.precision) for suggestion in suggestions
+            ),
             deployment=deployment,
-            reasons=tuple(dict.fromkeys(reason for each in choices for reason in each.reasons)),
+            reasons=tuple(dict.fromkeys(reason for each in suggestions for reason in each.reasons)),
         )
 
     @property

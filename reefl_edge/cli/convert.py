@@ -176,9 +176,7 @@ def _show(document: dict[str, Any]) -> None:
 def _suggest(source: "Model", output: Path, destination: Destination) -> None:
     if destination == "released":
         words = models.restated(source.checkpoint.submodel)
-        render.next_command(
-            "reefl-edge", "convert", output, *words, "-o", "model.safetensors"
-        )
+        render.next_command("reefl-edge", "convert", output, *words, "-o", "model.safetensors")
     elif source.checkpoint.random == "everything":
         render.next_command(
             *("reefl-edge", "profile", "--device", "local", "--model", output),

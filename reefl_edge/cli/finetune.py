@@ -65,10 +65,10 @@ def finetune(
             "--augment", help="Vary the images at random: none, crop, or crop-flip (photographs)."
         ),
     ] = "none",
-    checkpoint_activations: Annotated[
+    recompute: Annotated[
         bool,
         typer.Option(
-            "--checkpoint-activations",
+            "--recompute",
             help="The same update in less memory, for up to half as much time again.",
         ),
     ] = False,
@@ -92,7 +92,7 @@ def finetune(
     """
     from reefl_edge.data.augment import AUGMENTATIONS
     from reefl_edge.finetune.modes import DISTILL_MODES
-    from reefl_edge.finetune.schedule import check_rate
+    from reefl_edge.finetune.rounds import check_rate
     from reefl_edge.finetune.training import LocalTraining
     from reefl_edge.runtimes.base import default_threads
 
@@ -133,7 +133,7 @@ def finetune(
         distill=mode,
         augmentation=augmentation,
         seed=seed,
-        checkpoint_activations=checkpoint_activations,
+        recompute=recompute,
     )
     document = _train(
         source,

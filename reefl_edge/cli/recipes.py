@@ -2,7 +2,7 @@
 
 from reefl_edge.bundles.artifacts import PRECISIONS, TARGETS
 from reefl_edge.cli import options
-from reefl_export.deployment import DeviceFacts
+from reefl_export.deployment import Capabilities
 from reefl_export.plan import ExportPlan
 from reefl_export.recipe import read_recipe
 
@@ -53,6 +53,6 @@ def _chosen(formats: str | None, precisions: str | None, device: str | None) -> 
         with options.usage_errors("--precision"):
             return ExportPlan.stock(targets or TARGETS, wanted or ("fp32",))
     with options.usage_errors("--device"):
-        facts = DeviceFacts.named(device)
+        capabilities = Capabilities.named(device)
     with options.usage_errors("--precision"):
-        return ExportPlan.for_device(facts, targets, wanted)
+        return ExportPlan.for_device(capabilities, targets, wanted)

@@ -20,7 +20,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+Waveform = NDArray[np.float32]
 
 SAMPLE_RATE_HZ = 16_000
 NUM_BANDS = 128
@@ -42,7 +42,7 @@ _LOWEST_HZ = 20.0
 _SMALLEST_ENERGY = float(np.finfo(np.float32).eps)
 
 
-def spectrogram_image(samples: Samples) -> NDArray[np.uint8]:
+def spectrogram_image(samples: Waveform) -> NDArray[np.uint8]:
     """Return the image of a sound, 8-bit, grey in three channels, (128, 128, 3).
 
     A longer sound is cut; below a shorter one the image goes on as the released code has it, at a
@@ -60,7 +60,7 @@ def spectrogram_image(samples: Samples) -> NDArray[np.uint8]:
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def log_mel(samples: Samples) -> NDArray[np.float64]:
+def log_mel(samples: Waveform) -> NDArray[np.float64]:
     """Return the log energy of every mel band in every whole frame, (F, 128).
 
     Args:
@@ -78,7 +78,7 @@ def log_mel(samples: Samples) -> NDArray[np.float64]:
     return energies
 
 
-def resample(samples: Samples, sample_rate_hz: int) -> Samples:
+def resample(samples: Waveform, sample_rate_hz: int) -> Waveform:
     """Bring a sound (T,) to 16 kHz, keeping every frequency that both rates have."""
     if sample_rate_hz == SAMPLE_RATE_HZ or not len(samples):
         return samples

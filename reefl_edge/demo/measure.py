@@ -16,7 +16,7 @@ from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.runtimes.base import RuntimeName
-from reefl_edge.thresholds import CANDIDATES, Outcome, paired_difference_interval
+from reefl_edge.thresholds import CANDIDATES, Replay, paired_difference_interval
 
 RUNTIMES: tuple[RuntimeName, ...] = ("executorch", "onnx")
 _WARM_UP_RUNS = 50
@@ -118,7 +118,7 @@ def _measure(
             exits[row, example] = prediction.exit_indices[0]
         on_example(example + 1)
     outcomes = [
-        Outcome(exit_indices, predicted == test.labels)
+        Replay(exit_indices, predicted == test.labels)
         for exit_indices, predicted in zip(exits, labels, strict=True)
     ]
     deepest = outcomes[thresholds.index(1.0)]
@@ -136,8 +136,8 @@ def _measure(
 
 def _point(
     threshold: float,
-    outcome: Outcome,
-    deepest: Outcome,
+    outcome: Replay,
+    deepest: Replay,
     latencies_ms: NDArray[np.float64],
     num_exits: int,
 ) -> Point:

@@ -121,7 +121,7 @@ def _stepper(
                 from reefl_edge.models.arrays import network_from
             return EagerStepper(
                 network_from(start.submodel, start.arrays),
-                checkpoint_activations=training.checkpoint_activations,
+                recompute=training.recompute,
                 threads=threads,
                 torch_device=torch_device,
             )

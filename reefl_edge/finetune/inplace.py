@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reefl_edge.finetune.recompute import checkpointed
+from reefl_edge.finetune.recompute import recomputing
 from reefl_edge.finetune.step import GRADIENT_LIMIT, StepMetrics, step_loss
 from reefl_edge.models.reefl import ReeFL
 
@@ -53,7 +53,7 @@ def step_in_place(
     learning_rate: float,
     distill_weight: float,
     teaches: Tensor | None = None,
-    checkpoint_activations: bool = False,
+    recompute: bool = False,
 ) -> InPlaceOutput:
     """Take one step of SGD on one batch, changing the arrays that require a gradient.
 
@@ -66,14 +66,14 @@ def step_in_place(
         distill_weight: What distillation counts beside the exits' own losses.
         teaches: How much the exit of a row teaches the exit of a column, (E, E); None: the exit
             with the lowest running loss teaches all others.
-        checkpoint_activations: Keep a block's input only, and compute the rest again: less memory,
+        recompute: Keep a block's input only, and compute the rest again: less memory,
             up to half as much time again.
 
     Returns:
         The running losses with this batch, and the metrics.
     """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    with checkpointed(network) if checkpoint_activations else nullcontext():
+    with recomputing(network) if recompute else nullcontext():
         logits = network(images)  # (E, B, C)
         loss, running_losses, metrics = step_loss(
             logits, labels, running_losses, distill_weight, teaches

@@ -1,6 +1,6 @@
 """How does a block keep less for its backward pass?
 
-A *checkpointed* block keeps only its input, and computes the rest again when the backward pass
+A *recomputed* block keeps only its input, and computes the rest again when the backward pass
 reaches it, a few images at a time. The network does not know: its blocks are wrapped from outside,
 for one step.
 
@@ -26,7 +26,7 @@ IMAGES_AT_ONCE = 2
 
 
 @contextmanager
-def checkpointed(network: ReeFL) -> Iterator[None]:
+def recomputing(network: ReeFL) -> Iterator[None]:
     """Let all blocks of a network keep only their input.
 
     The last one too, though the backward pass starts with it: it would keep the whole batch where
@@ -35,7 +35,7 @@ def checkpointed(network: ReeFL) -> Iterator[None]:
     blocks = network.blocks
     kept = _KeptInputs(len(blocks))
     network.blocks = nn.ModuleList(
-        [_Checkpointed(block, kept, index) for index, block in enumerate(blocks)]
+        [_Recomputed(block, kept, index) for index, block in enumerate(blocks)]
     )
     try:
         yield
@@ -61,7 +61,7 @@ class _KeptInputs:
         return self._all[index].copy_(tokens)
 
 
-class _Checkpointed(nn.Module):
+class _Recomputed(nn.Module):
     """Run a block, keeping for the backward pass only its input."""
 
     def __init__(self, block: nn.Module, kept: _KeptInputs, index: int) -> None:

@@ -107,7 +107,7 @@ def _step(job: StepJob, files: Files) -> Load:
     _require_torch()
     import torch
 
-    from reefl_edge.finetune.schedule import NUM_ROUNDS, distill_weight, learning_rate
+    from reefl_edge.finetune.rounds import NUM_ROUNDS, distill_weight, learning_rate
     from reefl_edge.finetune.steppers.eager import EagerStepper
 
     load_network = _loading(job, files)

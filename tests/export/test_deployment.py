@@ -7,7 +7,7 @@ import pytest
 
 from reefl_edge.bundles.artifacts import Precision, Target
 from reefl_edge.devices.profiles import load_profile
-from reefl_export.deployment import DeviceFacts, choose_deployment
+from reefl_export.deployment import Capabilities, suggest_deployment
 from tests.fakes.devices import HOST
 
 
@@ -23,9 +23,9 @@ from tests.fakes.devices import HOST
 def test_a_device_gets_its_own_format_in_what_it_multiplies_fast_on_its_fast_cores(
     device: str, target: Target, precision: Precision, threads: int
 ) -> None:
-    facts = DeviceFacts.of_profile(load_profile(device))
+    facts = Capabilities.of_profile(load_profile(device))
 
-    choice = choose_deployment(facts, facts.formats[0])
+    choice = suggest_deployment(facts, facts.formats[0])
 
     assert (choice.target, choice.precision, choice.threads) == (target, precision, threads)
     assert all(choice.reasons)
@@ -34,13 +34,13 @@ def test_a_device_gets_its_own_format_in_what_it_multiplies_fast_on_its_fast_cor
 def test_a_device_without_8_bit_instructions_gets_float32() -> None:
     old = replace(load_profile("rpi5"), isa_features=("neon",))
 
-    assert choose_deployment(DeviceFacts.of_profile(old), "onnx").precision == "fp32"
+    assert suggest_deployment(Capabilities.of_profile(old), "onnx").precision == "fp32"
 
 
 def test_what_the_user_chose_stays() -> None:
-    pixel = DeviceFacts.of_profile(load_profile("pixel7"))
+    pixel = Capabilities.of_profile(load_profile("pixel7"))
 
-    choice = choose_deployment(pixel, "coreml", "palette4")
+    choice = suggest_deployment(pixel, "coreml", "palette4")
 
     assert (choice.target, choice.precision) == ("coreml", "palette4")
     assert "not among the formats" in choice.reasons[0]
@@ -60,9 +60,9 @@ def test_what_the_user_chose_stays() -> None:
 def test_this_machine_gets_what_its_own_processor_multiplies_fast(
     changes: dict[str, Any], precision: Precision
 ) -> None:
-    facts = DeviceFacts.of_host(replace(HOST, **changes))
+    facts = Capabilities.of_host(replace(HOST, **changes))
 
-    choice = choose_deployment(facts, "onnx")
+    choice = suggest_deployment(facts, "onnx")
 
     assert (choice.precision, choice.threads) == (precision, HOST.num_usable_cores)
     assert choice.reasons[0] == "onnx: what this machine runs best"

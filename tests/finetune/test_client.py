@@ -15,7 +15,7 @@ from reefl_edge.checkpoints.update import apply_update
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.errors import DivergenceError
 from reefl_edge.finetune.client import ClientResult, train_client
-from reefl_edge.finetune.schedule import distill_weight, learning_rate
+from reefl_edge.finetune.rounds import distill_weight, learning_rate
 from reefl_edge.finetune.step import local_step, trained_parameters
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models import ReeFL

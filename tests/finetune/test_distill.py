@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reefl_edge.finetune.distill import best_teaches, distill_loss, update_running_losses
-from reefl_edge.finetune.schedule import distill_weight
+from reefl_edge.finetune.rounds import distill_weight
 
 
 def divergence(teacher: Tensor, student: Tensor) -> float:

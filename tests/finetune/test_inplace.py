@@ -30,7 +30,7 @@ def batch(index: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(5, 3, 16, 16, generator=generator), torch.tensor([0, 1, 2, 0, 1])
 
 
-def take_steps(network: ReeFL, *, checkpoint_activations: bool) -> torch.Tensor:
+def take_steps(network: ReeFL, *, recompute: bool) -> torch.Tensor:
     running_losses = torch.zeros(network.submodel.num_exits)
     for index in range(STEPS):
         running_losses, _ = step_in_place(
@@ -39,16 +39,16 @@ def take_steps(network: ReeFL, *, checkpoint_activations: bool) -> torch.Tensor:
             *batch(index),
             learning_rate=RATE,
             distill_weight=WEIGHT,
-            checkpoint_activations=checkpoint_activations,
+            recompute=recompute,
         )
     return running_losses
 
 
-@pytest.mark.parametrize("checkpoint_activations", [False, True])
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("max_exit", [0, 1])
 @pytest.mark.parametrize("regime", REGIMES)
 def test_steps_in_place_end_where_pure_steps_end(
-    regime: Regime, max_exit: int, checkpoint_activations: bool
+    regime: Regime, max_exit: int, recompute: bool
 ) -> None:
     network = network_of(regime, max_exit)
     parameters, running_losses = trained_parameters(network), torch.zeros(max_exit + 1)
@@ -63,7 +63,7 @@ def test_steps_in_place_end_where_pure_steps_end(
         )
 
     learner = trainable_copy(network)
-    in_place_losses = take_steps(learner, checkpoint_activations=checkpoint_activations)
+    in_place_losses = take_steps(learner, recompute=recompute)
 
     after = trained_parameters(learner)
     assert after.keys() == parameters.keys()
@@ -77,16 +77,16 @@ def test_the_caller_s_network_stays_as_it_is(regime: Regime) -> None:
     network = network_of(regime)
     before = {name: array.clone() for name, array in network.state_dict().items()}
 
-    take_steps(trainable_copy(network), checkpoint_activations=True)
+    take_steps(trainable_copy(network), recompute=True)
 
     assert all(torch.equal(array, before[name]) for name, array in network.state_dict().items())
 
 
-@pytest.mark.parametrize("checkpoint_activations", [False, True])
-def test_no_gradient_outlives_its_step(checkpoint_activations: bool) -> None:
+@pytest.mark.parametrize("recompute", [False, True])
+def test_no_gradient_outlives_its_step(recompute: bool) -> None:
     learner = trainable_copy(network_of("full"))
 
-    take_steps(learner, checkpoint_activations=checkpoint_activations)
+    take_steps(learner, recompute=recompute)
 
     assert all(parameter.grad is None for parameter in learner.parameters())
 
@@ -121,7 +121,7 @@ def test_blocks_are_the_network_s_own_again_after_a_checkpointed_step() -> None:
     learner = trainable_copy(network_of("full"))
     names = [name for name, _ in learner.named_parameters()]
 
-    take_steps(learner, checkpoint_activations=True)
+    take_steps(learner, recompute=True)
 
     assert [name for name, _ in learner.named_parameters()] == names
 
@@ -132,7 +132,7 @@ def test_a_checkpointed_block_with_trained_arrays_behind_a_fixed_input_learns() 
         parameter.requires_grad_(not name.startswith(("cls_token", "pos_embed", "patch_embed")))
     before = learner.get_parameter("blocks.0.mlp.fc1.weight").detach().clone()
 
-    take_steps(learner, checkpoint_activations=True)
+    take_steps(learner, recompute=True)
 
     assert not torch.equal(learner.get_parameter("blocks.0.mlp.fc1.weight"), before)
 
@@ -149,7 +149,7 @@ def test_checkpointing_activations_gives_the_same_update(regime: Regime) -> None
             checkpoint_of(network),
             regime,
             dataset,
-            LocalTraining(batch_size=5, checkpoint_activations=recomputes),
+            LocalTraining(batch_size=5, recompute=recomputes),
         )
         for recomputes in (False, True)
     )

@@ -8,7 +8,7 @@ import pytest
 
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.finetune.loop import train
-from reefl_edge.finetune.schedule import distill_weight, learning_rate
+from reefl_edge.finetune.rounds import distill_weight, learning_rate
 from reefl_edge.finetune.training import LocalTraining
 from tests.fakes.steppers import FakeStepper
 from tests.fakes.submodels import tiny_submodel

@@ -17,7 +17,7 @@ from torch.nn import functional
 from reefl_edge.models.accumulator import Accumulator, Cache
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.models.vit import Attention
-from reefl_export.executorch.fold_norms import can_fold, fold_norms
+from reefl_export.executorch.absorb_norms import absorb_norms, can_absorb
 
 
 def written_for_xnnpack(network: ReeFL, *, batch_size: int) -> ReeFL:
@@ -28,9 +28,9 @@ def written_for_xnnpack(network: ReeFL, *, batch_size: int) -> ReeFL:
         batch_size: The one batch size it will be traced for.
     """
     network = copy.deepcopy(network).requires_grad_(requires_grad=False)
-    is_centred = can_fold(network)
+    is_centred = can_absorb(network)
     if is_centred:
-        fold_norms(network)
+        absorb_norms(network)
     averaging = torch.full((1, network.cls_token.shape[-1]), 1 / network.cls_token.shape[-1])
     for name, module in list(network.named_modules()):
         match module:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from reefl_edge.array_files.npz import Array, as_texts
 from reefl_edge.data.dataset import Indices, as_labels
-from reefl_edge.data.fbank import Samples
-from reefl_edge.data.formats.speech import SpeechDataset, as_samples, check_rate
+from reefl_edge.data.fbank import Waveform
+from reefl_edge.data.formats.speech import SpeechDataset, as_waveform, check_rate
 
 Arrays = Mapping[str, Array]
 
@@ -44,9 +44,9 @@ def audio_dataset(
     chosen = _indices(arrays, split, num_clips=len(labels))
     flat = audio.reshape(-1)
 
-    def clip(index: int) -> Samples:
+    def clip(index: int) -> Waveform:
         position = chosen[index]
-        return as_samples(flat[starts[position] : ends[position]], rate)
+        return as_waveform(flat[starts[position] : ends[position]], rate)
 
     speakers = _speakers(arrays, num_clips=len(labels)) if "speaker" in arrays else None
     return SpeechDataset(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.data.dataset import Groups, Images, Indices, Labels, check_groups, check_labels
-from reefl_edge.data.fbank import Samples, resample, spectrogram_image
+from reefl_edge.data.fbank import Waveform, resample, spectrogram_image
 from reefl_edge.data.formats.listing import list_files, visible_folders, warn_of_skipped
 from reefl_edge.data.images import resize
 from reefl_edge.errors import InputError
@@ -48,7 +48,7 @@ class SpeechDataset:
         image_size: Edge in pixels of the images given out.
     """
 
-    clip: Callable[[int], Samples]
+    clip: Callable[[int], Waveform]
     labels: Labels
     groups: Groups | None
     class_names: tuple[str, ...]
@@ -107,7 +107,7 @@ def read_speech(folder: Path, *, split: str | None, image_size: int) -> SpeechDa
     )
 
 
-def read_wav(path: Path) -> Samples:
+def read_wav(path: Path) -> Waveform:
     """Read a .wav file of one channel of 16-bit samples, as 16 kHz, between -1 and 1, (T,).
 
     Raises:
@@ -129,7 +129,7 @@ def read_wav(path: Path) -> Samples:
     if len(content) != count * _BYTES_PER_SAMPLE:
         raise InputError(f"{path} is cut short: {len(content)} bytes of {count} samples")
     try:
-        return as_samples(np.frombuffer(content, "<i2"), check_rate(rate))
+        return as_waveform(np.frombuffer(content, "<i2"), check_rate(rate))
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -148,7 +148,7 @@ def check_rate(sample_rate_hz: int) -> int:
     return sample_rate_hz
 
 
-def as_samples(audio: NDArray[np.int16], sample_rate_hz: int) -> Samples:
+def as_waveform(audio: NDArray[np.int16], sample_rate_hz: int) -> Waveform:
     """Bring 16-bit samples (T,) to 16 kHz, between -1 and 1."""
     return resample(audio.astype(np.float32) / np.float32(2**15), sample_rate_hz)
 

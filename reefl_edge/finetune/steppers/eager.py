@@ -20,7 +20,7 @@ class EagerStepper:
 
     Args:
         network: Where training starts.
-        checkpoint_activations: Compute parts of the forward pass again instead of keeping them:
+        recompute: Compute parts of the forward pass again instead of keeping them:
             the same update in less memory and more time.
         threads: Threads to compute with; None leaves what PyTorch is set to.
         torch_device: Where to compute, such as ``cpu`` or ``cuda``.
@@ -30,7 +30,7 @@ class EagerStepper:
         self,
         network: ReeFL,
         *,
-        checkpoint_activations: bool = False,
+        recompute: bool = False,
         threads: int | None = None,
         torch_device: str | torch.device = "cpu",
     ) -> None:
@@ -38,7 +38,7 @@ class EagerStepper:
             torch.set_num_threads(threads)
         self.running_losses: Losses = np.zeros(network.submodel.num_exits, np.float32)
         self._learner = trainable_copy(network).to(torch_device)
-        self._checkpoint_activations = checkpoint_activations
+        self._recompute = recompute
         self._torch_device = torch_device
 
     @property
@@ -64,7 +64,7 @@ class EagerStepper:
             learning_rate=learning_rate,
             distill_weight=distill_weight,
             teaches=None if teaches is None else self._there(teaches),
-            checkpoint_activations=self._checkpoint_activations,
+            recompute=self._recompute,
         )
         self.running_losses = running_losses.cpu().numpy()
         return StepMetrics(

@@ -16,7 +16,7 @@ from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import ExecuTorchRuntime, _quiet, method_name
 from reefl_edge.submodel import Submodel
-from reefl_export.executorch.fold_norms import can_fold, fold_norms
+from reefl_export.executorch.absorb_norms import absorb_norms, can_absorb
 from reefl_export.executorch.xnnpack import written_for_xnnpack
 from reefl_export.recipe import ExportRecipe, recipe_for
 from tests.fakes.exports import FACTS, conversion_of
@@ -161,7 +161,7 @@ def test_folded_norms_leave_the_logits_and_centre_the_stream() -> None:
     images = random_images(2)
     before = logits_of(network, images)
 
-    fold_norms(network)
+    absorb_norms(network)
 
     np.testing.assert_allclose(logits_of(network, images), before, atol=1e-5)
     tokens = network.embed(torch.randn(1, 3, 16, 16))
@@ -180,7 +180,7 @@ def test_a_network_written_for_xnnpack_computes_the_same(regime: Any, batch_size
 
     written = written_for_xnnpack(network, batch_size=batch_size)
 
-    assert can_fold(network) == (regime == "full")
+    assert can_absorb(network) == (regime == "full")
     np.testing.assert_allclose(logits_of(written, images), before, atol=1e-5)
     np.testing.assert_array_equal(logits_of(network, images), before)
 

@@ -1,7 +1,7 @@
 """How large is a local step at a given federated round, and what does distillation count in it?
 
-Both are constant within a round: what a client does between two meetings with the server has no
-schedule of its own.
+Both are constant within a round: what a client does between two meetings with the server knows no
+change of its own.
 
 Source: royson/reefl 61b18c1, the same for every dataset and regime of the paper; the ramp of the
 weight is DepthFL's.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reefl_edge.finetune.schedule import learning_rate
+from reefl_edge.finetune.rounds import learning_rate
 
 
 @pytest.mark.parametrize(

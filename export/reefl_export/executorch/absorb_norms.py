@@ -18,13 +18,13 @@ from reefl_edge.models.reefl import Classifier, ReeFL
 from reefl_edge.models.vit import MLP, Attention, Block, PatchEmbed
 
 
-def can_fold(network: ReeFL) -> bool:
+def can_absorb(network: ReeFL) -> bool:
     """Return whether the residual stream is read through norms only; adapters may read it raw."""
     return all(type(block) is Block for block in network.blocks)
 
 
 @torch.no_grad()
-def fold_norms(network: ReeFL) -> None:
+def absorb_norms(network: ReeFL) -> None:
     """Change weights in place: the same logits, a centred stream, norms without scale and shift.
 
     Tokens, keys and values that segments hand on keep their shapes; tokens are centred.
