@@ -10,6 +10,7 @@ from reefl_edge.cli.client_data import ClientOptions
 from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
+    from reefl_edge.checkpoints.description import ModelDescription
     from reefl_edge.finetune.training import LocalTraining
     from reefl_edge.tasks.models import Model
 
@@ -97,12 +98,20 @@ def finetune(
     from reefl_edge.runtimes.base import default_threads
 
     options.check_output(output, model, data, eval_data)
-    with options.usage_errors("--lr"):
-        if lr is not None:
+    if lr is not None:
+        with options.usage_errors("--lr"):
             check_rate(lr)
     parsed_regime = options.parse_option(regime, REGIMES, "--regime", kind="regime")
-    mode = options.parse_option(distill, DISTILL_MODES, "--distill", kind="mode")
-    augmentation = options.parse_option(augment, AUGMENTATIONS, "--augment", kind="augmentation")
+    training = LocalTraining(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=lr,
+        server_round=server_round,
+        distill=options.parse_option(distill, DISTILL_MODES, "--distill", kind="mode"),
+        augmentation=options.parse_option(augment, AUGMENTATIONS, "--augment", kind="augmentation"),
+        seed=seed,
+        recompute=recompute,
+    )
     part = ClientOptions(
         index=client,
         num_clients=num_clients,
@@ -118,23 +127,7 @@ def finetune(
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
-    source = models.cut(models.opened(model, description, seed=seed), max_exit)
-    models.check_regime(parsed_regime, source)
-    if source.checkpoint.random == "everything":
-        raise typer.BadParameter(
-            f"{model} has random weights throughout; give a trained model, or a backbone at least",
-            param_hint="'MODEL'",
-        )
-    training = LocalTraining(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=lr,
-        server_round=server_round,
-        distill=mode,
-        augmentation=augmentation,
-        seed=seed,
-        recompute=recompute,
-    )
+    source = _opened(model, description, parsed_regime, max_exit=max_exit, seed=seed)
     document = _train(
         source,
         parsed_regime,
@@ -153,6 +146,30 @@ def finetune(
         *("reefl-edge", "export", *models.said_again(model, description, source)),
         *("--update", output, "-o", "bundle"),
     )
+
+
+def _opened(
+    text: str,
+    description: "ModelDescription",
+    regime: Regime,
+    *,
+    max_exit: int | None,
+    seed: int,
+) -> "Model":
+    """Open the model to train, cut at an exit.
+
+    Raises:
+        BadParameter: There is no such exit, the model has adapters of another regime, or nothing of
+            it is trained.
+    """
+    source = models.cut(models.opened(text, description, seed=seed), max_exit)
+    models.check_regime(regime, source)
+    if source.checkpoint.random == "everything":
+        options.refuse(
+            "MODEL",
+            f"{text} has random weights throughout; give a trained model, or a backbone at least",
+        )
+    return source
 
 
 def _train(
