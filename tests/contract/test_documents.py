@@ -102,6 +102,7 @@ def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
         ("outcome", "both", "measurement.code: Unexpected keyword argument (and 1 more)"),
         ("host", "more-usable-than-cores", "lets 5 of its 4 cores be used"),
         ("report", "host-of-no-version", "no host has schema version 0"),
+        ("report", "inference-with-regime", "inference trains nothing, but a row of it has"),
     ],
 )
 def test_a_refusal_says_why(document: str, name: str, reason: str) -> None:
