@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -17,7 +17,7 @@ from reefl_edge.devices.host import Host
 from reefl_edge.documents import DOCUMENTS, schema_text
 from reefl_edge.errors import InputError
 from reefl_edge.jobs.job import read_job
-from reefl_edge.jobs.outcome import FAILURE_CODES, read_outcome
+from reefl_edge.jobs.outcome import FailureCode, read_outcome
 from reefl_edge.profiling.report import Report, read_report, report_json
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def test_every_kind_of_job_and_every_failure_has_an_example() -> None:
     outcomes = {path.stem for path in (GOLDEN / "outcome" / "valid").glob("*.json")}
 
     assert set(jobs) == {"inference", "step", "infer", "finetune"}
-    assert outcomes == {"measurement", *(f"failure-{code}" for code in FAILURE_CODES)}
+    assert outcomes == {"measurement", *(f"failure-{code}" for code in get_args(FailureCode))}
 
 
 def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
