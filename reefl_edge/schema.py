@@ -123,11 +123,7 @@ def from_versioned_json(kind: Any, text: str | bytes, *, source: str, newest: in
     """
     document = parse_json(text, source=source)
     version = _version_in(document, source)
-    if version is not None and version > newest:
-        raise InputError(
-            f"{source} has schema version {version}, newer than {newest}, the newest this "
-            "reefl-edge reads; upgrade reefl-edge"
-        )
+    check_not_newer(version, source=source, newest=newest)
     value = from_json(kind, text, source=source)
     if version is None:
         raise InputError(f"{source} states no schema_version")
@@ -189,6 +185,24 @@ def schema_version_of(path: Path) -> int | None:
         InputError: The file cannot be read, is no JSON, or its version is no whole number.
     """
     return _version_in(parse_json(_content(path, MAX_JSON_BYTES), source=str(path)), str(path))
+
+
+def check_not_newer(version: int | None, *, source: str, newest: int) -> None:
+    """Refuse a document of a version that only a newer reefl-edge reads.
+
+    Args:
+        version: What the document states; None, nothing.
+        source: Where it comes from, for the message.
+        newest: The newest version that can be read.
+
+    Raises:
+        InputError: It is newer.
+    """
+    if version is not None and version > newest:
+        raise InputError(
+            f"{source} has schema version {version}, newer than {newest}, the newest this "
+            "reefl-edge reads; upgrade reefl-edge"
+        )
 
 
 def _version_in(document: Any, source: str) -> int | None:

@@ -18,7 +18,6 @@ from reefl_edge import schema
 from reefl_edge.bundles.artifacts import Precision
 from reefl_edge.cost import Cost, ExitCost, exit_costs
 from reefl_edge.devices.host import Host
-from reefl_edge.errors import InputError
 from reefl_edge.files import regular_file, write_text
 from reefl_edge.jobs.job import Kind
 from reefl_edge.jobs.outcome import Measurement
@@ -220,9 +219,5 @@ def read_report(path: Path) -> Report:
         InputError: The file is missing, damaged, not a report, or from a newer version.
     """
     version = schema.schema_version_of(regular_file(path))
-    if version is not None and version > SCHEMA_VERSION:
-        raise InputError(
-            f"{path} has schema version {version}, newer than {SCHEMA_VERSION}, the newest this "
-            "reefl-edge reads; upgrade reefl-edge"
-        )
+    schema.check_not_newer(version, source=str(path), newest=SCHEMA_VERSION)
     return schema.read_json(Report, path)
