@@ -97,6 +97,7 @@ def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
         ("job", "no-version", "states no schema_version"),
         ("job", "newer-version", "newer than 1, the newest this reefl-edge reads; upgrade"),
         ("job", "source-by-path", "source.checkpoint.sha256: Field required"),
+        ("job", "batch-size-as-text", "batch_size: Input should be a valid integer"),
         ("job", "order-below-zero", "one before the first"),
         ("outcome", "empty", "an outcome is a measurement or a failure"),
         ("outcome", "both", "measurement.code: Unexpected keyword argument (and 1 more)"),

@@ -180,13 +180,19 @@ def samples_of(document: Any) -> Any:
                 lambda document, odd=odd: samples_of(document)["latency_ms_samples"].__setitem__(
                     0, odd
                 ),
-                "a latency is no positive number",
+                reason,
             )
-            for odd in (-1.0, 0.0, "NaN", 1e308)
+            for odd, reason in (
+                (-1.0, "a latency is no positive number"),
+                (0.0, "a latency is no positive number"),
+                (1e308, "a latency is no positive number"),
+                ("NaN", "latency_ms_samples.0: Input should be a valid number"),
+                (True, "latency_ms_samples.0: Input should be a valid number"),
+            )
         ),
         (lambda document: samples_of(document).update(cpu_ms_samples=[-1.0] * 10), "is negative,"),
         (lambda document: samples_of(document).update(peak_mib=-1.0), "is negative, or no number"),
-        (lambda document: samples_of(document).update(load_ms="inf"), "is negative, or no number"),
+        (lambda document: samples_of(document).update(load_ms="inf"), "be a valid number"),
         (lambda document: samples_of(document).update(load_ms=inf), "not a JSON file"),
         (lambda document: samples_of(document).update(load_ms=nan), "not a JSON file"),
     ],
