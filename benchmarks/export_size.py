@@ -27,7 +27,6 @@ from reefl_edge.runtimes.base import RUNTIMES
 SIZE_LIMIT, MEMORY_LIMIT, INT8_LIMIT = 1.02, 1.05, 0.30
 
 # By a bundle's name: bytes of each artifact, and the MiB that each process took.
-SizeBytes = dict[str, dict[str, int]]
 MemoryMib = dict[str, list[float]]
 
 

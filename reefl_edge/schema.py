@@ -13,7 +13,14 @@ from textwrap import shorten
 from typing import Annotated, Any, TypeVar
 
 import pydantic_core
-from pydantic import Discriminator, StringConstraints, Tag, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    StringConstraints,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 
 from reefl_edge.errors import InputError
 from reefl_edge.files import regular_file
@@ -32,6 +39,14 @@ _LARGE_NUMBER = re.compile(r"[eE]\+?0*[1-9]\d\d|\d{300}")
 
 # The hash of a file, or of what stands for it.
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+
+def _named_number(value: Any) -> Any:
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+# A number that may be none, or without end: JSON has text for those, and for no others.
+AnyFloat = Annotated[float, BeforeValidator(_named_number)]
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}
 
@@ -96,14 +111,14 @@ def parse_json(text: str | bytes, *, source: str) -> Any:
 
 
 def from_json(kind: type[T], text: str | bytes, *, source: str) -> T:
-    """Read a dataclass from JSON text.
+    """Read a dataclass from JSON text, each value as what it is: "0.8" and true are no numbers.
 
     Raises:
         InputError: The text is no JSON, or does not fit ``kind``.
     """
     parse_json(text, source=source)
     try:
-        value: T = _adapter(kind).validate_json(_utf8(text, source))
+        value: T = _adapter(kind).validate_json(_utf8(text, source), strict=True)
     except ValidationError as error:
         raise InputError(f"{source}: {_first_problem(error)}") from error
     return value
@@ -123,11 +138,7 @@ def from_versioned_json(kind: Any, text: str | bytes, *, source: str, newest: in
     """
     document = parse_json(text, source=source)
     version = _version_in(document, source)
-    if version is not None and version > newest:
-        raise InputError(
-            f"{source} has schema version {version}, newer than {newest}, the newest this "
-            "reefl-edge reads; upgrade reefl-edge"
-        )
+    check_not_newer(version, source=source, newest=newest)
     value = from_json(kind, text, source=source)
     if version is None:
         raise InputError(f"{source} states no schema_version")
@@ -189,6 +200,24 @@ def schema_version_of(path: Path) -> int | None:
         InputError: The file cannot be read, is no JSON, or its version is no whole number.
     """
     return _version_in(parse_json(_content(path, MAX_JSON_BYTES), source=str(path)), str(path))
+
+
+def check_not_newer(version: int | None, *, source: str, newest: int) -> None:
+    """Refuse a document of a version that only a newer reefl-edge reads.
+
+    Args:
+        version: What the document states; None, nothing.
+        source: Where it comes from, for the message.
+        newest: The newest version that can be read.
+
+    Raises:
+        InputError: It is newer.
+    """
+    if version is not None and version > newest:
+        raise InputError(
+            f"{source} has schema version {version}, newer than {newest}, the newest this "
+            "reefl-edge reads; upgrade reefl-edge"
+        )
 
 
 def _version_in(document: Any, source: str) -> int | None:

@@ -46,6 +46,19 @@ def test_bad_json_is_an_input_error(text: str, message: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    "text",
+    ['{"x": "1"}', '{"x": true}', '{"x": 1.0}', '{"x": 1, "y": ["0.8"]}', '{"x": 1, "y": [true]}'],
+)
+def test_what_is_no_number_in_json_is_not_taken_for_one(text: str) -> None:
+    with pytest.raises(InputError, match=r"p: (x|y\.0): Input should be a valid (integer|number)"):
+        schema.from_json(Point, text, source="p")
+
+
+def test_a_whole_number_in_json_is_a_number() -> None:
+    assert schema.from_json(Point, '{"x": 1, "y": [2]}', source="p").y == (2.0,)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [("x =", r"p\.toml: not a TOML file"), ("x = 1\ny = [true, 'a']", r"p\.toml: y\.1: ")],
 )

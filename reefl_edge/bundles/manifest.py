@@ -168,6 +168,7 @@ def read_manifest(path: Path) -> Manifest:
         InputError: It is missing, damaged, or of another version.
     """
     version = schema.schema_version_of(path)
+    schema.check_not_newer(version, source=str(path), newest=SCHEMA_VERSION)
     match version:
         case 3:
             return schema.read_json(Manifest, path)
@@ -175,11 +176,6 @@ def read_manifest(path: Path) -> Manifest:
             return _of_version_2(schema.read_json(_Version2, path), path)
         case None:
             raise InputError(f"{path} states no schema_version; export the bundle again")
-        case _ if version > SCHEMA_VERSION:
-            raise InputError(
-                f"{path} has schema version {version}, newer than {SCHEMA_VERSION}, the newest "
-                "this reefl-edge reads; upgrade reefl-edge"
-            )
         case _:
             raise InputError(
                 f"{path} has schema version {version}, older than 2, the oldest this reefl-edge "

@@ -48,7 +48,7 @@ def _row(profile: "DeviceProfile") -> tuple[str, ...]:
     return (
         profile.name,
         profile.title,
-        profile.soc,
+        ", ".join((profile.soc, *profile.accelerators)),
         str(profile.num_cores),
         _gib(profile.memory_mib),
         f"no: {profile.link or 'no'} link to come",

@@ -198,6 +198,7 @@ def _show(report: "Report", output: Path | None, *, json: bool) -> None:
     context = report.context
     title = f"{context.model} on {context.device} ({context.host.cpu_name})"
     render.out().print(render.table(title, columns, rows))
+    _show_costs(report)
     for row in report.rows:
         if row.summary.reason:
             render.warn(f"exit {row.exit_index}, {row.kind}: {row.summary.reason}")
@@ -206,6 +207,27 @@ def _show(report: "Report", output: Path | None, *, json: bool) -> None:
             render.out().print(reason)
     if output is not None:
         render.out().print(f"saved {output} ({render.size(output.stat().st_size)})")
+
+
+def _show_costs(report: "Report") -> None:
+    """Show what a run of each row takes: a table of its own, so that both fit a terminal."""
+    rows = []
+    for row in report.rows:
+        cost = report.cost_of(row)
+        if cost is None:
+            figures: tuple[str, ...] = ("-", "-", "-")
+        else:
+            figures = (
+                f"{cost.macs / 1e6:.1f}",
+                f"{cost.weight_bytes / 2**20:.1f}",
+                f"{cost.activation_bytes / 2**20:.1f}",
+            )
+        what = row.kind if row.batch_size == 1 else f"{row.kind} of {row.batch_size} images"
+        rows.append((str(row.exit_index), what, *figures))
+    columns = ("exit", "what", "million MACs", "weights MiB", "activations MiB")
+    render.out().print(
+        render.table("counted, not measured; bytes are those of float32", columns, rows)
+    )
 
 
 def _suggest(

@@ -6,8 +6,7 @@ The log energies of 128 mel bands (Kaldi's *fbank*) over time, one row of the im
 The paper's network reads ``(x + 4.2677393) / (2 * 4.5689974)`` of a log energy ``x``. Here that
 value, from -1.5 to 1.5, becomes 0 to 255. No silence is below -1.28 (the log of the smallest
 energy) and hardly a sound above 1.5, so that what is lost is the rounding, at most 0.006. An
-architecture with mean 0.5 and standard deviation 1/3 (``MEAN``, ``STD``) gives its network the
-paper's values back.
+architecture with mean 0.5 and standard deviation 1/3 gives its network the paper's values back.
 
 Letters: T samples, F frames.
 Source: torchaudio's compliance.kaldi.fbank with htk_compat, a Hann window, no energy, no dither;
@@ -30,9 +29,6 @@ NUM_FRAMES = 128
 _LOG_ENERGY_MEAN = -4.2677393
 _LOG_ENERGY_SCALE = 2 * 4.5689974
 _LIMIT = 1.5
-# What gives a network the normalised values back out of 8-bit images.
-MEAN = (0.5, 0.5, 0.5)
-STD = (1 / (2 * _LIMIT),) * 3
 
 _FRAME_SAMPLES = 400  # 25 ms
 _SHIFT_SAMPLES = 160  # 10 ms

@@ -6,7 +6,7 @@ and nowhere else: readers in other languages know the codes.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal, Self, get_args
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from reefl_edge import errors, schema
 from reefl_edge.errors import ReeflEdgeError
@@ -26,7 +26,6 @@ FailureCode = Literal[
     "measurement",
     "unsupported-job",
 ]
-FAILURE_CODES: tuple[FailureCode, ...] = get_args(FailureCode)
 
 # What is raised here for a code; an error is told by the first of its codes.
 _ERRORS: dict[FailureCode, type[ReeflEdgeError]] = {

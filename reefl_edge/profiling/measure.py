@@ -123,6 +123,7 @@ def measure_exits(
             kind=job.kind,
             batch_size=job.batch_size,
             measurement=run_job(link, job, files),
+            regime=job.submodel.regime if job.kind == "step" else None,
         )
         rows.append(row)
         if on_row is not None:

@@ -9,19 +9,21 @@ report.
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from reefl_edge import schema
 from reefl_edge.bundles.artifacts import Precision
+from reefl_edge.cost import Cost, ExitCost, exit_costs
 from reefl_edge.devices.host import Host
-from reefl_edge.errors import InputError
 from reefl_edge.files import regular_file, write_text
 from reefl_edge.jobs.job import Kind
 from reefl_edge.jobs.outcome import Measurement
 from reefl_edge.profiling.summary import Summary, summarise
 from reefl_edge.runtimes.base import RuntimeName
-from reefl_edge.submodel import Submodel
+from reefl_edge.submodel import Regime, Submodel
 
 SCHEMA_VERSION = 1
 RANDOM_WEIGHTS = "random"
@@ -45,6 +47,8 @@ class Row:
         kind: Inference up to the exit, or one fine-tuning step of the sub-model cut there.
         batch_size: Images at once.
         measurement: The raw samples.
+        regime: Which arrays the step trains; None for inference, and in reports of before it was
+            written down.
         summary: The figures, derived from the samples.
     """
 
@@ -56,6 +60,7 @@ class Row:
     kind: Kind
     batch_size: int
     measurement: Measurement
+    regime: Regime | None = None
     # No part of what was measured, and never read from a file. Derived once: the bootstrap in it
     # takes a while.
     summary: Summary = field(init=False, repr=False, compare=False)
@@ -66,6 +71,8 @@ class Row:
                 f"no row has {self.threads} threads, a batch of {self.batch_size} and exit "
                 f"{self.exit_index}"
             )
+        if self.kind == "inference" and self.regime is not None:
+            raise ValueError(f"inference trains nothing, but a row of it has regime {self.regime}")
         object.__setattr__(self, "summary", summarise(self.measurement))
 
     @property
@@ -136,6 +143,8 @@ class Report:
             raise ValueError(f"more than one row for {' '.join(str(part) for part in twice[0])}")
         for row in self.rows:
             self._check_exit(row.exit_index, "a row is of")
+            if row.regime is not None:
+                self.context.submodel.with_regime(row.regime)
         if self.choice is not None:
             self._check_exit(self.choice.exit_index, "the choice is")
 
@@ -144,6 +153,27 @@ class Report:
         if not 0 <= exit_index <= max_exit:
             raise ValueError(f"{what} exit {exit_index}, but the model has exits 0 to {max_exit}")
 
+    def cost_of(self, row: Row) -> Cost | None:
+        """Return what one run of a row takes, counted from the sub-model and not measured.
+
+        Weights and activations are counted in float32, whatever the precision of the row: of
+        another one, only some arrays change their size.
+
+        Returns:
+            None for a step of which the report does not say what it trains.
+        """
+        submodel = self.context.submodel
+        if row.kind == "inference":
+            one_image = _costs(submodel, 1)[row.exit_index].inference
+            return replace(
+                one_image,
+                macs=one_image.macs * row.batch_size,
+                activation_bytes=one_image.activation_bytes * row.batch_size,
+            )
+        if row.regime is None:
+            return None
+        return _costs(submodel.with_regime(row.regime), row.batch_size)[row.exit_index].step
+
     def rows_of(self, kind: Kind) -> tuple[Row, ...]:
         """Return the rows of one kind, shallowest exit first."""
         return tuple(
@@ -151,13 +181,30 @@ class Report:
         )
 
 
+@lru_cache(maxsize=8)  # the rows of a report ask for those of two sub-models, again and again
+def _costs(submodel: Submodel, batch_size: int) -> tuple[ExitCost, ...]:
+    return exit_costs(submodel, batch_size=batch_size)
+
+
 def report_json(report: Report) -> str:
-    """Write a report as JSON, a ``summary`` beside the samples of every row."""
+    """Write a report as JSON, a ``summary`` beside the samples of every row, and its ``cost``."""
     document = schema.to_dict(report)
     for fields, row in zip(document["rows"], report.rows, strict=True):
         fields["summary"] = schema.to_dict(row.summary)
+        fields["cost"] = _cost_fields(report.cost_of(row))
     text = json.dumps(document, indent=2)
     return _NUMBERS.sub(lambda numbers: " ".join(numbers[0].split()), text) + "\n"
+
+
+def _cost_fields(cost: Cost | None) -> dict[str, Any] | None:
+    """Name the figures by what they count: the bytes are those of float32 in every row."""
+    if cost is None:
+        return None
+    return {
+        "macs": cost.macs,
+        "fp32_weight_bytes": cost.weight_bytes,
+        "fp32_activation_bytes": cost.activation_bytes,
+    }
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -172,9 +219,5 @@ def read_report(path: Path) -> Report:
         InputError: The file is missing, damaged, not a report, or from a newer version.
     """
     version = schema.schema_version_of(regular_file(path))
-    if version is not None and version > SCHEMA_VERSION:
-        raise InputError(
-            f"{path} has schema version {version}, newer than {SCHEMA_VERSION}, the newest this "
-            "reefl-edge reads; upgrade reefl-edge"
-        )
+    schema.check_not_newer(version, source=str(path), newest=SCHEMA_VERSION)
     return schema.read_json(Report, path)

@@ -94,6 +94,15 @@ def test_doctor_says_what_works(type_command: Type) -> None:
     assert typed.document["problems"] == []
 
 
+def test_devices_are_listed_with_what_can_compute_in_them(type_command: Type) -> None:
+    typed = type_command("devices")
+
+    assert typed.exit_code == 0
+    words = " ".join(typed.stdout.replace("│", " ").split())
+    for part in ("Apple A16 Bionic", "Neural", "VideoCore"):
+        assert part in words
+
+
 def test_a_bug_is_not_dressed_up_as_an_expected_error(
     monkeypatch: pytest.MonkeyPatch, type_command: Type
 ) -> None:

@@ -36,6 +36,8 @@ def test_every_exit_is_measured_and_the_deepest_in_the_budget_exported(
         (0, "onnx", "inference"),
         (1, "onnx", "inference"),
     ]
+    macs = [row["cost"]["macs"] for row in rows]
+    assert 0 < macs[0] < macs[1]
     assert profiled.document["choice"]["exit_index"] == 1
     assert exported.document["submodel"]["max_exit"] == 1
 
@@ -80,6 +82,7 @@ def test_what_to_type_next_is_one_word_where_a_path_is(
         "--budget-ms", 10_000, "-o", report,
     )  # fmt: skip
 
+    assert "million MACs" in typed.stdout
     assert shlex.split(typed.stderr.split("next: ")[1]) == [
         "reefl-edge", "export", str(model), "--report", str(report), "-o", "bundle",
     ]  # fmt: skip

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -17,7 +17,7 @@ from reefl_edge.devices.host import Host
 from reefl_edge.documents import DOCUMENTS, schema_text
 from reefl_edge.errors import InputError
 from reefl_edge.jobs.job import read_job
-from reefl_edge.jobs.outcome import FAILURE_CODES, read_outcome
+from reefl_edge.jobs.outcome import FailureCode, read_outcome
 from reefl_edge.profiling.report import Report, read_report, report_json
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def test_every_kind_of_job_and_every_failure_has_an_example() -> None:
     outcomes = {path.stem for path in (GOLDEN / "outcome" / "valid").glob("*.json")}
 
     assert set(jobs) == {"inference", "step", "infer", "finetune"}
-    assert outcomes == {"measurement", *(f"failure-{code}" for code in FAILURE_CODES)}
+    assert outcomes == {"measurement", *(f"failure-{code}" for code in get_args(FailureCode))}
 
 
 def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
@@ -97,11 +97,13 @@ def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
         ("job", "no-version", "states no schema_version"),
         ("job", "newer-version", "newer than 1, the newest this reefl-edge reads; upgrade"),
         ("job", "source-by-path", "source.checkpoint.sha256: Field required"),
+        ("job", "batch-size-as-text", "batch_size: Input should be a valid integer"),
         ("job", "order-below-zero", "one before the first"),
         ("outcome", "empty", "an outcome is a measurement or a failure"),
         ("outcome", "both", "measurement.code: Unexpected keyword argument (and 1 more)"),
         ("host", "more-usable-than-cores", "lets 5 of its 4 cores be used"),
         ("report", "host-of-no-version", "no host has schema version 0"),
+        ("report", "inference-with-regime", "inference trains nothing, but a row of it has"),
     ],
 )
 def test_a_refusal_says_why(document: str, name: str, reason: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from reefl_edge.jobs.job import Kind
 from reefl_edge.jobs.outcome import Measurement
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Context, Report, Row
+from reefl_edge.submodel import Regime
 from tests.fakes.devices import HOST
 from tests.fakes.submodels import tiny_submodel
 
@@ -29,6 +30,8 @@ def row(
     kind: Kind = "inference",
     memory_mib: float = 10.0,
     threads: int = 1,
+    batch_size: int | None = None,
+    regime: Regime | None = None,
 ) -> Row:
     """Return what a device found at one exit."""
     return Row(
@@ -38,8 +41,9 @@ def row(
         threads=threads,
         exit_index=exit_index,
         kind=kind,
-        batch_size=1 if kind == "inference" else 32,
+        batch_size=batch_size or (1 if kind == "inference" else 32),
         measurement=measurement(latency_ms, memory_mib=memory_mib),
+        regime=regime,
     )
 
 

@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from reefl_edge.devices.links.base import Finished
 from reefl_edge.devices.links.local import LocalLink
 from reefl_edge.errors import InputError, MeasurementError, ReeflEdgeError
 from reefl_edge.jobs.job import InferenceJob, Job, Plan
-from reefl_edge.jobs.outcome import FAILURE_CODES, Failed, FailureCode, Measurement
+from reefl_edge.jobs.outcome import Failed, FailureCode, Measurement
 from reefl_edge.jobs.running import measurement_of, run_job
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files, RandomWeights
 from reefl_edge.models.arrays import random_network
@@ -231,7 +232,7 @@ def test_a_job_whose_file_nobody_gave_is_not_begun() -> None:
     assert asked == []
 
 
-@pytest.mark.parametrize("code", FAILURE_CODES)
+@pytest.mark.parametrize("code", get_args(FailureCode))
 def test_every_failure_comes_back_as_an_error_of_ours(code: FailureCode) -> None:
     with pytest.raises(ReeflEdgeError, match="no luck"):
         measurement_of(ended(Failed(code=code, message="no luck")))

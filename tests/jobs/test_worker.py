@@ -3,19 +3,24 @@
 import subprocess
 import sys
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.devices.links.local import LocalLink
 from reefl_edge.jobs import memory
 from reefl_edge.jobs.job import Plan
+from reefl_edge.jobs.outcome import Failed, read_outcome
+from reefl_edge.jobs.running import WORKER
 from reefl_edge.jobs.sources import BundleFolder
 from reefl_edge.jobs.worker import sample
 from reefl_edge.jobs.workloads import random_images
 from reefl_edge.profiling.measure import inference_jobs
 
+GOLDEN_JOBS = Path(__file__).parents[1] / "golden" / "job" / "valid"
 FEW = Plan(warmup_runs=1, min_samples=3, min_seconds=0, max_seconds=60)
 
 
@@ -63,6 +68,20 @@ def test_images_are_smooth_and_fit_the_network() -> None:
     assert images.std() > 10
     neighbours = np.abs(np.diff(images.astype(int), axis=1)).mean()
     assert neighbours < images.std() / 2
+
+
+@pytest.mark.parametrize("kind", ["infer", "finetune"])
+def test_a_job_of_a_kind_that_no_worker_does_yet_is_told_apart(kind: str) -> None:
+    job = GOLDEN_JOBS / f"{kind}.json"
+    link = LocalLink()
+
+    finished = link.run([*link.python, "-m", WORKER], stdin=job.read_bytes())
+
+    assert finished.exit_code == 0
+    assert read_outcome(finished.stdout, source="the outcome") == Failed(
+        code="unsupported-job",
+        message=f"this worker does no jobs of the kind {kind}; upgrade reefl-edge there",
+    )
 
 
 def test_what_native_code_prints_does_not_reach_the_outcome() -> None:

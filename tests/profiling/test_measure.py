@@ -52,6 +52,7 @@ def test_a_report_has_a_row_for_every_job_and_the_circumstances() -> None:
         *(("step", 0), ("step", 1), ("step", 2)),
     ]
     assert [row.summary.p50_ms for row in report.rows_of("inference")] == [1, 2, 3]
+    assert [row.regime for row in seen] == [None] * 3 + ["frozen"] * 3
     assert {row.device for row in seen} == {"fake"}
     assert report.context.host == HOST
     assert report.context.submodel == FROZEN

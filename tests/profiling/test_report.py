@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reefl_edge.cost import exit_costs
 from reefl_edge.devices.host import describe_host
 from reefl_edge.errors import InputError
 from reefl_edge.profiling.report import Choice, read_report, report_json, write_report
@@ -31,6 +32,64 @@ def test_the_file_says_the_figures_with_their_units_beside_the_samples() -> None
     assert fields["summary"]["p50_ms"] == 2.0
     assert fields["summary"]["peak_above_baseline_mib"] == 12
     assert fields["summary"]["reason"] == "too few samples: 3, need 5"
+
+
+def test_what_a_row_takes_is_counted_beside_what_was_measured() -> None:
+    tokens, hidden = 5 * 16, 5 * 64
+    rows = (row(0, 1.0), row(1, 9.0, kind="step", batch_size=2, regime="full"))
+
+    inference, step = json.loads(report_json(report(*rows)))["rows"]
+
+    # Inference up to exit 0 holds the image and its tokens; a step what the backward pass needs.
+    assert inference["cost"]["fp32_activation_bytes"] == 4 * (3 * 16 * 16 + tokens)
+    assert step["cost"]["fp32_activation_bytes"] == 4 * 2 * 2 * (8 * tokens + 2 * hidden)
+    deepest = exit_costs(report(*rows).context.submodel, batch_size=2)[1].step
+    assert step["cost"]["macs"] == deepest.macs
+    assert step["cost"]["fp32_weight_bytes"] == deepest.weight_bytes
+
+
+def test_a_batch_of_images_takes_as_many_products_and_activations_but_the_same_weights() -> None:
+    measured = report(row(0, 1.0), row(1, 1.0, batch_size=3))
+    one = exit_costs(measured.context.submodel)[1].inference
+
+    cost = measured.cost_of(measured.rows[1])
+
+    assert cost is not None
+    assert cost.macs == 3 * one.macs
+    assert cost.activation_bytes == 3 * one.activation_bytes
+    assert cost.weight_bytes == one.weight_bytes
+
+
+def test_a_step_is_counted_under_the_regime_that_it_trained() -> None:
+    full, frozen, unknown = (
+        report(row(1, 9.0, kind="step", regime=regime)) for regime in ("full", "frozen", None)
+    )
+    frozen_cost, full_cost = (each.cost_of(each.rows[0]) for each in (frozen, full))
+
+    assert frozen_cost is not None
+    assert full_cost is not None
+    assert frozen_cost.macs < full_cost.macs
+    assert json.loads(report_json(unknown))["rows"][0]["cost"] is None
+
+
+def test_a_cost_that_somebody_changed_is_counted_again(tmp_path: Path) -> None:
+    document = json.loads(report_json(report(row(0, 4.0))))
+    macs = document["rows"][0]["cost"]["macs"]
+    document["rows"][0]["cost"]["macs"] = 1
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+
+    read = read_report(path)
+
+    assert json.loads(report_json(read))["rows"][0]["cost"]["macs"] == macs
+
+
+def test_a_step_of_a_regime_the_model_has_no_place_for_is_refused() -> None:
+    measured = report(row(0, 9.0, kind="step", regime="lora"))
+    adapted = measured.context.submodel.with_regime("serial-adapter")
+
+    with pytest.raises(ValueError, match="it cannot be trained as 'lora'"):
+        replace(measured, context=replace(measured.context, submodel=adapted))
 
 
 def test_figures_that_somebody_changed_are_derived_again(tmp_path: Path) -> None:
@@ -121,13 +180,19 @@ def samples_of(document: Any) -> Any:
                 lambda document, odd=odd: samples_of(document)["latency_ms_samples"].__setitem__(
                     0, odd
                 ),
-                "a latency is no positive number",
+                reason,
             )
-            for odd in (-1.0, 0.0, "NaN", 1e308)
+            for odd, reason in (
+                (-1.0, "a latency is no positive number"),
+                (0.0, "a latency is no positive number"),
+                (1e308, "a latency is no positive number"),
+                ("NaN", "latency_ms_samples.0: Input should be a valid number"),
+                (True, "latency_ms_samples.0: Input should be a valid number"),
+            )
         ),
         (lambda document: samples_of(document).update(cpu_ms_samples=[-1.0] * 10), "is negative,"),
         (lambda document: samples_of(document).update(peak_mib=-1.0), "is negative, or no number"),
-        (lambda document: samples_of(document).update(load_ms="inf"), "is negative, or no number"),
+        (lambda document: samples_of(document).update(load_ms="inf"), "be a valid number"),
         (lambda document: samples_of(document).update(load_ms=inf), "not a JSON file"),
         (lambda document: samples_of(document).update(load_ms=nan), "not a JSON file"),
     ],

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from reefl_edge import schema
 from reefl_edge.adaptive import ConfidencePolicy
 from reefl_edge.bundles.artifacts import Artifact, Precision, Target, artifact_name
 from reefl_edge.errors import ParityError
@@ -48,9 +49,9 @@ class ParityRow:
     target: Target
     precision: Precision
     exit_index: int
-    max_abs_error: float
-    mean_abs_error: float
-    logit_std: float
+    max_abs_error: schema.AnyFloat
+    mean_abs_error: schema.AnyFloat
+    logit_std: schema.AnyFloat
     top1_agreement: float
     exit_agreement: float | None
 
