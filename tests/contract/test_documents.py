@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from reefl_edge import schema
 from reefl_edge.devices.host import Host
@@ -109,3 +110,36 @@ def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
 def test_a_refusal_says_why(document: str, name: str, reason: str) -> None:
     with pytest.raises(InputError, match=re.escape(reason)):
         READERS[document](GOLDEN / document / "invalid" / f"{name}.json")
+
+
+def by_schema(document: str) -> Draft202012Validator:
+    """Return what holds a document to its schema alone, as a reader in another language does."""
+    text = json.loads((ROOT / "schemas" / f"{document}.schema.json").read_text())
+    Draft202012Validator.check_schema(text)
+    return Draft202012Validator(text)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_schema_takes_what_is_valid(document: str) -> None:
+    for path in (GOLDEN / document / "valid").glob("*.json"):
+        if path.name != "version-2.json":  # converted when it is opened
+            by_schema(document).validate(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        *((document, "empty") for document in DOCUMENTS),
+        ("host", "cores-in-words"),
+        ("job", "source-by-path"),
+        ("job", "unknown-kind"),
+        ("manifest", "unknown-target"),
+        ("outcome", "both"),
+        ("outcome", "unknown-code"),
+        ("report", "unknown-kind"),
+    ],
+)
+def test_the_schema_refuses_what_has_another_shape(document: str, name: str) -> None:
+    path = GOLDEN / document / "invalid" / f"{name}.json"
+
+    assert not by_schema(document).is_valid(json.loads(path.read_text()))
