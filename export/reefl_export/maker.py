@@ -13,7 +13,7 @@ from reefl_edge.bundles.manifest import Manifest
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.extras import needs_extra
 from reefl_export import cache
-from reefl_export.conversion import Conversion, OnStage
+from reefl_export.conversion import Conversion, OnStage, SharedWork
 from reefl_export.images import NamedImages
 from reefl_export.parity.reference import network_of
 from reefl_export.recipe import PACKAGES, TITLES, ExportRecipe
@@ -47,6 +47,7 @@ class Maker:
         self._calibration = calibration
         self._threads = threads
         self._on_stage = on_stage
+        self._shared = SharedWork()
 
     def key(self, recipe: ExportRecipe) -> str:
         """Return the identity of the artifact of a recipe: a hash of everything it depends on."""
@@ -93,6 +94,7 @@ class Maker:
                     facts=self._facts,
                     calibration=None if calibration is None else calibration.pixels,
                     folder=destination,
+                    shared=self._shared,
                     threads=self._threads,
                     on_stage=self._on_stage,
                 )

@@ -17,7 +17,7 @@ from reefl_export.recipe import ExportRecipe
 # aten.relu.default, fx node relu; prims.bessel_j0, which was aten.special_bessel_j0
 _OPERATOR = re.compile(r"(?:aten\.|prims\.|fx node )(\w+)")
 
-# What the segment view puts before every module's path.
+# What a view puts before every module's path.
 _VIEW_PREFIX = "network."
 
 
@@ -81,7 +81,8 @@ def _module_path(node: fx.Node) -> str:
     """Return the path of the innermost module that calls a node, as in the network's own names."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     path = str(stack[-1][0]) if stack else ""
-    return path.removeprefix("L['self'].").removeprefix(_VIEW_PREFIX) or "the network itself"
+    _, is_below, below = path.rpartition(_VIEW_PREFIX)
+    return below if is_below else "the network itself"
 
 
 def _messages(error: BaseException | None) -> list[str]:

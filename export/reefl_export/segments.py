@@ -62,8 +62,15 @@ def _trace(
     if batch_size is None:
         batch = Dim("batch", min=1)
         dynamic_shapes = (tuple({0: batch} for _ in inputs),)
+    return trace(view, inputs, forms=forms, dynamic_shapes=dynamic_shapes)
+
+
+def trace(
+    module: nn.Module, inputs: tuple[Any, ...], *, forms: Forms, dynamic_shapes: Any = None
+) -> ExportedProgram:
+    """Trace a module with forms that stand for some operations."""
     with torch.no_grad(), _Forms(forms):
-        return torch.export.export(view, inputs, dynamic_shapes=dynamic_shapes)
+        return torch.export.export(module, inputs, dynamic_shapes=dynamic_shapes)
 
 
 def example_input(spec: TensorSpec, batch_size: int) -> Tensor:
@@ -90,20 +97,25 @@ class _Forms(TorchFunctionMode):
         return self._forms.get(func, func)(*args, **(kwargs or {}))
 
 
-def _attention_as_products(
+def _attention_by_head(
     query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None
 ) -> Tensor:
     """Attend from query to key and value, (B, heads, N, d) each, without a mask.
 
-    PyTorch's own decomposition guards against rows that are masked out entirely, with operators
-    that XNNPACK does not take; nothing is masked here. Products over (B * heads, N, d) need no
-    ``expand``, which it does not take either.
+    ONNX multiplies all heads of all images in one ``MatMul``; PyTorch would put these two axes into
+    one before, and apart after.
     """
-    _, heads, num_queries, head_width = query.shape
-    query, key, value = (rows.flatten(0, 1) for rows in (query, key, value))
+    *shape, head_width = query.shape
     factor = head_width**-0.5 if scale is None else scale
-    weights = torch.bmm(query * factor, key.transpose(1, 2)).softmax(dim=-1)
-    return torch.bmm(weights, value).reshape(-1, heads, num_queries, head_width)
+    scores = _matmul(query * factor, key.transpose(2, 3), [*shape, key.shape[2]])
+    return _matmul(scores.softmax(dim=-1), value, list(query.shape))
+
+
+def _matmul(left: Tensor, right: Tensor, shape: list[int]) -> Tensor:
+    product: Tensor = torch.onnx.ops.symbolic(
+        "MatMul", (left, right), dtype=torch.float32, shape=shape
+    )
+    return product
 
 
 def _linear_on_rows(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -134,7 +146,7 @@ def _repeated(array: Tensor, *sizes: int) -> Tensor:
 # What each target is traced with; Core ML has all these operations itself.
 FORMS: dict[Target, Forms] = {
     "onnx": {
-        functional.scaled_dot_product_attention: _attention_as_products,
+        functional.scaled_dot_product_attention: _attention_by_head,
         functional.linear: _linear_on_rows,
     },
     # Beside what ``xnnpack.py`` writes anew.

@@ -110,10 +110,27 @@ class ReeFL(nn.Module):
         exit_block = self.exit_blocks[exit_index]
         for block_index in range(first_block, exit_block + 1):
             tokens = self.blocks[block_index](tokens)
-            # Two slices would go back through two arrays of zeros, as large as the tokens.
-            cls_token, patches = tokens.split_with_sizes((1, tokens.shape[1] - 1), dim=1)
-            fused, modulated, cache = self.accumulator(
-                cls_token, cache, block_index, is_exit=block_index == exit_block
+            tokens, cache, logits = self.accumulate(
+                tokens, cache, block_index, is_exit=block_index == exit_block
             )
-            tokens = torch.cat([modulated, patches], dim=1)
-        return tokens, cache, self.classifier((fused + cls_token).flatten(1))
+        return tokens, cache, logits
+
+    def accumulate(
+        self, tokens: Tensor, cache: Cache | None, block_index: int, *, is_exit: bool
+    ) -> tuple[Tensor, Cache, Tensor | None]:
+        """Let the accumulator read what a block gave, and write its class token back.
+
+        Args:
+            tokens: What the block gave, (B, N, D).
+            cache: Of the earlier blocks; None after the first.
+            block_index: The block just run, 0-based.
+            is_exit: Whether a prediction is read here.
+
+        Returns:
+            Modulated tokens (B, N, D), the longer cache, and logits (B, C) or None.
+        """
+        # Two slices would go back through two arrays of zeros, as large as the tokens.
+        cls_token, patches = tokens.split_with_sizes((1, tokens.shape[1] - 1), dim=1)
+        fused, modulated, cache = self.accumulator(cls_token, cache, block_index, is_exit=is_exit)
+        logits = self.classifier((fused + cls_token).flatten(1)) if is_exit else None
+        return torch.cat([modulated, patches], dim=1), cache, logits

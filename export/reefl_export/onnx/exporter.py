@@ -4,24 +4,18 @@ from typing import assert_never
 
 import onnx_ir
 import torch
-from torch.export import ExportedProgram
 
 from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, write_checkpoint
-from reefl_edge.submodel import Segment
 from reefl_export.conversion import Conversion
 from reefl_export.onnx.adaptive import write_adaptive_graph
+from reefl_export.onnx.assembly import assemble, templates_of
 from reefl_export.onnx.half import halve
 from reefl_export.onnx.int8 import quantise_dynamic, quantise_static
+from reefl_export.onnx.parts import trace_kinds
 from reefl_export.onnx.ranges import input_ranges
-from reefl_export.onnx.weights import name_as_arrays, point_at_weights, write_weights
-from reefl_export.quiet import quiet
+from reefl_export.onnx.weights import point_at_weights, write_weights
 from reefl_export.refused import naming_refused
-from reefl_export.segments import FORMS, trace_segments
-
-# Opset 20 has Gelu; onnxruntime 1.20 reads IR versions up to 10.
-OPSET_VERSION = 20
-MAX_IR_VERSION = 10
 
 
 def export_onnx(conversion: Conversion) -> None:
@@ -34,20 +28,9 @@ def export_onnx(conversion: Conversion) -> None:
     """
     if conversion.recipe.needs_calibration and conversion.calibration is None:
         raise ValueError(f"{conversion.recipe.title} needs calibration images")
-    conversion.say("trace")
-    programs = trace_segments(conversion.network, batch_size=None, forms=FORMS["onnx"])
-    models = {}
-    for segment in conversion.segments():
-        conversion.say(f"convert {segment.name}")
-        program = programs[segment.name]
-        with naming_refused(
-            conversion.recipe, {segment.name: program}, torch.onnx.OnnxExporterError
-        ):
-            model = _convert(program, segment)
-        _strip_traces(model)
-        name_as_arrays(model)
+    models = {name: model.clone() for name, model in _float32_graphs(conversion).items()}
+    for model in models.values():
         model.metadata_props[METADATA_KEY] = conversion.facts
-        models[segment.name] = model
     _narrow(list(models.values()), conversion)
     weights_path = conversion.folder / WEIGHTS_NAME
     if conversion.recipe.precision == "fp32":
@@ -59,6 +42,28 @@ def export_onnx(conversion: Conversion) -> None:
         onnx_ir.save(model, conversion.folder / f"{name}.onnx")
     if conversion.recipe.adaptive_graph:
         write_adaptive_graph(conversion.folder, conversion.segments())
+
+
+def _float32_graphs(conversion: Conversion) -> dict[str, onnx_ir.Model]:
+    """Return the graph of every segment, by its name: the same ones for every precision."""
+
+    def make() -> dict[str, onnx_ir.Model]:
+        conversion.say("trace")
+        kinds, program = trace_kinds(conversion.network)
+        conversion.say("convert")
+        refused = naming_refused(
+            conversion.recipe, {"all segments": program}, torch.onnx.OnnxExporterError
+        )
+        with refused:
+            templates = templates_of(kinds, program)
+        return {
+            segment.name: assemble(
+                conversion.network, segment, templates, conversion.checkpoint.arrays
+            )
+            for segment in conversion.segments()
+        }
+
+    return conversion.shared.once("float32 graphs", make)
 
 
 def _narrow(models: list[onnx_ir.Model], conversion: Conversion) -> None:
@@ -88,33 +93,3 @@ def _narrow(models: list[onnx_ir.Model], conversion: Conversion) -> None:
             raise ValueError(f"ONNX does not come in {conversion.recipe.precision}")
         case _:
             assert_never(conversion.recipe.precision)
-
-
-@quiet("torch.onnx")
-def _convert(program: ExportedProgram, segment: Segment) -> onnx_ir.Model:
-    converted = torch.onnx.export(
-        program,
-        dynamo=True,
-        opset_version=OPSET_VERSION,
-        input_names=[spec.name for spec in segment.inputs],
-        output_names=[spec.name for spec in segment.outputs],
-        verbose=False,
-    )
-    assert converted is not None  # it is, with dynamo
-    model = converted.model
-    model.ir_version = min(model.ir_version, MAX_IR_VERSION)
-    # The tracer names the batch axis after itself, and leaves computed axes open.
-    for value, spec in zip(
-        (*model.graph.inputs, *model.graph.outputs),
-        (*segment.inputs, *segment.outputs),
-        strict=True,
-    ):
-        value.shape = onnx_ir.Shape(list(spec.shape))
-    return model
-
-
-def _strip_traces(model: onnx_ir.Model) -> None:
-    """Drop the Python stack traces kept for every node: they outweigh the graph."""
-    for node in model.graph.all_nodes():
-        node.metadata_props.clear()
-        node.doc_string = None

@@ -17,16 +17,6 @@ from numpy.typing import NDArray
 
 from reefl_edge.array_files.safetensors import data_ranges, write_safetensors
 
-# What the segment view puts before every array's name.
-_VIEW_PREFIX = "network."
-
-
-def name_as_arrays(model: onnx_ir.Model) -> None:
-    """Give every initialiser that is an array of the checkpoint the array's name."""
-    for value in list(model.graph.initializers.values()):
-        assert value.name is not None  # initialisers have names
-        value.name = value.name.removeprefix(_VIEW_PREFIX)
-
 
 def write_weights(models: Iterable[onnx_ir.Model], names: Iterable[str], path: Path) -> None:
     """Write the weights of graphs, each once; the same graphs give the same file.

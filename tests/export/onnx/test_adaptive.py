@@ -19,7 +19,8 @@ from reefl_edge.models.arrays import random_network
 from reefl_edge.models.reefl import Classifier, ReeFL
 from reefl_edge.runtimes.onnx import OnnxRuntime
 from reefl_export.onnx.adaptive import ADAPTIVE_NAME
-from reefl_export.onnx.exporter import MAX_IR_VERSION, export_onnx
+from reefl_export.onnx.assembly import IR_VERSION
+from reefl_export.onnx.exporter import export_onnx
 from reefl_export.recipe import recipe_for
 from tests.export.onnx.artifacts import external, session
 from tests.fakes.exports import FACTS, conversion_of
@@ -139,7 +140,7 @@ def test_it_reads_the_weights_of_the_segments(folder: Path) -> None:
     assert {location for location, _ in places.values()} == {WEIGHTS_NAME}
     sizes = [(folder / f"segment_{k}.onnx").stat().st_size for k in range(NUM_EXITS)]
     assert (folder / ADAPTIVE_NAME).stat().st_size < 1.2 * sum(sizes)
-    assert model.ir_version <= MAX_IR_VERSION
+    assert model.ir_version <= IR_VERSION
     assert {entry.key: entry.value for entry in model.metadata_props} == {METADATA_KEY: FACTS}
     onnx.checker.check_model(str(folder / ADAPTIVE_NAME), full_check=True)
 

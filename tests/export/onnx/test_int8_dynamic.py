@@ -12,7 +12,8 @@ from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, read_checkpoint
 from reefl_edge.errors import InputError
 from reefl_edge.models.reefl import ReeFL
-from reefl_export.onnx.exporter import MAX_IR_VERSION, OPSET_VERSION, export_onnx
+from reefl_export.onnx.assembly import IR_VERSION, OPSET_VERSION
+from reefl_export.onnx.exporter import export_onnx
 from reefl_export.onnx.int8 import quantise_weight
 from reefl_export.recipe import recipe_for
 from tests.export.onnx.artifacts import (
@@ -75,7 +76,7 @@ def test_segments_look_from_outside_as_in_float(folder: Path, network: ReeFL) ->
         model = graph(folder, segment.exit_index)
         loaded = session(folder / f"{segment.name}.onnx")
 
-        assert model.ir_version <= MAX_IR_VERSION
+        assert model.ir_version <= IR_VERSION
         assert {(opset.domain, opset.version) for opset in model.opset_import} == {
             ("", OPSET_VERSION)
         }

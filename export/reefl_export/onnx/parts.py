@@ -1,0 +1,189 @@
+"""Of which parts do the segments consist, and how is each kind of part traced once for all?
+
+A segment is a chain of parts: the *stem* once, then for every block the *block* itself and the
+accumulator's *step* behind it. Blocks differ in nothing but their arrays, steps in nothing but the
+row of the depth embedding that they read: so one of each kind is traced, all in one program, and
+``assembly`` puts it in place as often as it occurs.
+
+Letters: B batch, N tokens, D width, A the accumulator's attention width, l blocks so far.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.func import functional_call
+
+from reefl_edge.models.accumulator import Cache
+from reefl_edge.models.preprocess import normalise
+from reefl_edge.models.reefl import ReeFL
+from reefl_edge.submodel import Architecture, Segment
+from reefl_export.segments import FORMS, trace
+
+# Sizes to trace with; unlike each other, and unlike one, which would be taken for granted.
+_BATCH_SIZE = 3
+_NUM_SEEN = 5
+
+
+Sort = Literal["stem", "block", "step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What parts that are alike have in common.
+
+    Attributes:
+        sort: A stem takes images (B, H, W, 3) and gives tokens (B, N, D); a block takes and gives
+            tokens; a step takes tokens, two rows of the depth embedding (2, D), and the keys and
+            values so far (B, l, A), and gives tokens, keys and values.
+        block_index: Of blocks: the first of this kind, whose arrays it is traced with.
+        is_first: Of steps: there are no keys and values yet.
+        is_exit: Of steps: it gives logits, too.
+    """
+
+    sort: Sort
+    block_index: int | None = None
+    is_first: bool = False
+    is_exit: bool = False
+
+    @property
+    def name(self) -> str:
+        """A name of its own."""
+        words = ("first" if self.is_first else "", "exit" if self.is_exit else "")
+        number = "" if self.block_index is None else str(self.block_index)
+        return "_".join(filter(None, (self.sort, number, *words)))
+
+    @property
+    def num_inputs(self) -> int:
+        """How many arrays it takes."""
+        if self.sort == "step":
+            return 2 if self.is_first else 4
+        return 1
+
+    @property
+    def num_outputs(self) -> int:
+        """How many arrays it gives."""
+        return 3 + self.is_exit if self.sort == "step" else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a segment: its kind, and the block whose arrays, or depth row, it reads."""
+
+    kind: Kind
+    block_index: int = 0
+
+
+STEM = Kind("stem")
+
+
+def parts_of(network: ReeFL, segment: Segment) -> Iterator[Part]:
+    """Give the parts of a segment, in order."""
+    if segment.exit_index == 0:
+        yield Part(STEM)
+    for block_index in segment.blocks:
+        yield Part(Kind("block", _first_alike(network, block_index)), block_index)
+        is_exit = block_index == network.exit_blocks[segment.exit_index]
+        yield Part(Kind("step", is_first=block_index == 0, is_exit=is_exit), block_index)
+
+
+def _first_alike(network: ReeFL, block_index: int) -> int:
+    """Return the first block that differs from this one in the content of its arrays only."""
+    shapes = [_signature(block) for block in network.blocks]
+    return shapes.index(shapes[block_index])
+
+
+def _signature(block: nn.Module) -> tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]:
+    arrays = tuple((name, tuple(array.shape)) for name, array in block.state_dict().items())
+    return repr(block), arrays
+
+
+def trace_kinds(network: ReeFL) -> tuple[list[Kind], ExportedProgram]:
+    """Trace every kind of part of a network, side by side in one program.
+
+    Returns:
+        The kinds, and a program that takes the inputs of each, one kind after the other, and gives
+        what each gives: tokens, keys, values, logits, as far as it has them.
+    """
+    parts = (part for segment in network.submodel.segments() for part in parts_of(network, segment))
+    kinds = list(dict.fromkeys(part.kind for part in parts))
+    modules = {kind.name: _module(network, kind) for kind in kinds}
+    inputs = {kind.name: _example(network.submodel.architecture, kind) for kind in kinds}
+    return kinds, trace(_SideBySide(modules), (inputs,), forms=FORMS["onnx"])
+
+
+class _SideBySide(nn.Module):
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.kinds = nn.ModuleDict(modules)
+
+    def forward(self, inputs: dict[str, tuple[Tensor, ...]]) -> dict[str, Any]:
+        return {name: kind(*inputs[name]) for name, kind in self.kinds.items()}
+
+
+class _Stem(nn.Module):
+    def __init__(self, network: ReeFL) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        architecture = self.network.submodel.architecture
+        return (self.network.embed(normalise(images, architecture.mean, architecture.std)),)
+
+
+class _Block(nn.Module):
+    def __init__(self, network: ReeFL, block_index: int) -> None:
+        super().__init__()
+        self.network = network
+        self._block_index = block_index
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        return (self.network.blocks[self._block_index](tokens),)
+
+
+class _Step(nn.Module):
+    """Reads its rows of the depth embedding from outside: the meta token's and its block's."""
+
+    def __init__(self, network: ReeFL, *, is_exit: bool) -> None:
+        super().__init__()
+        self.inside = _StepAtBlockZero(network, is_exit=is_exit)
+
+    def forward(self, tokens: Tensor, rows: Tensor, *cache: Tensor) -> Any:
+        name = "network.accumulator.depth_embedding"
+        return functional_call(self.inside, {name: rows}, (tokens, *cache))
+
+
+class _StepAtBlockZero(nn.Module):
+    def __init__(self, network: ReeFL, *, is_exit: bool) -> None:
+        super().__init__()
+        self.network = network
+        self._is_exit = is_exit
+
+    def forward(self, tokens: Tensor, *cache: Tensor) -> tuple[Tensor, ...]:
+        seen = Cache(*cache) if cache else None
+        tokens, seen, logits = self.network.accumulate(tokens, seen, 0, is_exit=self._is_exit)
+        return (tokens, *seen) if logits is None else (tokens, *seen, logits)
+
+
+def _module(network: ReeFL, kind: Kind) -> nn.Module:
+    match kind.sort:
+        case "stem":
+            return _Stem(network)
+        case "block":
+            assert kind.block_index is not None  # blocks have one
+            return _Block(network, kind.block_index)
+        case "step":
+            return _Step(network, is_exit=kind.is_exit)
+
+
+def _example(architecture: Architecture, kind: Kind) -> tuple[Tensor, ...]:
+    """Return what a kind of part takes."""
+    edge, width = architecture.image_size, architecture.width
+    if kind.sort == "stem":
+        return (torch.zeros(_BATCH_SIZE, edge, edge, 3, dtype=torch.uint8),)
+    tokens = torch.zeros(_BATCH_SIZE, architecture.num_tokens, width)
+    seen = torch.zeros(_BATCH_SIZE, _NUM_SEEN, architecture.accumulator_width)
+    return (tokens, torch.zeros(2, width), seen, seen)[: kind.num_inputs]
