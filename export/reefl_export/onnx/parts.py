@@ -10,7 +10,7 @@ Letters: B batch, N tokens, D width, A the accumulator's attention width, l bloc
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class Kind:
         sort: A stem takes images (B, H, W, 3) and gives tokens (B, N, D); a block takes and gives
             tokens; a step takes tokens, two rows of the depth embedding (2, D), and the keys and
             values so far (B, l, A), and gives tokens, keys and values.
-        block_index: Of blocks: the first of this kind, whose arrays it is traced with.
+        block_index: Of blocks: which of the distinct ones, counted from 0.
         is_first: Of steps: there are no keys and values yet.
         is_exit: Of steps: it gives logits, too.
     """
@@ -85,15 +85,15 @@ def parts_of(network: ReeFL, segment: Segment) -> Iterator[Part]:
     if segment.exit_index == 0:
         yield Part(STEM)
     for block_index in segment.blocks:
-        yield Part(Kind("block", _first_alike(network, block_index)), block_index)
+        yield Part(Kind("block", _sort_of_block(network, block_index)), block_index)
         is_exit = block_index == network.exit_blocks[segment.exit_index]
         yield Part(Kind("step", is_first=block_index == 0, is_exit=is_exit), block_index)
 
 
-def _first_alike(network: ReeFL, block_index: int) -> int:
-    """Return the first block that differs from this one in the content of its arrays only."""
-    shapes = [_signature(block) for block in network.blocks]
-    return shapes.index(shapes[block_index])
+def _sort_of_block(network: ReeFL, block_index: int) -> int:
+    """Return which of the distinct sorts of blocks a block is, counted from 0."""
+    signatures = [_signature(block) for block in network.blocks]
+    return list(dict.fromkeys(signatures)).index(signatures[block_index])
 
 
 def _signature(block: nn.Module) -> tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]:
@@ -106,77 +106,79 @@ def trace_kinds(network: ReeFL) -> tuple[list[Kind], ExportedProgram]:
 
     Returns:
         The kinds, and a program that takes the inputs of each, one kind after the other, and gives
-        what each gives: tokens, keys, values, logits, as far as it has them.
+        what each gives: tokens, keys, values, logits, as far as it has them. Its arrays are those
+        of a network whose blocks are the first of each kind.
     """
     parts = (part for segment in network.submodel.segments() for part in parts_of(network, segment))
     kinds = list(dict.fromkeys(part.kind for part in parts))
-    modules = {kind.name: _module(network, kind) for kind in kinds}
     inputs = {kind.name: _example(network.submodel.architecture, kind) for kind in kinds}
-    return kinds, trace(_SideBySide(modules), (inputs,), forms=FORMS["onnx"])
+    return kinds, trace(_SideBySide(network, kinds), (inputs,), forms=FORMS["onnx"])
 
 
 class _SideBySide(nn.Module):
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
+    def __init__(self, network: ReeFL, kinds: list[Kind]) -> None:
         super().__init__()
-        self.kinds = nn.ModuleDict(modules)
+        self.inside = _Accumulating(_with_first_blocks(network))
+        self._kinds = kinds
 
-    def forward(self, inputs: dict[str, tuple[Tensor, ...]]) -> dict[str, Any]:
-        return {name: kind(*inputs[name]) for name, kind in self.kinds.items()}
+    def forward(self, inputs: dict[str, tuple[Tensor, ...]]) -> dict[str, tuple[Tensor, ...]]:
+        return {kind.name: self._run(kind, *inputs[kind.name]) for kind in self._kinds}
+
+    def _run(self, kind: Kind, entering: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        network = self.inside.network
+        match kind.sort:
+            case "stem":
+                architecture = network.submodel.architecture
+                images = normalise(entering, architecture.mean, architecture.std)
+                return (network.embed(images),)
+            case "block":
+                assert kind.block_index is not None  # blocks have one
+                return (network.blocks[kind.block_index](entering),)
+            case "step":
+                rows, *cache = others
+                outputs: tuple[Tensor, ...] = functional_call(
+                    self.inside,
+                    {"network.accumulator.depth_embedding": rows},
+                    (entering, *cache),
+                    {"is_exit": kind.is_exit},
+                )
+                return outputs
 
 
-class _Stem(nn.Module):
+class _Accumulating(nn.Module):
+    """A network of which only what follows a block is run.
+
+    As after the first block: that reads the second row of a depth embedding, which whoever calls
+    this brings along.
+    """
+
     def __init__(self, network: ReeFL) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        architecture = self.network.submodel.architecture
-        return (self.network.embed(normalise(images, architecture.mean, architecture.std)),)
-
-
-class _Block(nn.Module):
-    def __init__(self, network: ReeFL, block_index: int) -> None:
-        super().__init__()
-        self.network = network
-        self._block_index = block_index
-
-    def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        return (self.network.blocks[self._block_index](tokens),)
-
-
-class _Step(nn.Module):
-    """Reads its rows of the depth embedding from outside: the meta token's and its block's."""
-
-    def __init__(self, network: ReeFL, *, is_exit: bool) -> None:
-        super().__init__()
-        self.inside = _StepAtBlockZero(network, is_exit=is_exit)
-
-    def forward(self, tokens: Tensor, rows: Tensor, *cache: Tensor) -> Any:
-        name = "network.accumulator.depth_embedding"
-        return functional_call(self.inside, {name: rows}, (tokens, *cache))
-
-
-class _StepAtBlockZero(nn.Module):
-    def __init__(self, network: ReeFL, *, is_exit: bool) -> None:
-        super().__init__()
-        self.network = network
-        self._is_exit = is_exit
-
-    def forward(self, tokens: Tensor, *cache: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, tokens: Tensor, *cache: Tensor, is_exit: bool) -> tuple[Tensor, ...]:
         seen = Cache(*cache) if cache else None
-        tokens, seen, logits = self.network.accumulate(tokens, seen, 0, is_exit=self._is_exit)
+        tokens, seen, logits = self.network.accumulate(tokens, seen, 0, is_exit=is_exit)
         return (tokens, *seen) if logits is None else (tokens, *seen, logits)
 
 
-def _module(network: ReeFL, kind: Kind) -> nn.Module:
-    match kind.sort:
-        case "stem":
-            return _Stem(network)
-        case "block":
-            assert kind.block_index is not None  # blocks have one
-            return _Block(network, kind.block_index)
-        case "step":
-            return _Step(network, is_exit=kind.is_exit)
+def _with_first_blocks(network: ReeFL) -> ReeFL:
+    """Return a network of the same modules, with the first block of each kind: less to trace."""
+    architecture = network.submodel.architecture
+    signatures = [_signature(block) for block in network.blocks]
+    indices = [signatures.index(signature) for signature in dict.fromkeys(signatures)]
+    first = ReeFL(
+        width=architecture.width,
+        num_tokens=architecture.num_tokens,
+        patch_embed=network.patch_embed,
+        blocks=[network.blocks[index] for index in indices],
+        accumulator=network.accumulator,
+        classifier=network.classifier,
+        exit_blocks=network.exit_blocks,
+        submodel=network.submodel,
+    )
+    first.cls_token, first.pos_embed = network.cls_token, network.pos_embed
+    return first.eval()
 
 
 def _example(architecture: Architecture, kind: Kind) -> tuple[Tensor, ...]:
