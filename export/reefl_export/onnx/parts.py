@@ -187,5 +187,6 @@ def _example(architecture: Architecture, kind: Kind) -> tuple[Tensor, ...]:
     if kind.sort == "stem":
         return (torch.zeros(_BATCH_SIZE, edge, edge, 3, dtype=torch.uint8),)
     tokens = torch.zeros(_BATCH_SIZE, architecture.num_tokens, width)
-    seen = torch.zeros(_BATCH_SIZE, _NUM_SEEN, architecture.accumulator_width)
-    return (tokens, torch.zeros(2, width), seen, seen)[: kind.num_inputs]
+    # Not one array twice: the tracer would take them for the same.
+    keys, values = torch.zeros(2, _BATCH_SIZE, _NUM_SEEN, architecture.accumulator_width).unbind()
+    return (tokens, torch.zeros(2, width), keys, values)[: kind.num_inputs]
