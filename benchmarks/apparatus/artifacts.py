@@ -16,6 +16,7 @@ from typing import Literal
 
 from benchmarks.apparatus.measured import Runnable, measured_submodel
 from benchmarks.apparatus.one_graph import GraphKind, as_one_graph, seen_from_outside
+from benchmarks.apparatus.onnx_by_pytorch import export_as_one_graph
 from benchmarks.apparatus.stock_lowering import lower_in_the_stock_way
 from reefl_edge import schema
 from reefl_edge.bundles.artifacts import Artifact, BundleFile, Precision
@@ -135,7 +136,7 @@ def converter_of(rival: Rival | None, recipe: ExportRecipe) -> Convert:
         return lower_in_the_stock_way
     match recipe.target:
         case "onnx":
-            return export_onnx
+            return export_onnx if rival is None else export_as_one_graph
         case "executorch":
             return export_executorch
         case "coreml":  # its exporter holds the weights to those of a sub-model
@@ -152,7 +153,7 @@ def _outside(submodel: Submodel, rival: Rival) -> Submodel:
 
 def _key(network: ReeFL, rival: Rival, recipe: ExportRecipe) -> str:
     identity = {
-        "benchmark": f"{rival}, with facts",
+        "benchmark": f"{rival}, traced as a whole",
         "submodel": schema.to_dict(network.submodel),
     }
     weights = weights_sha256(arrays_of(network))

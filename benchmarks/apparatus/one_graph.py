@@ -4,7 +4,8 @@
   class token.
 * ``all exits``: what the segments compute together; the logits of all exits side by side.
 
-Both look like a network with a single exit, so the exporters take them as they take any other.
+Both look like a network with a single exit, and are traced as a whole: the parts of which the ONNX
+exporter makes graphs are those of a network that has an accumulator.
 """
 
 from dataclasses import replace
