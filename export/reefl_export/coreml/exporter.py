@@ -11,6 +11,7 @@ Vision gives it, where the other formats take uint8 (B, H, W, 3). The program se
 """
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,12 @@ def export_coreml(conversion: Conversion) -> None:
         ParityError: The package is not what the sub-model says.
         ValueError: Core ML packages do not come in the recipe's precision.
     """
-    conversion.say("trace")
-    write_package(
-        conversion, trace_segments(conversion.network, batch_size=1, forms=FORMS["coreml"])
-    )
+
+    def trace() -> dict[str, ExportedProgram]:
+        conversion.say("trace")
+        return trace_segments(conversion.network, batch_size=1, forms=FORMS["coreml"])
+
+    write_package(conversion, conversion.shared.once("Core ML: traced", trace))
 
 
 def write_package(conversion: Conversion, programs: dict[str, ExportedProgram]) -> None:
@@ -65,7 +68,10 @@ def write_package(conversion: Conversion, programs: dict[str, ExportedProgram]) 
         for segment in conversion.segments():
             conversion.say(f"convert {segment.name}")
             parts[segment.name] = Path(scratch, f"{segment.name}.mlpackage")
-            _convert(ct, conversion.recipe, programs[segment.name], segment, parts[segment.name])
+            program = conversion.shared.once(
+                f"Core ML: {segment.name}", partial(_prepared, programs[segment.name], segment)
+            )
+            _convert(ct, conversion.recipe, program, segment, parts[segment.name])
         _join(ct, parts, conversion.folder / PACKAGE_NAME)
     _describe(conversion, conversion.folder / PACKAGE_NAME)
     check_structure(
@@ -78,10 +84,6 @@ def _convert(
     ct: Any, recipe: ExportRecipe, program: ExportedProgram, segment: Segment, path: Path
 ) -> None:
     """Write one segment as a package of its own."""
-    # With no decompositions, linear layers and norms stay whole, as Core ML has them.
-    program = program.run_decompositions({})
-    if segment.exit_index == 0:
-        _feed_image(program)
     refused = naming_refused(recipe, {segment.name: program}, NotImplementedError)
     with refused, without_progress_bars(), repeatable(recipe.precision):
         ct.convert(
@@ -94,6 +96,16 @@ def _convert(
             package_dir=str(path),
             skip_model_load=True,
         )
+
+
+@quiet_coremltools()
+def _prepared(program: ExportedProgram, segment: Segment) -> ExportedProgram:
+    """Return a traced segment as coremltools takes it, the same for every precision."""
+    # With no decompositions, linear layers and norms stay whole, as Core ML has them.
+    program = program.run_decompositions({})
+    if segment.exit_index == 0:
+        _feed_image(program)
+    return program
 
 
 def _feed_image(program: ExportedProgram) -> None:
