@@ -86,7 +86,7 @@ class Maker:
         with needs_extra(
             f"exporting to {TITLES[recipe.target]}", PACKAGES[recipe.target], recipe.target
         ):
-            _converter(recipe.target)(
+            converter_for(recipe.target)(
                 Conversion(
                     recipe=recipe,
                     network=network,
@@ -122,7 +122,8 @@ class Maker:
         return self._calibration if recipe.needs_calibration else None
 
 
-def _converter(target: Target) -> Callable[[Conversion], None]:
+def converter_for(target: Target) -> Callable[[Conversion], None]:
+    """Return what makes the artifacts of a format."""
     match target:
         case "executorch":
             from reefl_export.executorch.exporter import export_executorch

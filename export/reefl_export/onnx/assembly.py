@@ -195,7 +195,7 @@ class _Placing:
         here = dict(zip(template.inputs, entering, strict=True))
         for node in template.nodes:
             outputs = [
-                onnx_ir.val(f"{self._prefix}{value.name}", type=value.type)
+                onnx_ir.val(f"{self._prefix}{value.name}", dtype=value.dtype)
                 for value in node.outputs
             ]
             self._graph.append(

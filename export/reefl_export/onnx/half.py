@@ -20,18 +20,23 @@ def halve(model: onnx_ir.Model) -> None:
     for value in graph.initializers.values():
         if value.dtype == DataType.FLOAT:
             value.const_value = onnx_ir.tensor(array_of(value).astype(np.float16), name=value.name)
-            value.dtype = DataType.FLOAT16
+            _as_half(value)
     for node in graph:
         if node.op_type == "Cast" and node.attributes["to"].as_int() == DataType.FLOAT:
             node.attributes["to"] = onnx_ir.AttrInt64("to", DataType.FLOAT16)
         for value in node.outputs:
             if value.dtype == DataType.FLOAT:
-                value.dtype = DataType.FLOAT16
+                _as_half(value)
     for value in inputs:
         if value.dtype == DataType.FLOAT:
             _narrow_input(graph, value)
     for index, value in enumerate(outputs):
         graph.outputs[index] = _widened_output(graph, value)
+
+
+def _as_half(value: onnx_ir.Value) -> None:
+    # Not ``value.dtype``: that changes the type of every value, of every graph, that shares it.
+    value.type = onnx_ir.TensorType(DataType.FLOAT16)
 
 
 def _narrow_input(graph: onnx_ir.Graph, value: onnx_ir.Value) -> None:

@@ -86,16 +86,20 @@ def test_what_a_segment_reads_bears_the_names_of_its_own_blocks(tmp_path: Path) 
     assert names & weights == weights - {"blocks.0.mlp.fc1.weight"}
 
 
-def test_a_further_precision_traces_nothing(tmp_path: Path) -> None:
+def test_precisions_that_share_are_what_they_are_alone(tmp_path: Path) -> None:
     network = lively_network(submodel((0, 1)))
     shared = SharedWork()
     said: list[str] = []
-    for precision in ("fp32", "fp16"):
-        (tmp_path / precision).mkdir()
-        conversion = conversion_of(
-            network, tmp_path / precision, said.append, recipe=recipe_for("onnx", precision)
-        )
 
-        export_onnx(replace(conversion, shared=shared))
+    for precision in ("fp16", "int8-static", "fp32", "int8-dynamic"):
+        for name, work in ((f"{precision} alone", SharedWork()), (precision, shared)):
+            (tmp_path / name).mkdir()
+            recipe = recipe_for("onnx", precision)
+            conversion = conversion_of(network, tmp_path / name, said.append, recipe=recipe)
+            export_onnx(replace(conversion, shared=work))
 
-    assert [line for line in said if "trace" in line] == ["ONNX fp32: trace"]
+    assert sum("trace" in line for line in said) == 4 + 1
+    for alone in tmp_path.glob("* alone"):
+        for path in alone.iterdir():
+            together = tmp_path / alone.name.removesuffix(" alone") / path.name
+            assert path.read_bytes() == together.read_bytes()
