@@ -42,17 +42,16 @@ class Template:
     outputs: Sequence[onnx_ir.Value]
 
 
+@quiet("torch.onnx")
 def templates_of(kinds: Sequence[Kind], program: ExportedProgram) -> dict[Kind, Template]:
     """Convert traced kinds to ONNX, each for any batch and any length of cache."""
     model = _convert(program)
     for kind, template in _split(kinds, model.graph):
         _free_axes(model.graph, template, kind)
-    with quiet("onnxscript", "onnx_ir"):
-        onnxscript.optimizer.optimize(model)
+    onnxscript.optimizer.optimize(model)
     return dict(_split(kinds, model.graph))
 
 
-@quiet("torch.onnx")
 def _convert(program: ExportedProgram) -> onnx_ir.Model:
     converted = torch.onnx.export(
         program, dynamo=True, opset_version=OPSET_VERSION, optimize=False, verbose=False
