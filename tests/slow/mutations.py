@@ -7,6 +7,7 @@ member declares.
 """
 
 import copy
+import gzip
 import io
 import json
 import struct
@@ -285,33 +286,37 @@ def _lying_sizes(content: bytes, random: Random) -> bytes:
 
 def changed_tar(files: dict[str, bytes], random: Random, mutation: str) -> bytes:
     """Write a .tar.gz of files of which one was mutated: one of ``TARS``, or one of bytes."""
-    stream = io.BytesIO()
     chosen = random.choice(sorted(files))
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            if name == chosen and mutation in BYTES:
-                content = BYTES[mutation](content, random)
-            member.size = len(content)
-            if name == chosen:
-                _misdescribe(member, random, mutation)
-            archive.addfile(member, io.BytesIO(content) if member.isreg() else None)
-            if name == chosen and mutation == "terabytes":
-                break
-    return stream.getvalue()
+    blocks: list[bytes] = []
+    for name, content in files.items():
+        if name == chosen and mutation in BYTES:
+            blocks += _member(tarfile.TarInfo(name), BYTES[mutation](content, random))
+        elif name == chosen and mutation in TARS:
+            blocks += _misdescribed(name, content, random, mutation)
+        else:
+            blocks += _member(tarfile.TarInfo(name), content)
+    return gzip.compress(b"".join(blocks) + bytes(2 * tarfile.BLOCKSIZE))
 
 
 TARS = ("terabytes", "leaving-path", "link", "removed")
 
 
-def _misdescribe(member: tarfile.TarInfo, random: Random, mutation: str) -> None:
+def _member(member: tarfile.TarInfo, content: bytes, *, size: int | None = None) -> list[bytes]:
+    member.size = len(content) if size is None else size
+    return [member.tobuf(), content, bytes(-len(content) % tarfile.BLOCKSIZE)]
+
+
+def _misdescribed(name: str, content: bytes, random: Random, mutation: str) -> list[bytes]:
+    member = tarfile.TarInfo(name)
     match mutation:
         case "terabytes":
-            member.type, member.size = tarfile.CONTTYPE, TERABYTES
+            return _member(member, content, size=TERABYTES)
         case "leaving-path":
             member.name = random.choice(("../../outside", "/outside"))
         case "link":
             member.type = random.choice((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE))
-            member.linkname, member.size = "/etc/passwd", 0
+            member.linkname = "/etc/passwd"
+            return _member(member, b"")
         case "removed":
-            member.name = "nothing"
+            return []
+    return _member(member, content)
