@@ -1,5 +1,6 @@
-# make demo   the main job on real handwriting     make test   checks and every test
+# make demo   the main job on real handwriting     make test   checks and the quick tests
 # make check  lint, types, import rules            make lock   pin the dependencies anew
+# make test-slow   what is repeated: mutated files, kills (PYTEST_ARGS goes to pytest in both)
 # make bench  measure again, for docs/benchmarks   (on a machine with nothing else to do)
 # make bench BASE=COMMIT ONLY=training_step,export_speed   in turns with another commit's tree
 # make test-arm64   the ONNX artifacts on an emulated Raspberry Pi (Debian: qemu-user-static,
@@ -20,14 +21,19 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 LOCKED := --require-hashes --no-deps
 STAMP := .venv/.stamp
+# -rs: the log says what was skipped, and why.
+PYTEST := $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
 
-.PHONY: setup demo test test-arm64 check format bench bench-docs lock clean
+.PHONY: setup demo test test-slow test-arm64 check format bench bench-docs lock clean
 
 demo: setup
 	$(BIN)/reefl-edge demo --output demo-out
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: setup
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 test-arm64: setup
 	UV=$(abspath $(UV)) REEFL_EDGE_ARM64=1 $(BIN)/python -m pytest -rs tests/arm64

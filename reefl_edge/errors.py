@@ -20,6 +20,21 @@ class ReeflEdgeError(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def __str__(self) -> str:
+        r"""Return the message in one line; a name or another's words in it may have had more.
+
+        >>> print(InputError("a\nb.png: no image"))
+        a\nb.png: no image
+        """
+        return "".join(
+            character.encode("unicode_escape").decode() if _breaks(character) else character
+            for character in super().__str__()
+        )
+
+
+def _breaks(character: str) -> bool:
+    return character.splitlines() == [""]
+
 
 class InputError(ReeflEdgeError):
     """A file is missing, damaged or not of the expected kind."""

@@ -222,8 +222,10 @@ def _check_writable(target: Path) -> None:
     folder = target.parent
     while not folder.exists():
         folder = folder.parent
-    with _naming(target), partial_file(folder / target.name):
-        pass
+    with _naming(target):
+        sweep(folder / target.name)  # of a process that was killed right here
+        with partial_file(folder / target.name):
+            pass
 
 
 @contextmanager

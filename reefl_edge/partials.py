@@ -97,17 +97,30 @@ def _prefix(destination: Path) -> str:
 def _held(destination: Path, make: Callable[[Path], object]) -> Iterator[Path]:
     while True:
         path = destination.with_name(f"{_prefix(destination)}{secrets.token_hex(4)}{SUFFIX}")
-        make(path)
-        with suppress(FileNotFoundError):  # swept before it was held
-            descriptor = os.open(path, os.O_RDONLY)
-            _lock(descriptor)
-            if _is_at(descriptor, path):
-                break
-            os.close(descriptor)
+        try:
+            make(path)
+            descriptor = _open_held(path)
+        except BaseException:  # stopped while it was being made, or it could not be
+            with suppress(OSError):
+                _remove(path)
+            raise
+        if descriptor is not None:
+            break
     try:
         yield path
     finally:
         os.close(descriptor)
+
+
+def _open_held(path: Path) -> int | None:
+    """Hold what was just made; None if it was swept before that."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        _lock(descriptor)
+        if _is_at(descriptor, path):
+            return descriptor
+        os.close(descriptor)
+    return None
 
 
 def _make_file(path: Path) -> None:
@@ -123,9 +136,14 @@ def _remove_unheld(path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         try:
             if _lock(descriptor, waits=False):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _remove(path)
         finally:
             os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _lock(descriptor: int, *, waits: bool = True) -> bool:

@@ -1,14 +1,17 @@
 """Is what a killed process left behind swept, and never what a living one is at?"""
 
+import fcntl
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from reefl_edge.files import replacing_file, replacing_folder
+from reefl_edge.files import check_output_file, replacing_file, replacing_folder
 from reefl_edge.partials import locked, partial_file, partial_folder, scratch_folder, sweep
 
 _HOLDER = """
@@ -44,6 +47,31 @@ def test_what_a_killed_process_left_is_swept_and_only_then(kind: str, tmp_path: 
     sweep(tmp_path / "other")
     assert partial.exists()
     sweep(tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("hold", [partial_file, partial_folder])
+def test_a_partial_goes_that_is_stopped_while_it_is_made(
+    hold: Callable[[Path], AbstractContextManager[Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stopped(_descriptor: int, _operation: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fcntl, "flock", stopped)
+
+    with pytest.raises(KeyboardInterrupt), hold(tmp_path / "bundle"):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_check_before_the_work_sweeps_what_one_before_it_left(tmp_path: Path) -> None:
+    (tmp_path / ".report.01234567.partial").write_text("")
+
+    check_output_file(tmp_path / "new" / "report")
+
     assert list(tmp_path.iterdir()) == []
 
 

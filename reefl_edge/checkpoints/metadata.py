@@ -5,11 +5,13 @@ they are those that were written. Read and written with numpy, so that an export
 cache needs no torch.
 """
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from reefl_edge import schema
 from reefl_edge.array_files.safetensors import (
@@ -72,6 +74,8 @@ class Metadata:
         random: What of them is random; None in files of earlier versions.
         is_untrained: Something is: all that earlier versions wrote, and read, of it.
         update: What an update was trained from; None for a checkpoint.
+        metadata_sha256: Of everything else that stands here, so that damage to a name or to a
+            pixel's mean is seen as well; None in files of earlier versions.
     """
 
     submodel: Submodel
@@ -80,6 +84,7 @@ class Metadata:
     random: RandomPart | None = None
     is_untrained: bool = False
     update: Provenance | None = None
+    metadata_sha256: str | None = None
 
     def __post_init__(self) -> None:
         num_classes = self.submodel.architecture.num_classes
@@ -97,7 +102,7 @@ def write_arrays(arrays: Arrays, metadata: Metadata, path: Path, *, room: int = 
 
     Args:
         arrays: Array by name.
-        metadata: What is said of them; their hash is added.
+        metadata: What is said of them; their hash and its own are added.
         path: The file.
         room: The metadata's text is padded to a multiple of so many bytes.
 
@@ -106,7 +111,8 @@ def write_arrays(arrays: Arrays, metadata: Metadata, path: Path, *, room: int = 
     """
     if (name := not_finite(arrays)) is not None:
         raise DivergenceError(f"{name} holds NaN or infinity; {path} was not written")
-    text = schema.to_json(replace(metadata, weights_sha256=weights_sha256(arrays)))
+    metadata = replace(metadata, weights_sha256=weights_sha256(arrays))
+    text = schema.to_json(replace(metadata, metadata_sha256=_sha256_of(schema.to_dict(metadata))))
     write_safetensors(arrays, path, {METADATA_KEY: text}, room=room)
 
 
@@ -118,7 +124,21 @@ def metadata_in(header: Header, path: Path) -> Metadata:
     """
     if METADATA_KEY not in header.metadata:
         raise InputError(f"{path} was not written by reefl-edge: its metadata has no sub-model")
-    return schema.from_json(Metadata, header.metadata[METADATA_KEY], source=str(path))
+    text = header.metadata[METADATA_KEY]
+    metadata = schema.from_json(Metadata, text, source=str(path))
+    said = metadata.metadata_sha256
+    if said is not None and said != _sha256_of(schema.parse_json(text, source=str(path))):
+        raise InputError(
+            f"{path} is damaged: what it says of its arrays is not what was written (the hash "
+            "differs); copy it again, or make it again"
+        )
+    return metadata
+
+
+def _sha256_of(document: dict[str, Any]) -> str:
+    """Return the hash of metadata as a JSON document, but for the hash in it."""
+    others = {key: value for key, value in document.items() if key != "metadata_sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
 
 def read_arrays(

@@ -22,6 +22,8 @@ from reefl_edge.names import closest
 
 LOCAL_DEVICE = "local"
 
+_MAX_MEMORY_MIB = 16 * 2**20  # 16 TiB: whoever writes more meant bytes
+
 DeviceKind = Literal["phone", "board", "laptop"]
 DeviceOs = Literal["android", "ios", "linux", "macos", "windows"]
 LinkKind = Literal["adb", "ssh", "local"]
@@ -104,8 +106,10 @@ class DeviceProfile:
     def __post_init__(self) -> None:
         if not self.cpu_clusters or not self.formats or not self.sources:
             raise ValueError("cpu_clusters, formats and sources must not be empty")
-        if self.memory_mib is not None and self.memory_mib < 1:
-            raise ValueError(f"memory_mib must be positive, got {self.memory_mib}")
+        if self.memory_mib is not None and not 1 <= self.memory_mib <= _MAX_MEMORY_MIB:
+            raise ValueError(
+                f"memory_mib must be from 1 to {_MAX_MEMORY_MIB}, got {self.memory_mib}"
+            )
 
     @property
     def num_cores(self) -> int:

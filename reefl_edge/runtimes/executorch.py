@@ -25,6 +25,10 @@ from reefl_edge.submodel import Segment
 
 PROGRAM_NAME = "model.pte"
 
+# Where a program says that it is one, and that its sizes follow: without them, ExecuTorch 1.4
+# ends the process. Source: executorch, schema/program.fbs (ET12) and schema/extended_header.cpp.
+_IDENTIFIER, _HEADER_MAGIC = b"ET12", b"eh00"
+
 # What ExecuTorch's bindings make of errors; text that is no UTF-8 is a ValueError.
 _ERRORS = (RuntimeError, ValueError, LookupError, MemoryError)
 _translated = partial(translated, "ExecuTorch", errors=_ERRORS)
@@ -99,6 +103,10 @@ def hold_program(bundle: Bundle, artifact: Artifact, *, threads: int) -> tuple[P
 
 def _load(path: Path, *, threads: int) -> Any:
     """Load a program without its methods: an ``executorch.runtime.Program``."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] != _IDENTIFIER or head[8:] != _HEADER_MAGIC:
+        raise InputError(f"{path} is no ExecuTorch program; export the bundle again")
     with _quiet():
         with needs_extra("the ExecuTorch runtime", "executorch", "executorch"):
             from executorch.extension.pybindings import portable_lib

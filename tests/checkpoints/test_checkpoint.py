@@ -249,7 +249,9 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def _rewritten(path: Path, arrays: Arrays, metadata: dict[str, Any]) -> None:
-    save_file(arrays, path, metadata={"reefl_edge": json.dumps(metadata)})
+    """Write other arrays and metadata, the metadata without a hash of its own."""
+    said = {key: value for key, value in metadata.items() if key != "metadata_sha256"}
+    save_file(arrays, path, metadata={"reefl_edge": json.dumps(said)})
 
 
 def _as_before_hashes(path: Path, arrays: Arrays, **changes: Any) -> None:
@@ -275,6 +277,22 @@ def test_a_flipped_byte_in_an_array_is_refused(
 
         with pytest.raises(InputError, match=rf"{path.name} is damaged: .*hash differs"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [(b"ant", b"ape"), (b"0.25", b"0.35"), (b"class_names", b"klass_names")],
+    ids=["a name", "a deviation", "a key"],
+)
+def test_damage_to_what_a_checkpoint_says_is_refused(
+    checkpoint: Checkpoint, written: bytes, damaged: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    write_checkpoint(replace(checkpoint, class_names=("ant", "bee", "cat")), path)
+    path.write_bytes(path.read_bytes().replace(written, damaged, 1))
+
+    with pytest.raises(InputError, match=r"model\.safetensors is damaged: what it says of its arr"):
+        read_checkpoint(path)
 
 
 def test_a_checkpoint_of_an_earlier_version_opens_with_a_warning(

@@ -119,6 +119,7 @@ def test_a_profile_called_unlike_its_file_is_refused(user_folder: Path) -> None:
         ("num_cores = 2", "num_cores = 100000000", "a cluster of 100000000 cores"),
         ("max_ghz = 1.5", "max_ghz = nan", "max_ghz is nan, not a finite number"),
         ("max_ghz = 1.5", "max_ghz = inf", "max_ghz is inf, not a finite number"),
+        ('soc = "A chip"', 'soc = "A chip"\nmemory_mib = 8589934592', "from 1 to 16777216, got 8"),
         ('formats = ["onnx"]', "formats = []", "must not be empty"),
         ('name = "board"', "name = ", "not a TOML file"),
     ],

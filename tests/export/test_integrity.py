@@ -267,6 +267,8 @@ def test_a_program_without_the_methods_of_its_batch_sizes_is_refused(
         lambda content: content[: len(content) // 2],
         lambda content: content[:0],
         lambda content: b"x" * len(content),
+        # Another format's first bytes, with which ExecuTorch ends the process.
+        lambda content: b"PK\x03\x04" * 4 + content[16:],
         # The name of a method is no UTF-8.
         lambda content: content.replace(b"segment_0", b"segment_\xff"),
         # What the program holds for its facts is no UTF-8, or no JSON.

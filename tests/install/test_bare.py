@@ -15,15 +15,11 @@ from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
+from tests.bare import BARE_PYTHON, ROOT, needs_bare
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
 
-ROOT = Path(__file__).parents[2]
-BARE_PYTHON = ROOT / ".venv-bare" / "bin" / "python"
-
-pytestmark = pytest.mark.skipif(
-    not BARE_PYTHON.exists(), reason="there is no .venv-bare: make it with 'make setup'"
-)
+pytestmark = needs_bare
 
 
 @pytest.fixture(scope="module")

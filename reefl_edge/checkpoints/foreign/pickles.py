@@ -23,8 +23,8 @@ from reefl_edge.files import replacing_file
 _WRAPPERS = ("model", "state_dict")
 # What torch and zipfile let through when bytes of a file are missing or wrong.
 _DAMAGED = (
-    AssertionError, AttributeError, EOFError, IndexError, KeyError, MemoryError, OverflowError,
-    RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile,
+    AssertionError, AttributeError, EOFError, IndexError, KeyError, MemoryError, OSError,
+    OverflowError, RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 # The types that numpy has, too, or that widen to one it has.
 _DTYPES = (

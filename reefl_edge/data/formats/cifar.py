@@ -172,6 +172,7 @@ def _members(path: Path, split: str) -> tuple[Layout, dict[str, bytes]]:
         with _unpacked(path) as stream:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
+                    _check_skippable(archive, member)
                     if member.name in wanted and member.isreg():
                         layout, name = wanted[member.name]
                         found[layout.folder].setdefault(name, _content(archive, member))
@@ -214,6 +215,12 @@ def _unpacked(path: Path) -> Iterator[_Bounded]:
         file.seek(0)
         # Tarfile's own reader of packed streams does not look at the checksum.
         yield _Bounded(gzip.GzipFile(fileobj=file) if is_packed else file)
+
+
+def _check_skippable(archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    """Refuse a member that declares more than there can be: it is skipped block by block."""
+    if archive.offset > _LARGEST_ARCHIVE_BYTES:  # where the next member begins
+        raise tarfile.ReadError(f"{member.name} declares more than any archive of CIFAR holds")
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -76,6 +76,17 @@ def test_plain_tensors_of_every_kind_are_read(
     np.testing.assert_array_equal(read_state_dict(path)["a"], np.array(expected, np.float32))
 
 
+@pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])
+def test_a_file_that_is_cut_short_says_so_by_its_name(kept: float, tmp_path: Path) -> None:
+    path = tmp_path / "cut.pth"
+    torch.save({"a": torch.ones(10_000)}, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+
+    with pytest.raises(InputError, match=r"cut\.pth "):
+        read_state_dict(path)
+
+
 def test_a_mistyped_wrapper_is_told_where_a_state_dict_is_looked_for(tmp_path: Path) -> None:
     torch.save({"modle": {"a": torch.ones(3)}}, tmp_path / "model.pth")
 

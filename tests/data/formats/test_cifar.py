@@ -229,6 +229,16 @@ def test_a_pipe_among_the_files_is_refused_and_not_waited_for(tmp_path: Path) ->
         read(tmp_path / "cifar-10-batches-py#train")
 
 
+def test_an_archive_whose_member_declares_terabytes_is_refused_at_once(tmp_path: Path) -> None:
+    liar = tarfile.TarInfo("cifar-10-batches-py/readme.html")
+    liar.size = 5 * 2**40
+    path = tmp_path / "cifar-10-python.tar"
+    path.write_bytes(liar.tobuf() + bytes(1024))
+
+    with pytest.raises(InputError, match=r"readme\.html declares more than any archive of CIFAR"):
+        read(Path(f"{path}#train"))
+
+
 def test_class_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
     binary = {"fine_label_names.txt": b"apple\n\xff\xfe\n", "test.bin": bytes(3074)}
     write_files(tmp_path / "cifar-100-binary", binary)
