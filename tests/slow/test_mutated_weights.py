@@ -6,10 +6,10 @@ from random import Random
 
 import numpy as np
 import pytest
-from reefl_edge.checkpoints.options import ModelFacts
 from safetensors.numpy import load, save
 
 from reefl_edge.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.foreign.writing import to_released, write_released
 from reefl_edge.checkpoints.hashes import base_sha256, weights_sha256
 from reefl_edge.checkpoints.metadata import Provenance
@@ -121,7 +121,7 @@ def test_a_mutated_foreign_file_is_a_model_or_refused_in_one_line(
     suffix, _, mutation = case.mutation.partition("-")
     path = write_foreign(checkpoint, tmp_path / f"state_dict.{suffix}")
     path.write_bytes(changed_foreign(path.read_bytes(), case.random(), mutation))
-    facts = ModelFacts(num_exits=2, num_heads=2)
+    facts = ModelDescription(num_exits=2, num_heads=2)
 
     opened = answer(lambda: open_model(path, facts), may_raise=ValueError)
 
