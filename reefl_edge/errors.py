@@ -28,7 +28,7 @@ class ReeflEdgeError(Exception):
         """
         return "".join(
             character.encode("unicode_escape").decode() if _breaks(character) else character
-            for character in super().__str__()
+            for character in super().__str__().strip()
         )
 
 

@@ -118,7 +118,7 @@ class Failed:
     def of(cls, error: ReeflEdgeError) -> Self:
         """Tell an error."""
         code = next(code for code, kind in _ERRORS.items() if isinstance(error, kind))
-        return cls(code=code, message=" ".join(str(error).splitlines()))
+        return cls(code=code, message=str(error))
 
     def error(self) -> ReeflEdgeError:
         """Return the error that was told."""

@@ -1,6 +1,7 @@
 """Bundles that were edited or damaged: what a manifest, a hash and the artifacts give away."""
 
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -166,11 +167,24 @@ def test_every_part_of_a_core_ml_package_must_be_listed(
         MilRuntime.open(opened, opened.artifact("coreml"), opened.manifest.submodel.segments())
 
 
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        ("Data/com.apple.CoreML/model.mlmodel", lambda content: content[:1000]),
+        ("Manifest.json", lambda content: content.replace(b'"path"', b'"p\xffth"')),
+        ("Manifest.json", lambda content: content.replace(b"model.mlmodel", b"model.nothing")),
+        (
+            "Manifest.json",
+            lambda content: re.sub(rb'("rootModelIdentifier": ")[^"]*', rb"\1nobody", content),
+        ),
+    ],
+    ids=["cut", "no text", "a missing file", "no model"],
+)
 def test_a_damaged_core_ml_package_with_a_new_hash_is_an_input_error(
-    bundle: Bundle, tmp_path: Path
+    bundle: Bundle, part: str, damage: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    path = "coreml/model.mlpackage/Data/com.apple.CoreML/model.mlmodel"
-    opened = Bundle.open(replaced(bundle, tmp_path, path, lambda content: content[:1000]))
+    path = f"coreml/model.mlpackage/{part}"
+    opened = Bundle.open(replaced(bundle, tmp_path, path, damage))
 
     with pytest.raises(InputError, match=r"coremltools cannot read .*model\.mlpackage: "):
         MilRuntime.open(opened, opened.artifact("coreml"), opened.manifest.submodel.segments())

@@ -243,4 +243,4 @@ def test_every_error_of_ours_keeps_its_kind_and_its_words(kind: type[ReeflEdgeEr
     error = Failed.of(kind("no\nluck")).error()
 
     assert type(error) is kind
-    assert str(error) == "no luck"
+    assert str(error) == r"no\nluck"

@@ -226,13 +226,16 @@ def changed_header(content: bytes, random: Random, mutation: str) -> bytes:
 
 
 def changed_metadata(content: bytes, random: Random, mutation: str) -> bytes:
-    """Mutate the text in the metadata of a safetensors file, itself a JSON document."""
+    """Mutate the text in the metadata of a safetensors file, itself a JSON document.
+
+    The arrays stay where they are, unless it becomes longer than the room it has.
+    """
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     ((key, text),) = header["__metadata__"].items()
     changed = changed_json(text.strip().encode(), random, mutation)
     header["__metadata__"][key] = changed.decode(errors="replace")
-    written = json_bytes(header)
+    written = json_bytes(header).ljust(length)
     return len(written).to_bytes(8, "little") + written + content[8 + length :]
 
 

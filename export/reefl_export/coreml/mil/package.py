@@ -18,6 +18,10 @@ LIST_PATH = "Manifest.json"
 SPEC_PATH = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS_PATH = "Data/com.apple.CoreML/weights/weight.bin"
 
+# What coremltools lets through of a damaged list: it quotes bytes that are no text, finds no model,
+# or one whose file is not there.
+_DAMAGED = (AttributeError, OSError, RuntimeError, UnicodeDecodeError)
+
 # coremltools imports torchao where it is installed, of which torch warns.
 quiet_coremltools = partial(quiet, "coremltools", "torch.utils._pytree")
 
@@ -51,7 +55,7 @@ def load_spec(path: Path) -> Any:
 
     try:
         return ct.models.utils.load_spec(str(path))
-    except (DecodeError, RuntimeError) as error:
+    except (DecodeError, *_DAMAGED) as error:
         raise refusal("coremltools", f"read {path}", error) from error
 
 
