@@ -108,11 +108,13 @@ class ReeFL(nn.Module):
         """
         first_block = self.exit_blocks[exit_index - 1] + 1 if exit_index else 0
         exit_block = self.exit_blocks[exit_index]
+        logits = None
         for block_index in range(first_block, exit_block + 1):
             tokens = self.blocks[block_index](tokens)
             tokens, cache, logits = self.accumulate(
                 tokens, cache, block_index, is_exit=block_index == exit_block
             )
+        assert logits is not None  # the last block is an exit's
         return tokens, cache, logits
 
     def accumulate(
