@@ -48,26 +48,25 @@ def main() -> None:
     arguments = options.parse_args()
     commit = _output_of("git", "rev-parse", "--verify", f"{arguments.base}^{{commit}}")
     trees = {"base": check_out(commit), "here": ROOT}
-    names = arguments.only.split(",")
-    found = {
-        name: in_turns(name, trees, rounds=arguments.rounds, is_quick=arguments.quick)
-        for name in names
-    }
-    compared = [row for name in names for row in compare(name, found[name])]
+    found: dict[str, dict[str, Figures]] = {}
+    compared: list[dict[str, Any]] = []
+    for name in arguments.only.split(","):
+        found[name] = in_turns(name, trees, rounds=arguments.rounds, is_quick=arguments.quick)
+        compared += compare(name, found[name])
+        write(  # after each: the next may take half an hour
+            arguments.output,
+            settings={
+                "base": commit,
+                "here": _output_of("git", "rev-parse", "HEAD"),
+                "is_changed": bool(_output_of("git", "status", "--porcelain")),
+                "rounds": arguments.rounds,
+                "quick": arguments.quick,
+            },
+            compared=compared,
+            found=found,
+        )
     for row in compared:
         print(f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}] {row['what']}")
-    write(
-        arguments.output,
-        settings={
-            "base": commit,
-            "here": _output_of("git", "rev-parse", "HEAD"),
-            "is_changed": bool(_output_of("git", "status", "--porcelain")),
-            "rounds": arguments.rounds,
-            "quick": arguments.quick,
-        },
-        compared=compared,
-        found=found,
-    )
     worse = [
         row["what"]
         for row in compared

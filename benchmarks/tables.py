@@ -14,6 +14,7 @@ from benchmarks.sections import (
     export_build,
     export_size,
     export_speed,
+    inference,
     int8_accuracy,
     reexport,
     training_step,
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "int8_accuracy": int8_accuracy.section,
     "reexport": reexport.section,
     "batches": batches.section,
+    "inference": inference.section,
 }
 
 _TITLE = """\

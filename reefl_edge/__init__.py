@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.tasks.examples import read_examples as read_examples
     from reefl_edge.tasks.exporting import ExportRequest as ExportRequest
     from reefl_edge.tasks.exporting import export_model as export_model
+    from reefl_edge.tasks.inference import classify as classify
     from reefl_edge.tasks.models import Model as Model
     from reefl_edge.tasks.models import open_model as open_model
     from reefl_edge.tasks.parity import ParityRequest as ParityRequest
@@ -54,6 +55,7 @@ _HOMES = {
     "Sharing": "reefl_edge.data.clients.part",
     "Submodel": "reefl_edge.submodel",
     "build_model": "reefl_edge.models",
+    "classify": "reefl_edge.tasks.inference",
     "choose_exit": "reefl_edge.profiling.choose",
     "export_model": "reefl_edge.tasks.exporting",
     "load_checkpoint": "reefl_edge.models",

@@ -1,8 +1,6 @@
 """``reefl-edge infer``: classify images with a bundle, stopping at the first confident exit."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +10,6 @@ from reefl_edge.cli import options, render
 from reefl_edge.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
     from reefl_edge.bundles.bundle import Bundle
 
@@ -43,6 +38,12 @@ def infer(
         str | None,
         typer.Option("--precision", help="Of the artifact.  [default: the bundle's preferred one]"),
     ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size", min=1, max=1024, help="Images at once: quicker where there are many."
+        ),
+    ] = 1,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -71,7 +72,7 @@ def infer(
     )
     if opened.manifest.has_random_weights:
         render.warn("the bundle's weights are random: its answers mean nothing")
-    rows, failures = _classify(session, opened, inputs)
+    rows, failures = _classified(session, opened, inputs, batch_size)
     _show(rows, failures, session.policy, json=json)
     if failures:
         raise InputError(f"{len(failures)} of {len(failures) + len(rows)} inputs could not be read")
@@ -86,78 +87,34 @@ def _policy(threshold: str | None) -> "ConfidencePolicy | None":
         return ConfidencePolicy(tuple(float(part) for part in threshold.split(",")))
 
 
-def _classify(
-    session: "AdaptiveSession", bundle: "Bundle", inputs: list[Path]
+def _classified(
+    session: "AdaptiveSession", bundle: "Bundle", inputs: list[Path], batch_size: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Classify every image; an unreadable one is noted, and the rest go on."""
-    edge = session.submodel.architecture.image_size
-    failures: list[dict[str, str]] = []
-    rows = [
-        {"input": name, **_predict(session, bundle, image)}
-        for given in inputs
-        for path in _files(given, failures)
-        for name, image in _readable(path, edge, failures)
-    ]
+    """Classify every image, with a bar where there are several files."""
+    from reefl_edge import schema
+    from reefl_edge.tasks.inference import Unreadable, classify
+
+    bar: render.Bar | None = None
+    with ExitStack() as shown:
+
+        def on_file(done: int, total: int) -> None:
+            nonlocal bar
+            if total > 1:
+                bar = bar or shown.enter_context(render.progress_bar("infer", total))
+                bar.step(done, total)
+
+        answers = list(
+            classify(
+                session,
+                bundle.manifest.class_names,
+                inputs,
+                batch_size=batch_size,
+                on_file=on_file,
+            )
+        )
+    rows = [schema.to_dict(each) for each in answers if not isinstance(each, Unreadable)]
+    failures = [schema.to_dict(each) for each in answers if isinstance(each, Unreadable)]
     return rows, failures
-
-
-def _readable(
-    path: Path, edge: int, failures: list[dict[str, str]]
-) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
-    """Give the images of a file up to what cannot be read, which is noted."""
-    with _noted(path, failures):
-        yield from _read(path, edge)
-
-
-@contextmanager
-def _noted(path: Path, failures: list[dict[str, str]]) -> Iterator[None]:
-    """Note the block's failure to read a path, and go on."""
-    try:
-        yield
-    except InputError as error:
-        failures.append({"input": str(path), "error": str(error)})
-    except OSError as error:
-        failures.append({"input": str(path), "error": f"{path}: {str(error.strerror).lower()}"})
-
-
-def _files(given: Path, failures: list[dict[str, str]]) -> list[Path]:
-    """Return the images of a folder, or the file itself."""
-    from reefl_edge.data.formats.folder import images_in
-
-    if not given.is_dir():
-        return [given]
-    images: list[Path] = []
-    with _noted(given, failures):
-        images = images_in(given)
-        if not images:
-            raise InputError(f"no images in {given}")
-    return images
-
-
-def _read(path: Path, edge: int) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
-    """Give the images of a file, each (1, edge, edge, 3), with a name for it."""
-    from reefl_edge.data.formats.arrays import read_images
-    from reefl_edge.data.images import read_image, resize
-
-    if path.suffix.lower() in (".npy", ".npz"):
-        for index, image in enumerate(read_images(path)):
-            yield f"{path}[{index}]", resize(image[None], edge)
-    else:
-        yield str(path), read_image(path, image_size=edge)
-
-
-def _predict(
-    session: "AdaptiveSession", bundle: "Bundle", image: "NDArray[np.uint8]"
-) -> dict[str, Any]:
-    start = time.perf_counter()
-    prediction = session.predict(image)
-    latency_ms = (time.perf_counter() - start) * 1e3
-    return {
-        "label": bundle.manifest.class_names[prediction.labels[0]],
-        "confidence": float(prediction.confidences[0]),
-        "exit_index": int(prediction.exit_indices[0]),
-        "latency_ms": latency_ms,
-    }
 
 
 def _show(

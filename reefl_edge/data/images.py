@@ -9,6 +9,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,36 @@ _DAMAGED = (
 )  # fmt: skip
 
 
+class _NoWarnings:
+    """Drops warnings, which Pillow gives of what it reads all the same, in any thread at once.
+
+    Python's own way to do so keeps one state for all threads: the first to come sets it, the last
+    to go restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._num_inside = 0
+        self._before = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._num_inside:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+            self._num_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if not self._num_inside:
+                self._before.__exit__(None, None, None)
+
+
+_no_warnings = _NoWarnings()
+
+
 def read_image(path: str | Path, *, image_size: int) -> NDArray[np.uint8]:
     """Read an image file as a network takes it: a batch of one, (1, image_size, image_size, 3).
 
@@ -70,12 +101,10 @@ def decode(path: Path) -> NDArray[np.uint8]:
     """
     regular_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of what it reads all the same
-            # Of an open file: of a path, Pillow 13 maps an uncompressed TIFF that is turned by EXIF
-            # into memory at the turned size, and mixes its rows.
-            with path.open("rb") as file, Image.open(file) as image:
-                return _decoded(image)
+        # Of an open file: of a path, Pillow 13 maps an uncompressed TIFF that is turned by EXIF
+        # into memory at the turned size, and mixes its rows.
+        with _no_warnings, path.open("rb") as file, Image.open(file) as image:
+            return _decoded(image)
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not a readable image") from error
     except _DAMAGED as error:

@@ -27,6 +27,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "batches": onnx,
             "int8_accuracy": onnx,
             "reexport": (),
+            "inference": (),
         }.items():
             output = str(folder / f"{name}.json")
             run_module(f"benchmarks.{name}", "--quick", *options, "-o", output)
@@ -77,6 +78,14 @@ def test_an_export_is_served_without_torch(results: Path) -> None:
 
     assert document["imports_torch"] is False
     assert len(document["seconds"]) == 2
+
+
+def test_one_photograph_and_a_folder_are_held_to_what_they_could_take(results: Path) -> None:
+    document = read(results, "inference")
+
+    assert [bar["limit"] for bar in document["bars"]] == [1.25, 1.10, 1.05]
+    assert document["folder"]["best_s"] > 0
+    assert document["one_photograph"].keys() == {"infer", "onnxruntime alone"}
 
 
 def test_int8_is_compared_at_every_exit(results: Path) -> None:

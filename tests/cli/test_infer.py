@@ -12,11 +12,6 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
-from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.cli.infer import _classify
-from reefl_edge.errors import InputError
-from reefl_edge.runtimes.base import Tensors
 from tests.cli.conftest import Type
 
 
@@ -149,21 +144,6 @@ def test_a_missing_input_is_named_and_the_rest_go_on(
     assert f"{name}: no such file" in typed.document["failures"][0]["error"]
 
 
-class _Broken:
-    """A runtime whose artifact fails as it runs."""
-
-    def run(self, exit_index: int, inputs: Tensors) -> Tensors:
-        raise InputError(f"the engine cannot run segment_{exit_index} on {len(inputs[0])} images")
-
-
-def test_an_artifact_that_fails_is_not_blamed_on_the_image(home: Path) -> None:
-    bundle = Bundle.open(home / "bundle")
-    session = AdaptiveSession(_Broken(), bundle.manifest.submodel, ConfidencePolicy())
-
-    with pytest.raises(InputError, match="the engine cannot run segment_0 on 1 images"):
-        _classify(session, bundle, [home / "first.png"])
-
-
 def test_a_folder_without_images_says_so(type_command: Type, home: Path, tmp_path: Path) -> None:
     typed = type_command("infer", home / "bundle", tmp_path)
 
@@ -191,6 +171,7 @@ def test_a_single_image_array_may_come_without_a_batch_axis(
         (("--runtime", "onx"), 2, "did you mean onnx?"),
         (("--runtime", "executorch"), 3, "has no executorch artifact, only onnx"),
         (("--runtime", "eager", "--precision", "fp16"), 2, "'--precision': the eager runtime"),
+        (("--batch-size", "0"), 2, "'--batch-size': "),
         (("--threads", "1000"), 2, "'--threads': threads must be from 1 to"),
         (("--threads", str(10**20)), 2, "'--threads': threads must be from 1 to"),
     ],

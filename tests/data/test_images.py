@@ -3,7 +3,9 @@
 import io
 import os
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +295,17 @@ def test_images_without_pixels_are_refused(shape: tuple[int, ...]) -> None:
 def test_array_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"must be \(N, H, W, 3\) or \(N, H, W\), got"):
         as_rgb(np.zeros(shape, np.uint8))
+
+
+def test_warnings_of_decoders_in_several_threads_leave_the_filters_as_they_were(
+    tmp_path: Path,
+) -> None:
+    paths = [tmp_path / f"{index}.png" for index in range(16)]
+    for path in paths:
+        Image.new("RGB", (64, 64)).save(path)
+    before = list(warnings.filters)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decode, paths))
+
+    assert list(warnings.filters) == before

@@ -65,6 +65,7 @@ def lower(conversion: Conversion, programs: dict[str, ExportedProgram]) -> Any:
     """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeCompileConfig, to_edge
+    from executorch.exir.passes import remove_unused_parameters_pass
 
     partitioner = XnnpackPartitioner()
     whole = {
@@ -79,7 +80,10 @@ def lower(conversion: Conversion, programs: dict[str, ExportedProgram]) -> Any:
         )
         lowered = edge.to_backend(partitioner)
     for name in programs:
-        _hold_to_core(lowered.exported_program(name))
+        program = lowered.exported_program(name)
+        # The delegate holds a copy of what it reads.
+        remove_unused_parameters_pass(program)
+        _hold_to_core(program)
     return lowered
 
 

@@ -136,7 +136,8 @@ class _StaticLinear(nn.Module):
         largest = plain.weight.abs().amax(dim=1)
         scales = (largest / _WEIGHT_STEPS).clamp(min=torch.finfo(torch.float32).eps)
         rounded = (plain.weight / scales[:, None]).round().clamp(_LEAST, _LARGEST)
-        self.register_buffer("weight", rounded.to(torch.int8))
+        # A parameter: of those, what the delegate has taken over leaves the program.
+        self.weight = nn.Parameter(rounded.to(torch.int8), requires_grad=False)
         self.register_buffer("scales", scales)
         self.register_buffer("zero_points", torch.zeros(len(scales), dtype=torch.int64))
         self.bias = plain.bias

@@ -120,6 +120,13 @@ def test_every_method_is_one_delegated_subgraph(float_export: Export) -> None:
     }
 
 
+def test_a_program_holds_no_weight_that_nothing_reads(int8_export: Export) -> None:
+    for name in int8_export.lowered.methods:
+        program = int8_export.lowered.exported_program(name)
+        read = {node.name for node in program.graph.nodes if node.users}
+        assert set(program.graph_signature.inputs_to_parameters) <= read
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_every_batch_size_gives_the_logits_of_the_network(
     float_export: Export, batch_size: int

@@ -1,0 +1,201 @@
+"""How long does ``reefl-edge infer`` take: for one photograph, and for a folder of them?
+
+* **cold start**: the whole command on one photograph, in turns with a script that imports
+  onnxruntime, loads the same graphs and runs them once: from the start of a process to its end.
+* **throughput**: the whole command on a folder, against what its cores could do at best: the
+  processor time of decoding plus that of computing, each measured alone on one thread, over the
+  number of cores. The time of a command on one photograph is taken off, which every command takes.
+* **memory**: the peak of a command on a tenth of the folder, and on all of it.
+
+    python -m benchmarks.inference
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.apparatus.artifacts import bundle_of, measured_network, recipes_for, say
+from benchmarks.apparatus.documents import at_most, parser, write
+from benchmarks.apparatus.harness import interleave, median, ratio
+from benchmarks.apparatus.measured import settings_of
+from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.data.images import read_image
+from reefl_edge.runtimes.base import default_threads
+
+# What the issue asks for.
+COLD_START_LIMIT = 1.25
+THROUGHPUT_LIMIT = 1.10
+# Flat: no more than so much, for ten times as many photographs.
+MEMORY_LIMIT = 1.05
+
+_ALONE = """
+import os, sys
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import numpy as np, onnxruntime
+from PIL import Image
+graphs, photograph = sys.argv[1:-1], sys.argv[-1]
+options = onnxruntime.SessionOptions()
+sessions = [
+    onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    for graph in graphs
+]
+edge = sessions[0].get_inputs()[0].shape[1]
+with Image.open(photograph) as image:
+    pixels = np.asarray(image.convert("RGB").resize((edge, edge), Image.Resampling.BILINEAR))
+carried = [pixels[None]]
+for session in sessions:
+    names = [put.name for put in session.get_inputs()]
+    *carried, logits = session.run(None, dict(zip(names, carried)))
+print(logits.argmax())
+"""
+
+
+class Sizes(NamedTuple):
+    """How large the measurement is."""
+
+    starts: int
+    photographs: int
+    folder_runs: int
+    edge: int
+    batch_size: int
+
+
+FULL_SIZE = Sizes(starts=15, photographs=1000, folder_runs=3, edge=1024, batch_size=1)
+QUICK_SIZE = Sizes(starts=2, photographs=20, folder_runs=2, edge=32, batch_size=4)
+
+
+def main() -> None:
+    """Measure and write the results."""
+    arguments = parser(__doc__, "inference").parse_args()
+    sizes = QUICK_SIZE if arguments.quick else FULL_SIZE
+    network = measured_network(is_quick=arguments.quick)
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        recipes = [each for each in recipes_for(["onnx"]) if each.precision == "fp32"]
+        bundle = bundle_of(network, recipes, folder / "bundle")
+        write_photographs(folder / "photographs", sizes.photographs, sizes.edge)
+        write_photographs(folder / "tenth", sizes.photographs // 10, sizes.edge)
+        starts = measure_starts(bundle, folder, rounds=sizes.starts)
+        one_ms = float(np.median(starts["infer"]["wall_ms"]))
+        best_s = best_seconds(bundle, folder / "photographs")
+        walls = []
+        for run in range(sizes.folder_runs):
+            say(f"a folder: {run + 1} of {sizes.folder_runs}")
+            whole = command_of(bundle, folder / "photographs", batch_size=sizes.batch_size)
+            walls.append(seconds_of(whole) - one_ms / 1e3)
+        peaks = {
+            name: peak_mib(command_of(bundle, folder / name, batch_size=sizes.batch_size))
+            for name in ("tenth", "photographs")
+        }
+    wall = median(walls)
+    throughput = {
+        "ratio": wall["median"] / best_s,
+        "low": wall["low"] / best_s,
+        "high": wall["high"] / best_s,
+    }
+    write(
+        arguments.output,
+        settings={**settings_of(network.submodel), **sizes._asdict(), "cores": default_threads()},
+        bars=[
+            at_most(
+                "one photograph: to onnxruntime alone",
+                ratio(starts["infer"]["wall_ms"], starts["onnxruntime alone"]["wall_ms"]),
+                COLD_START_LIMIT,
+            ),
+            at_most("a folder: to what its cores could do", throughput, THROUGHPUT_LIMIT),
+            at_most(
+                "memory of a folder to that of its tenth",
+                peaks["photographs"] / peaks["tenth"],
+                MEMORY_LIMIT,
+            ),
+        ],
+        one_photograph={name: median(taken["wall_ms"]) for name, taken in starts.items()},
+        folder={"wall_s": wall, "best_s": best_s, "peak_mib": peaks},
+        samples=starts,
+    )
+
+
+def write_photographs(folder: Path, count: int, edge: int) -> None:
+    """Write pictures as a camera does: JPEG, smooth, with some noise."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for index in range(count):
+        coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        smooth = Image.fromarray(coarse).resize((edge, edge * 3 // 4), Image.Resampling.BICUBIC)
+        grain = generator.integers(0, 16, (edge * 3 // 4, edge, 3), dtype=np.uint8)
+        Image.fromarray(np.asarray(smooth) // 2 + grain).save(folder / f"{index:05}.jpg")
+
+
+def measure_starts(bundle: Bundle, folder: Path, *, rounds: int) -> dict[str, Any]:
+    """Time commands on one photograph, and onnxruntime alone, in turns."""
+    photograph = folder / "photographs" / "00000.jpg"
+    graphs = sorted((bundle.directory / "onnx").glob("segment_*.onnx"))
+    commands = {
+        "infer": command_of(bundle, photograph),
+        "onnxruntime alone": [sys.executable, "-c", _ALONE, *map(str, graphs), str(photograph)],
+    }
+    runs = {name: partial(seconds_of, command) for name, command in commands.items()}
+    for run in runs.values():  # what the disk has to give is in memory from here on
+        run()
+    say("one photograph")
+    return interleave(runs, rounds=rounds)
+
+
+def best_seconds(bundle: Bundle, folder: Path) -> float:
+    """Return how long the cores would take if none ever waited."""
+    say("what the cores could do")
+    edge = bundle.manifest.submodel.architecture.image_size
+    paths = sorted(folder.iterdir())
+    images, decoding_s = cpu_of(lambda: [read_image(path, image_size=edge) for path in paths])
+    session = AdaptiveSession.open(bundle, policy=ConfidencePolicy((1.0,)), threads=1)
+    session.predict(images[0])
+    _, computing_s = cpu_of(lambda: [session.predict(image) for image in images])
+    return (decoding_s + computing_s) / default_threads()
+
+
+def cpu_of(run: Any) -> tuple[Any, float]:
+    """Return what a call gives, and the processor time it takes."""
+    start = process_time()
+    return run(), process_time() - start
+
+
+def command_of(bundle: Bundle, given: Path, *, batch_size: int = 1) -> list[str]:
+    """Return the command that classifies photographs, always to the deepest exit."""
+    return [
+        *(sys.executable, "-m", "reefl_edge", "infer", str(bundle.directory), str(given)),
+        *("--threshold", "1", "--json", "--batch-size", str(batch_size)),
+    ]
+
+
+def seconds_of(command: Sequence[str]) -> float:
+    """Return how long a command takes, from the start of its process to its end."""
+    started = perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    return perf_counter() - started
+
+
+def peak_mib(command: Sequence[str]) -> float:
+    """Return the most memory that a command takes."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, "
+        "check=True)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, check=True
+    )
+    return int(done.stdout) / 2**10
+
+
+if __name__ == "__main__":
+    main()
