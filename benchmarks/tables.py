@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.apparatus.documents import RESULTS
 from benchmarks.sections import (
+    against,
     batches,
     export_build,
     export_size,
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "reexport": reexport.section,
     "batches": batches.section,
     "inference": inference.section,
+    "against": against.section,
 }
 
 _TITLE = """\

@@ -1,6 +1,9 @@
 """Does the comparison with another commit call worse what is worse?"""
 
 from benchmarks.against import compare, samples_in
+from benchmarks.sections import against
+from reefl_edge import schema
+from tests.fakes.devices import HOST
 
 
 def test_a_figure_is_worse_only_if_its_whole_interval_is() -> None:
@@ -22,3 +25,22 @@ def test_samples_are_found_wherever_they_stand() -> None:
     }
 
     assert dict(samples_in(document)) == {"1 onnx": [1.0], "2 onnx": [3.0]}
+
+
+def test_the_page_says_what_is_worse() -> None:
+    figure = {"ratio": 1.2, "low": 1.1, "high": 1.3}
+    document = {
+        "host": schema.to_dict(HOST),
+        "settings": {"base": "0123abc", "rounds": 3},
+        "measured_at": "2026-01-31T12:00:00+00:00",
+        "compared": [
+            {"what": "step: full", **figure, "is_no_worse": False},
+            {"what": "step: frozen", **figure, "low": 0.9, "is_no_worse": True},
+        ],
+    }
+
+    page = against.section(document)
+
+    assert "| step: full | 1.200 | [1.100, 1.300] | **no** |" in page
+    assert "| step: frozen | 1.200 | [0.900, 1.300] | yes |" in page
+    assert "base 0123abc" in page
