@@ -15,7 +15,7 @@ from reefl_edge import schema
 from reefl_edge.devices.host import describe_host
 from reefl_edge.files import write_text
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 Bar = dict[str, Any]
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.apparatus.documents import at_least, at_most, int8_instructions
+from benchmarks.apparatus.documents import RESULTS, at_least, at_most, int8_instructions
+from benchmarks.tables import SECTIONS
 from tests.benchmarks.modules import run_module
 
 
@@ -134,3 +135,10 @@ def test_a_bar_holds_at_its_limit_and_not_beyond() -> None:
 )
 def test_the_instructions_for_int8_are_named(features: list[str], name: str | None) -> None:
     assert int8_instructions(features) == name
+
+
+def test_the_results_in_the_tree_are_those_of_the_page() -> None:
+    names = {path.stem for path in RESULTS.glob("*.json")}
+
+    assert names
+    assert names <= SECTIONS.keys()
