@@ -1,5 +1,6 @@
 """How are the results of ``training_step`` shown?"""
 
+from benchmarks.apparatus.documents import Bar, at_most
 from benchmarks.sections.common import Document, bars_table, circumstances, table
 
 INTRODUCTION = """\
@@ -27,13 +28,32 @@ def section(document: Document) -> str:
         [
             INTRODUCTION,
             circumstances(document),
-            bars_table(document),
+            bars_table({"bars": _bars(document)}),
             _time_table(document),
             _memory_table(document),
             "Where the time goes (shares of the time in operations, by PyTorch's profiler):",
             _breakdown_table(document["breakdown"]),
         ]
     )
+
+
+def _bars(document: Document) -> list[Bar]:
+    """Return the bars of a report; those of before 2026-11-26 hold the limits alone."""
+    bars: list[Bar] | dict[str, dict[str, float]] = document["bars"]
+    if isinstance(bars, list):
+        return bars
+    time, memory = document["time"], document["memory"]
+    return [
+        *(
+            at_most(f"{name}: time to plain", time[name]["to_plain"], limit)
+            for name, limit in bars["time"].items()
+        ),
+        *(
+            at_most(f"{name}: memory to plain ({allocator})", peaks[name]["to_plain"], limit)
+            for allocator, peaks in memory.items()
+            for name, limit in bars["memory"].items()
+        ),
+    ]
 
 
 def _time_table(document: Document) -> str:
