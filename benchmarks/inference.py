@@ -10,6 +10,7 @@
     python -m benchmarks.inference
 """
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from PIL import Image
 
 from benchmarks.apparatus.artifacts import bundle_of, measured_network, recipes_for, say
 from benchmarks.apparatus.documents import at_most, parser, write
-from benchmarks.apparatus.harness import interleave, median, ratio
+from benchmarks.apparatus.harness import in_fresh_process, interleave, median, ratio
 from benchmarks.apparatus.measured import settings_of
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.bundles.bundle import Bundle
@@ -74,8 +75,13 @@ QUICK_SIZE = Sizes(starts=2, photographs=20, folder_runs=2, edge=32, batch_size=
 
 
 def main() -> None:
-    """Measure and write the results."""
-    arguments = parser(__doc__, "inference").parse_args()
+    """Measure and write the results, or what the cores could do and print it."""
+    options = parser(__doc__, "inference")
+    options.add_argument("--best-of", nargs=2, metavar=("BUNDLE", "FOLDER"))
+    arguments = options.parse_args()
+    if arguments.best_of is not None:
+        print(json.dumps(best_seconds(*map(Path, arguments.best_of))))
+        return
     sizes = QUICK_SIZE if arguments.quick else FULL_SIZE
     network = measured_network(is_quick=arguments.quick)
     with TemporaryDirectory() as scratch:
@@ -86,7 +92,11 @@ def main() -> None:
         write_photographs(folder / "tenth", sizes.photographs // 10, sizes.edge)
         starts = measure_starts(bundle, folder, rounds=sizes.starts)
         one_ms = float(np.median(starts["infer"]["wall_ms"]))
-        best_s = best_seconds(bundle, folder / "photographs")
+        say("what the cores could do")
+        best_s = in_fresh_process(  # on one thread; this process may have a pool of another size
+            "benchmarks.inference",
+            ["--best-of", str(bundle.directory), str(folder / "photographs")],
+        )
         walls = []
         for run in range(sizes.folder_runs):
             say(f"a folder: {run + 1} of {sizes.folder_runs}")
@@ -150,9 +160,9 @@ def measure_starts(bundle: Bundle, folder: Path, *, rounds: int) -> dict[str, An
     return interleave(runs, rounds=rounds)
 
 
-def best_seconds(bundle: Bundle, folder: Path) -> float:
-    """Return how long the cores would take if none ever waited."""
-    say("what the cores could do")
+def best_seconds(directory: Path, folder: Path) -> float:
+    """Return how long the cores would take if none ever waited; call it in a fresh process."""
+    bundle = Bundle.open(directory)
     edge = bundle.manifest.submodel.architecture.image_size
     paths = sorted(folder.iterdir())
     images, decoding_s = cpu_of(lambda: [read_image(path, image_size=edge) for path in paths])
