@@ -219,12 +219,12 @@ def _show_costs(report: "Report") -> None:
         else:
             figures = (
                 f"{cost.macs / 1e6:.1f}",
-                f"{cost.weight_bytes / 2**20:.1f}",
-                f"{cost.activation_bytes / 2**20:.1f}",
+                render.size(cost.weight_bytes),
+                render.size(cost.activation_bytes),
             )
         what = row.kind if row.batch_size == 1 else f"{row.kind} of {row.batch_size} images"
         rows.append((str(row.exit_index), what, *figures))
-    columns = ("exit", "what", "million MACs", "weights MiB", "activations MiB")
+    columns = ("exit", "what", "million MACs", "weights", "activations")
     render.out().print(
         render.table("counted, not measured; bytes are those of float32", columns, rows)
     )
