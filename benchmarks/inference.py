@@ -13,7 +13,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +24,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.apparatus.artifacts import bundle_of, measured_network, recipes_for, say
-from benchmarks.apparatus.documents import at_most, parser, write
-from benchmarks.apparatus.harness import in_fresh_process, interleave, median, ratio
+from benchmarks.apparatus.documents import Bar, at_most, parser, write
+from benchmarks.apparatus.harness import Samples, in_fresh_process, interleave, median, ratio
 from benchmarks.apparatus.measured import settings_of
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.bundles.bundle import Bundle
@@ -91,47 +91,49 @@ def main() -> None:
         write_photographs(folder / "photographs", sizes.photographs, sizes.edge)
         write_photographs(folder / "tenth", sizes.photographs // 10, sizes.edge)
         starts = measure_starts(bundle, folder, rounds=sizes.starts)
-        one_ms = float(np.median(starts["infer"]["wall_ms"]))
-        say("what the cores could do")
-        best_s = in_fresh_process(  # on one thread; this process may have a pool of another size
-            "benchmarks.inference",
-            ["--best-of", str(bundle.directory), str(folder / "photographs")],
-        )
-        walls = []
-        for run in range(sizes.folder_runs):
-            say(f"a folder: {run + 1} of {sizes.folder_runs}")
-            whole = command_of(bundle, folder / "photographs", batch_size=sizes.batch_size)
-            walls.append(seconds_of(whole) - one_ms / 1e3)
-        peaks = {
-            name: peak_mib(command_of(bundle, folder / name, batch_size=sizes.batch_size))
-            for name in ("tenth", "photographs")
-        }
-    wall = median(walls)
+        one_s = float(np.median(starts["infer"]["wall_ms"])) / 1e3
+        found = measure_folder(bundle, folder, sizes, one_s=one_s)
+    write(
+        arguments.output,
+        settings={**settings_of(network.submodel), **sizes._asdict(), "cores": default_threads()},
+        bars=[*bars(starts, found)],
+        one_photograph={name: median(taken["wall_ms"]) for name, taken in starts.items()},
+        folder=found,
+        samples=starts,
+    )
+
+
+def bars(starts: Samples, found: Mapping[str, Any]) -> Iterator[Bar]:
+    """Hold one photograph to onnxruntime alone, and a folder to what its cores could do."""
+    start = ratio(starts["infer"]["wall_ms"], starts["onnxruntime alone"]["wall_ms"])
+    yield at_most("one photograph: to onnxruntime alone", start, COLD_START_LIMIT)
+    wall, best_s = found["wall_s"], found["best_s"]
     throughput = {
         "ratio": wall["median"] / best_s,
         "low": wall["low"] / best_s,
         "high": wall["high"] / best_s,
     }
-    write(
-        arguments.output,
-        settings={**settings_of(network.submodel), **sizes._asdict(), "cores": default_threads()},
-        bars=[
-            at_most(
-                "one photograph: to onnxruntime alone",
-                ratio(starts["infer"]["wall_ms"], starts["onnxruntime alone"]["wall_ms"]),
-                COLD_START_LIMIT,
-            ),
-            at_most("a folder: to what its cores could do", throughput, THROUGHPUT_LIMIT),
-            at_most(
-                "memory of a folder to that of its tenth",
-                peaks["photographs"] / peaks["tenth"],
-                MEMORY_LIMIT,
-            ),
-        ],
-        one_photograph={name: median(taken["wall_ms"]) for name, taken in starts.items()},
-        folder={"wall_s": wall, "best_s": best_s, "peak_mib": peaks},
-        samples=starts,
+    yield at_most("a folder: to what its cores could do", throughput, THROUGHPUT_LIMIT)
+    peaks = found["peak_mib"]
+    growth = peaks["photographs"] / peaks["tenth"]
+    yield at_most("memory of a folder to that of its tenth", growth, MEMORY_LIMIT)
+
+
+def measure_folder(bundle: Bundle, folder: Path, sizes: Sizes, *, one_s: float) -> dict[str, Any]:
+    """Time commands on a folder, less the time of one photograph, and take their memory."""
+    say("what the cores could do")
+    best_s = in_fresh_process(  # on one thread; this process may have a pool of another size
+        "benchmarks.inference",
+        ["--best-of", str(bundle.directory), str(folder / "photographs")],
     )
+    whole = command_of(bundle, folder / "photographs", batch_size=sizes.batch_size)
+    tenth = command_of(bundle, folder / "tenth", batch_size=sizes.batch_size)
+    walls = []
+    for run in range(sizes.folder_runs):
+        say(f"a folder: {run + 1} of {sizes.folder_runs}")
+        walls.append(seconds_of(whole) - one_s)
+    peaks = {"tenth": peak_mib(tenth), "photographs": peak_mib(whole)}
+    return {"wall_s": median(walls), "best_s": best_s, "peak_mib": peaks}
 
 
 def write_photographs(folder: Path, count: int, edge: int) -> None:
@@ -145,7 +147,7 @@ def write_photographs(folder: Path, count: int, edge: int) -> None:
         Image.fromarray(np.asarray(smooth) // 2 + grain).save(folder / f"{index:05}.jpg")
 
 
-def measure_starts(bundle: Bundle, folder: Path, *, rounds: int) -> dict[str, Any]:
+def measure_starts(bundle: Bundle, folder: Path, *, rounds: int) -> Samples:
     """Time commands on one photograph, and onnxruntime alone, in turns."""
     photograph = folder / "photographs" / "00000.jpg"
     graphs = sorted((bundle.directory / "onnx").glob("segment_*.onnx"))

@@ -2,12 +2,13 @@
 
 import onnx_ir
 import torch
+from torch.export import Dim
 
 from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_export.conversion import Conversion
 from reefl_export.onnx.assembly import IR_VERSION, OPSET_VERSION
 from reefl_export.quiet import quiet
-from reefl_export.segments import FORMS, trace_segments
+from reefl_export.segments import FORMS, SegmentView, example_input, trace
 
 _WEIGHTS_NAME = "weights.bin"
 
@@ -16,7 +17,15 @@ _WEIGHTS_NAME = "weights.bin"
 def export_as_one_graph(conversion: Conversion) -> None:
     """Write the only segment of a network, and its weights beside it."""
     (segment,) = conversion.segments()
-    (program,) = trace_segments(conversion.network, batch_size=None, forms=FORMS["onnx"]).values()
+    # Tracing with a batch of one would fix it at one.
+    inputs = tuple(example_input(spec, 2) for spec in segment.inputs)
+    batch = Dim("batch", min=1)
+    program = trace(
+        SegmentView(conversion.network, segment),
+        inputs,
+        forms=FORMS["onnx"],
+        dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+    )
     converted = torch.onnx.export(
         program,
         dynamo=True,

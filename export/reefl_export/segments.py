@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -37,38 +37,35 @@ class SegmentView(nn.Module):
         return run_segment(self.network, self._exit_index, inputs)[-self._num_outputs :]
 
 
-def trace_segments(
-    network: ReeFL, *, batch_size: int | None, forms: Forms
-) -> dict[str, ExportedProgram]:
+def trace_segments(network: ReeFL, *, batch_size: int, forms: Forms) -> dict[str, ExportedProgram]:
     """Trace every segment of a network, by its name.
 
     Args:
         network: The network, in evaluation mode.
-        batch_size: The one batch size of the programs; None for any.
+        batch_size: The one batch size of the programs.
         forms: What stands for some operations while tracing.
     """
     return {
-        segment.name: _trace(SegmentView(network, segment), segment, batch_size, forms)
+        segment.name: trace(
+            SegmentView(network, segment),
+            tuple(example_input(spec, batch_size) for spec in segment.inputs),
+            forms=forms,
+        )
         for segment in network.submodel.segments()
     }
-
-
-def _trace(
-    view: SegmentView, segment: Segment, batch_size: int | None, forms: Forms
-) -> ExportedProgram:
-    # Tracing with a batch of one would fix it at one.
-    inputs = tuple(example_input(spec, batch_size or 2) for spec in segment.inputs)
-    dynamic_shapes = None
-    if batch_size is None:
-        batch = Dim("batch", min=1)
-        dynamic_shapes = (tuple({0: batch} for _ in inputs),)
-    return trace(view, inputs, forms=forms, dynamic_shapes=dynamic_shapes)
 
 
 def trace(
     module: nn.Module, inputs: tuple[Any, ...], *, forms: Forms, dynamic_shapes: Any = None
 ) -> ExportedProgram:
-    """Trace a module with forms that stand for some operations."""
+    """Trace a module with forms that stand for some operations.
+
+    Args:
+        module: The module, in evaluation mode.
+        inputs: What it takes, of the sizes to trace with.
+        forms: What stands for some operations.
+        dynamic_shapes: Which sizes stay open, as ``torch.export`` takes it; None for none.
+    """
     with torch.no_grad(), _Forms(forms):
         return torch.export.export(module, inputs, dynamic_shapes=dynamic_shapes)
 

@@ -16,16 +16,8 @@ TINY_ARCHITECTURE = Architecture(
 )
 
 
-NARROW = Architecture(
-    width=32,
-    num_heads=4,
-    num_blocks=12,
-    patch_size=8,
-    image_size=16,
-    num_classes=5,
-    mean=(0.5, 0.4, 0.3),
-    std=(0.2, 0.25, 0.3),
-    mlp_ratio=2.0,
+NARROW = replace(
+    TINY_ARCHITECTURE, width=32, num_heads=4, num_blocks=12, num_classes=5, mlp_ratio=2.0
 )
 
 

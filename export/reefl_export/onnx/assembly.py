@@ -234,7 +234,7 @@ class _Placing:
 
     def _renamed(self, name: str) -> str:
         kind = self._part.kind
-        return name.replace(f"blocks.{kind.block_index}.", f"blocks.{self._part.block_index}.", 1)
+        return name.replace(f"blocks.{kind.variant}.", f"blocks.{self._part.block_index}.", 1)
 
     def _weight(self, name: str) -> onnx_ir.Value:
         return self._initialiser(name, self._arrays[name])

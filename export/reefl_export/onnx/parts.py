@@ -39,13 +39,13 @@ class Kind:
         sort: A stem takes images (B, H, W, 3) and gives tokens (B, N, D); a block takes and gives
             tokens; a step takes tokens, two rows of the depth embedding (2, D), and the keys and
             values so far (B, l, A), and gives tokens, keys and values.
-        block_index: Of blocks: which of the distinct ones, counted from 0.
+        variant: Of blocks: which of the distinct ones, counted from 0.
         is_first: Of steps: there are no keys and values yet.
         is_exit: Of steps: it gives logits, too.
     """
 
     sort: Sort
-    block_index: int | None = None
+    variant: int | None = None
     is_first: bool = False
     is_exit: bool = False
 
@@ -53,7 +53,7 @@ class Kind:
     def name(self) -> str:
         """A name of its own."""
         words = ("first" if self.is_first else "", "exit" if self.is_exit else "")
-        number = "" if self.block_index is None else str(self.block_index)
+        number = "" if self.variant is None else str(self.variant)
         return "_".join(filter(None, (self.sort, number, *words)))
 
     @property
@@ -85,13 +85,13 @@ def parts_of(network: ReeFL, segment: Segment) -> Iterator[Part]:
     if segment.exit_index == 0:
         yield Part(STEM)
     for block_index in segment.blocks:
-        yield Part(Kind("block", _sort_of_block(network, block_index)), block_index)
+        yield Part(Kind("block", _variant_of(network, block_index)), block_index)
         is_exit = block_index == network.exit_blocks[segment.exit_index]
         yield Part(Kind("step", is_first=block_index == 0, is_exit=is_exit), block_index)
 
 
-def _sort_of_block(network: ReeFL, block_index: int) -> int:
-    """Return which of the distinct sorts of blocks a block is, counted from 0."""
+def _variant_of(network: ReeFL, block_index: int) -> int:
+    """Return which of the distinct blocks a block is like, counted from 0."""
     signatures = [_signature(block) for block in network.blocks]
     return list(dict.fromkeys(signatures)).index(signatures[block_index])
 
@@ -132,8 +132,8 @@ class _SideBySide(nn.Module):
                 images = normalise(entering, architecture.mean, architecture.std)
                 return (network.embed(images),)
             case "block":
-                assert kind.block_index is not None  # blocks have one
-                return (network.blocks[kind.block_index](entering),)
+                assert kind.variant is not None  # blocks have one
+                return (network.blocks[kind.variant](entering),)
             case "step":
                 rows, *cache = others
                 outputs: tuple[Tensor, ...] = functional_call(

@@ -17,15 +17,9 @@ from tests.export.onnx.artifacts import (
     logits_of,
     relative_errors,
     session,
-    small_network,
 )
 from tests.fakes.exports import conversion_of
 from tests.fakes.images import random_images
-
-
-@pytest.fixture(scope="module")
-def network() -> ReeFL:
-    return small_network()
 
 
 @pytest.fixture(scope="module")

@@ -24,17 +24,11 @@ from tests.export.onnx.artifacts import (
     logits_of,
     relative_errors,
     session,
-    small_network,
 )
 from tests.fakes.exports import conversion_of
 from tests.fakes.images import random_images
 
 RECIPE = replace(recipe_for("onnx", "int8-static"), keep_float=("blocks.0.attn.*",))
-
-
-@pytest.fixture(scope="module")
-def network() -> ReeFL:
-    return small_network()
 
 
 @pytest.fixture(scope="module")
