@@ -147,7 +147,7 @@ def export_checkpoint(
     threads = threads or default_threads()
     maker = Maker(checkpoint, manifest, images.calibration, threads, on_stage)
     compared_on = images.parity or noise(checkpoint.submodel)
-    reference = Reference(trained, compared_on, origin.threshold, threads=threads)
+    reference = Reference.of_network(trained, compared_on, origin.threshold, threads=threads)
     trained_sha256 = weights_sha256(trained.arrays)
     with scratch_folder(), replacing_folder(directory, check=check_replaceable) as folder:
         rows: list[ParityRow] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reefl_edge.cli import models, options, render
+from reefl_edge.cli.bundle_table import bundle_table
 
 if TYPE_CHECKING:
     from reefl_edge.bundles.bundle import Bundle
@@ -165,19 +166,7 @@ def _show(exported: "Exported", reasons: Sequence[str]) -> None:
     from reefl_edge.cli.parity_table import table_of
 
     bundle = exported.bundle
-    rows = [
-        (
-            artifact.target,
-            artifact.delegate or "-",
-            artifact.precision,
-            str(len(artifact.files)),
-            render.size(artifact.size_bytes),
-        )
-        for artifact in bundle.manifest.artifacts
-    ]
-    title = f"{bundle.manifest.name}: exits 0 to {bundle.manifest.submodel.max_exit}"
-    columns = ("format", "delegate", "precision", "files", "size")
-    render.out().print(render.table(title, columns, rows))
+    render.out().print(bundle_table(bundle.manifest))
     render.out().print(table_of(exported.parity, failed={}))
     for reason in reasons:
         render.out().print(reason)

@@ -1,6 +1,7 @@
 """How does a model become a bundle: updated, cut, and compared on which images?"""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from reefl_edge.bundles.bundle import Bundle
@@ -131,10 +132,13 @@ def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
         update = request.update
         model = model.updated(update if isinstance(update, Update) else read_update(Path(update)))
     model = model.cut(max_exit)
-    images = ExportImages(
-        calibration=read_images(request.calibration, model, limit=request.num_images),
-        parity=read_images(request.data, model, limit=request.num_images),
+    read = partial(
+        read_images,
+        image_size=model.image_size,
+        class_names=model.class_names,
+        limit=request.num_images,
     )
+    images = ExportImages(calibration=read(request.calibration), parity=read(request.data))
     check_recipes(request.plan.recipes, images, model.checkpoint.submodel)
     threshold = model.threshold if request.threshold is None else request.threshold
     return PreparedExport(model=model, plan=request.plan, threshold=threshold, images=images)
@@ -163,15 +167,21 @@ def _reported_exit(report: Report | str | Path, model: Model) -> int:
         raise InputError(f"{report}: {error}") from error
 
 
-def read_images(path: str | Path | None, model: Model, *, limit: int) -> NamedImages | None:
-    """Read images of a model's size; None for no path.
+def read_images(
+    path: str | Path | None, *, image_size: int, class_names: tuple[str, ...], limit: int
+) -> NamedImages | None:
+    """Read images for a model; None for no path.
+
+    Args:
+        path: As ``read_pictures`` takes it.
+        image_size: Edge in pixels of the images that the model takes.
+        class_names: Its classes.
+        limit: How many to take at most.
 
     Raises:
         InputError: The path is missing or damaged, or holds no images.
     """
     if path is None:
         return None
-    pixels = read_pictures(
-        Path(path), image_size=model.image_size, class_names=model.class_names, limit=limit
-    )
+    pixels = read_pictures(Path(path), image_size=image_size, class_names=class_names, limit=limit)
     return NamedImages(name=Path(path).name, pixels=pixels)

@@ -8,7 +8,7 @@ Letters: N images, C classes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from reefl_edge.runtimes.base import Runtime
 from reefl_edge.runtimes.chain import Logits, run_chain
 from reefl_edge.thresholds import exits_taken
 from reefl_export.parity.gate import Gate
+
+# What rows compare an artifact with: the eager network, or the bundle's own float32 ONNX artifact.
+ReferenceKind = Literal["network", "onnx-fp32"]
 
 # Images at once, where any number will do: what bounds the memory of a comparison on thousands.
 BATCH_SIZE = 32
@@ -75,7 +78,8 @@ class ParityReport:
         num_images: How many.
         threshold: The confidence at which ``exit_agreement`` stops; None for never.
         gates: What the rows of an artifact are held to, by ``FORMAT-PRECISION``.
-        rows: One per artifact and exit.
+        rows: One per artifact and exit; none for the artifact that is the reference.
+        reference: What the rows compare with.
         schema_version: Of this document.
     """
 
@@ -84,6 +88,7 @@ class ParityReport:
     threshold: float | None
     gates: dict[str, Gate]
     rows: tuple[ParityRow, ...]
+    reference: ReferenceKind = "network"
     schema_version: int = 2
 
 
