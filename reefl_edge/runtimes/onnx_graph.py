@@ -40,6 +40,7 @@ NESTED: dict[str, dict[int, str]] = {
 }
 _METADATA = 14  # of a ModelProto
 _KEY, _VALUE = 1, 2  # of a StringStringEntryProto
+_LOCATION = b"location"  # the key under which a tensor names its file
 _NAME, _RAW_DATA, _EXTERNAL_DATA = 8, 9, 13  # of a TensorProto
 
 
@@ -78,8 +79,16 @@ class GraphFile:
         return frozenset(tensor.location for tensor in self.stored)
 
 
-def hold_graph(bundle: Bundle, artifact: Artifact, path: Path) -> frozenset[BundleFile]:
+def hold_graph(
+    bundle: Bundle, artifact: Artifact, path: Path, graph: GraphFile | None = None
+) -> frozenset[BundleFile]:
     """Hold a bundle's manifest to a graph: its facts, and the files it reads.
+
+    Args:
+        bundle: The bundle.
+        artifact: The artifact that the graph is of.
+        path: The graph.
+        graph: What was read of it already.
 
     Returns:
         These files, which are not looked at.
@@ -87,7 +96,7 @@ def hold_graph(bundle: Bundle, artifact: Artifact, path: Path) -> frozenset[Bund
     Raises:
         InputError: The manifest says something else, or does not list one of the files.
     """
-    graph = read_graph(path)
+    graph = graph or read_graph(path)
     hold_to_artifact(bundle, graph.metadata.get(METADATA_KEY), path)
     listed = {bundle.directory / file.path: file for file in artifact.files}
     for location in sorted(graph.locations):
@@ -108,7 +117,7 @@ def read_graph(path: Path) -> GraphFile:
     metadata: dict[str, str] = {}
     stored: list[StoredTensor] = []
     try:
-        for kind, message in messages(memoryview(path.read_bytes())):
+        for kind, message in messages(memoryview(path.read_bytes()), holding=_LOCATION):
             if kind == "ModelProto":
                 metadata |= _entries(message, _METADATA)
             elif kind == "TensorProto" and (facts := _entries(message, _EXTERNAL_DATA)):
@@ -118,8 +127,12 @@ def read_graph(path: Path) -> GraphFile:
     return GraphFile(metadata, tuple(stored))
 
 
-def messages(content: memoryview) -> Iterator[tuple[str, memoryview]]:
+def messages(content: memoryview, *, holding: bytes = b"") -> Iterator[tuple[str, memoryview]]:
     """Give every message on the way to a tensor, with its kind; tensors, too.
+
+    Args:
+        content: The graph.
+        holding: What is looked for: messages without these bytes are passed over.
 
     Raises:
         IndexError: One ends within a field.
@@ -130,9 +143,9 @@ def messages(content: memoryview) -> Iterator[tuple[str, memoryview]]:
         kind, message = waiting.pop()
         yield kind, message
         nested = NESTED.get(kind, {})
-        waiting += [
-            (nested[number], value) for number, value in fields(message) if number in nested
-        ]
+        for number, value in fields(message) if nested else ():
+            if number in nested and holding in bytes(value):
+                waiting.append((nested[number], value))
 
 
 def constants(content: memoryview) -> Iterator[tuple[str, memoryview]]:

@@ -20,8 +20,8 @@ def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         IndexError: The message ends within a field.
         ValueError: It is no message.
     """
-    position = 0
-    while position < len(message):
+    position, end = 0, len(message)
+    while position < end:
         tag, position = _varint(message, position)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == _VARINT:
@@ -33,7 +33,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
             length = _FIXED_SIZES[wire_type]
         else:
             raise ValueError(f"no field has wire type {wire_type}")
-        if position + length > len(message):
+        if position + length > end:
             raise IndexError("a field is longer than its message")
         if wire_type == _LENGTH:
             yield number, message[position : position + length]
@@ -57,6 +57,8 @@ def field(number: int, content: bytes) -> bytes:
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
     """Return a number of variable length, and where it ends."""
+    if (value := message[position]) < 0x80:  # nearly all
+        return value, position + 1
     value = 0
     for index in range(_MAX_VARINT_BYTES):
         byte = message[position + index]

@@ -6,7 +6,9 @@ The float32 ONNX artifact is what other precisions are held to: its graphs are t
 before, byte for byte, and it is seen to that they read every array.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +16,15 @@ from pathlib import Path
 from reefl_edge import schema
 from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.bundles.checkpoint import bundled_checkpoint
+from reefl_edge.bundles.checkpoint import mapped_checkpoint
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME, Manifest
-from reefl_edge.checkpoints.hashes import weights_sha256
+from reefl_edge.checkpoints.checkpoint import stated_weights_sha256
 from reefl_edge.checkpoints.update import Update, apply_update
 from reefl_edge.errors import InputError
 from reefl_edge.files import replacing_folder, write_text
 from reefl_edge.partials import scratch_folder
+from reefl_edge.regimes import has_adapters
 from reefl_edge.runtimes.base import default_threads
-from reefl_edge.runtimes.onnx_graph import hold_graph
 from reefl_export.bundle import ExportImages
 from reefl_export.conversion import OnStage
 from reefl_export.destination import check_replaceable
@@ -34,11 +36,11 @@ from reefl_export.parity.reference import Reference
 from reefl_export.refill.filling import Filling
 from reefl_export.refill.left_out import LeftOut, why_left_out
 from reefl_export.refill.onnx import (
-    GRAPH_SUFFIX,
     Constants,
     activation_constants,
     layers_in_int8,
     refill_onnx,
+    weights_path,
 )
 from reefl_export.refill.training import refill_training, training_start
 
@@ -88,15 +90,17 @@ def refill_bundle(
         ValueError: The images are not of the model's size.
     """
     images, threads = images or ExportImages(), threads or default_threads()
-    on_stage("verify the bundle")
     kept, left_out = _divided(bundle, has_calibration=images.calibration is not None)
     gates = gates_of(bundle)
-    _verify(bundle, kept)
-    on_stage("apply the update")
-    filling = _filling(bundle, update)
-    with scratch_folder(), replacing_folder(directory, check=check_replaceable) as folder:
+    with (
+        scratch_folder(),
+        replacing_folder(directory, check=check_replaceable) as folder,
+        _verified_meanwhile(bundle, kept),
+    ):
+        on_stage("apply the update")
+        filling = _filling(bundle, update)
         artifacts = _refilled(bundle, kept, filling, folder, images, threads, on_stage)
-        manifest = _manifest(bundle.manifest, filling, artifacts)
+        manifest = _manifest(bundle.manifest, filling, artifacts, folder)
         files = {file.path: file for file in manifest.files()}
         training = refill_training(bundle, update.submodel.regime, filling, folder, files)
         report = _compared(Bundle(folder, manifest), gates, images, threads, on_stage)
@@ -124,19 +128,31 @@ def _divided(
     return tuple(kept), tuple(reason for reason in reasons if reason is not None)
 
 
-def _verify(bundle: Bundle, artifacts: tuple[Artifact, ...]) -> None:
-    """Hold the files that are used to their hashes, and what they say of the model."""
-    for artifact in artifacts:
-        for file in artifact.files:
-            path = file.verified(bundle.directory)
-            if path.suffix == GRAPH_SUFFIX:
-                hold_graph(bundle, artifact, path)
+@contextmanager
+def _verified_meanwhile(bundle: Bundle, artifacts: tuple[Artifact, ...]) -> Iterator[None]:
+    """Hold the files that the block uses to their hashes while it runs.
+
+    What is wrong with them is told, not what the block stumbled over in them.
+    """
+    files = {file.path: file for artifact in artifacts for file in artifact.files}
+    with ThreadPoolExecutor(1, thread_name_prefix="verifying") as verifying:
+        verified = verifying.map(lambda file: file.verified(bundle.directory), files.values())
+        try:
+            yield
+        finally:
+            list(verified)
 
 
 def _filling(bundle: Bundle, update: Update) -> Filling:
-    held, _ = bundled_checkpoint(bundle)
-    start = training_start(bundle, update.submodel.regime) or held
-    filling = Filling.of(apply_update(start, update), held=held)
+    held, path = mapped_checkpoint(bundle)
+    start = training_start(bundle, update.submodel.regime)
+    if start is None:
+        is_plain = not has_adapters(held.submodel.regime)
+        known_base = stated_weights_sha256(path) if is_plain else None
+        trained = apply_update(held, update, known_base=known_base)
+    else:
+        trained = apply_update(start, update)
+    filling = Filling.of(trained, held=held)
     if filling.deployed.submodel != bundle.manifest.submodel:
         raise InputError(
             f"the update brings adapters of regime {update.submodel.regime!r}, which do not fold "
@@ -163,7 +179,13 @@ def _refilled(
         if artifact.precision == "int8-static":
             assert images.calibration is not None  # else it was left out
             on_stage(f"{artifact.name}: calibrate")
-            float32 = _manifest(bundle.manifest, filling, (refilled["onnx-fp32"],))
+            float32 = replace(
+                bundle.manifest,
+                artifacts=(refilled["onnx-fp32"],),
+                thresholds=(),
+                parity=None,
+                training=None,
+            )
             layers = layers_in_int8(bundle, artifact)
             constants = activation_constants(
                 Bundle(folder, float32), layers, images.calibration.pixels, threads=threads
@@ -172,12 +194,17 @@ def _refilled(
     return tuple(refilled[artifact.name] for artifact in artifacts)
 
 
-def _manifest(before: Manifest, filling: Filling, artifacts: tuple[Artifact, ...]) -> Manifest:
+def _manifest(
+    before: Manifest, filling: Filling, artifacts: tuple[Artifact, ...], folder: Path
+) -> Manifest:
     names = {artifact.name for artifact in artifacts}
+    (float32,) = (artifact for artifact in artifacts if artifact.name == "onnx-fp32")
+    stated = stated_weights_sha256(weights_path(folder, float32))
+    assert stated is not None  # it was just written
     return replace(
         before,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        weights_sha256=weights_sha256(filling.deployed.arrays),
+        weights_sha256=stated,
         has_random_weights=filling.deployed.is_untrained,
         artifacts=artifacts,
         thresholds=tuple(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.array_files.safetensors import (
+    Entry,
     read_header,
     read_safetensors,
     write_safetensors,
@@ -32,7 +33,7 @@ from reefl_edge.narrowing import (
     quantised,
 )
 from reefl_edge.runtimes.onnx_edit import with_constants
-from reefl_edge.runtimes.onnx_graph import read_graph
+from reefl_edge.runtimes.onnx_graph import GraphFile, hold_graph, read_graph
 from reefl_edge.runtimes.onnx_ranges import input_ranges
 from reefl_export.refill.filling import Filling
 
@@ -57,16 +58,19 @@ def refill_onnx(
         InputError: The artifact has a file of another kind, or is laid out as this version does not
             write it, or holds what is no array of the model, or its graphs do not read an array.
     """
+    graphs: dict[Path, GraphFile] = {}
     for file in artifact.files:
         source, destination = bundle.directory / file.path, folder / file.path
         destination.parent.mkdir(parents=True, exist_ok=True)
         if source.name == WEIGHTS_NAME:
             _refill_weights(source, destination, filling, is_float32=artifact.precision == "fp32")
         elif source.suffix == GRAPH_SUFFIX:
+            graphs[source] = read_graph(source)
+            hold_graph(bundle, artifact, source, graphs[source])
             destination.write_bytes(with_constants(source.read_bytes(), constants))
         else:
             raise InputError(f"{source} is neither a graph nor its weights; export the model again")
-    _hold_graphs(folder, artifact)
+    _hold_reads(graphs, read_header(weights_path(folder, artifact)).entries, artifact)
     files = tuple(BundleFile.of(folder, folder / file.path) for file in artifact.files)
     return replace(artifact, files=files)
 
@@ -143,24 +147,30 @@ def _narrowed(source: Path, filling: Filling) -> dict[str, NDArray[np.generic]]:
     return stored
 
 
-def _hold_graphs(folder: Path, artifact: Artifact) -> None:
+def weights_path(folder: Path, artifact: Artifact) -> Path:
+    """Return where the weights of an ONNX artifact lie, in the folder of its bundle."""
+    paths = [folder / file.path for file in artifact.files]
+    (path,) = (path for path in paths if path.name == WEIGHTS_NAME)
+    return path
+
+
+def _hold_reads(
+    graphs: Mapping[Path, GraphFile], entries: Mapping[str, Entry], artifact: Artifact
+) -> None:
     """See to it that graphs read every array of a weights file, and each from its own place.
 
     What they compute was compared with a network when they were exported; so they compute the same
     with other arrays, as long as all of these come from there.
     """
-    paths = [folder / file.path for file in artifact.files]
-    (weights,) = (path for path in paths if path.name == WEIGHTS_NAME)
-    entries = read_header(weights).entries
     unread = set(entries)
-    for path in paths:
-        for tensor in read_graph(path).stored if path.suffix == GRAPH_SUFFIX else ():
+    for path, graph in graphs.items():
+        for tensor in graph.stored:
             entry = entries.get(tensor.name)
             place = None if entry is None else (entry.offset, entry.length)
             if tensor.location != WEIGHTS_NAME or place != (tensor.offset, tensor.length):
                 raise InputError(
-                    f"{path.relative_to(folder)} does not read {tensor.name} from its place in "
-                    f"{WEIGHTS_NAME}; export the model again, with --update"
+                    f"{path} does not read {tensor.name} from its place in {WEIGHTS_NAME}; export "
+                    "the model again, with --update"
                 )
             unread.discard(tensor.name)
     if unread:
