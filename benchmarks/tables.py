@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.apparatus.documents import RESULTS
 from benchmarks.sections import (
     against,
+    applying,
     batches,
     export_build,
     export_size,
@@ -32,6 +33,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "export_build": export_build.section,
     "int8_accuracy": int8_accuracy.section,
     "reexport": reexport.section,
+    "applying": applying.section,
     "batches": batches.section,
     "inference": inference.section,
     "against": against.section,

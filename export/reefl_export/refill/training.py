@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 
 from reefl_edge.bundles.artifacts import BundleFile
 from reefl_edge.bundles.bundle import Bundle
@@ -104,7 +105,7 @@ def _read(bundle: Bundle, step: TrainingStep) -> Iterator[tuple[str, str]]:
             graph = PurePosixPath(file.path)
             if graph.suffix == GRAPH_SUFFIX:
                 for tensor in read_graph(file.verified(bundle.directory)).stored:
-                    yield (graph.parent / tensor.location).as_posix(), tensor.name
+                    yield normpath(graph.parent / tensor.location), tensor.name
 
 
 def _refilled(
