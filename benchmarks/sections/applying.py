@@ -5,9 +5,9 @@ from benchmarks.sections.common import Document, bars_table, circumstances, tabl
 INTRODUCTION = """\
 ## Applying an update
 
-A LoRA update goes into a bundle with its float32 ONNX artifact, as a library call, against a copy of
-the bundle's files: written like a bundle (synced, then put in place), or left to the system to write.
-Torch is not imported. Beside them whole processes: `reefl-edge apply`, and `cp -r`."""
+A LoRA update goes into a bundle with its float32 ONNX artifact, as a library call, against a copy
+of the bundle's files: written like a bundle (synced, then put in place), or left to the system to
+write. Torch is not imported. Beside them whole processes: `reefl-edge apply`, and `cp -r`."""
 
 
 def section(document: Document) -> str:
