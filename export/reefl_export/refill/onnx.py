@@ -34,7 +34,6 @@ from reefl_edge.narrowing import (
 )
 from reefl_edge.runtimes.onnx_edit import with_constants
 from reefl_edge.runtimes.onnx_graph import GraphFile, hold_graph, read_graph
-from reefl_edge.runtimes.onnx_ranges import input_ranges
 from reefl_export.refill.filling import Filling
 
 GRAPH_SUFFIX = ".onnx"
@@ -89,6 +88,9 @@ def activation_constants(
     Returns:
         The scale and the zero point of every layer's input, by the constants' names.
     """
+    # onnxruntime takes a while to import, and nothing else here runs anything.
+    from reefl_edge.runtimes.onnx_ranges import input_ranges
+
     artifact = float32.artifact("onnx", "fp32")
     graphs = [
         float32.file(artifact, f"{segment.name}{GRAPH_SUFFIX}")
