@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.finetune.client import train_client
-from reefl_edge.finetune.distill import best_teaches, distill_loss
+from reefl_edge.finetune.distill import distill_loss, lowest_teaches
 from reefl_edge.finetune.loop import History, train
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.steppers.eager import EagerStepper
@@ -96,7 +96,7 @@ def test_the_best_exit_is_found_inside_the_step_as_outside(num_exits: int) -> No
         losses = torch.ones(num_exits)
         losses[best] = 0.5
 
-        teaches = best_teaches(losses)
+        teaches = lowest_teaches(losses)
 
         np.testing.assert_array_equal(teaches.numpy(), one_teaches(best, num_exits))
 
