@@ -23,7 +23,7 @@ from reefl_edge.partials import scratch_folder
 from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
 from reefl_export import cache
-from reefl_export.conversion import OnStage
+from reefl_export.conversion import OnArtifact, OnStage
 from reefl_export.destination import check_replaceable
 from reefl_export.images import NamedImages, noise
 from reefl_export.maker import Maker
@@ -118,6 +118,7 @@ def export_checkpoint(
     images: ExportImages | None = None,
     threads: int | None = None,
     on_stage: OnStage = lambda _: None,
+    on_artifact: OnArtifact = lambda _done, _total: None,
 ) -> Exported:
     """Export the arrays of a network; from the cache, without torch, where nothing has changed.
 
@@ -133,6 +134,8 @@ def export_checkpoint(
         images: Images to calibrate and to compare on.
         threads: Threads to compute with here; None for one per core this process may use.
         on_stage: Called with a description of each stage as it begins.
+        on_artifact: Called with the artifacts that are made and compared, and with all there are,
+            at the start and after each.
 
     Raises:
         MissingToolchainError: A format's packages are not installed.
@@ -152,6 +155,7 @@ def export_checkpoint(
     with scratch_folder(), replacing_folder(directory, check=check_replaceable) as folder:
         rows: list[ParityRow] = []
         artifacts: list[Artifact] = []
+        on_artifact(0, len(recipes))
         for recipe in recipes:
             artifact = maker.artifact(recipe, folder)
             on_stage(f"{recipe.title}: compare with the network")
@@ -164,6 +168,7 @@ def export_checkpoint(
             check_parity(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
             artifacts.append(artifact)
             rows.extend(compared)
+            on_artifact(len(artifacts), len(recipes))
         report = reference.report({recipe.name: recipe.gate for recipe in recipes}, rows)
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
         listed = BundleFile.of(folder, folder / PARITY_NAME)

@@ -144,7 +144,7 @@ def export(
     with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
         prepared = prepare_export(source, request)
     with render.progress_bar("export") as bar:
-        exported = prepared.write(output, threads=threads, on_stage=bar.say)
+        exported = prepared.write(output, threads=threads, on_stage=bar.say, on_artifact=bar.step)
     bundle = exported.bundle
     if json:
         render.print_json({"bundle": str(output), **schema.to_dict(bundle.manifest)})
