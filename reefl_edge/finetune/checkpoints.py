@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,8 @@ class TrainingCheckpoints:
 
     def num_steps(self) -> int | None:
         """Return how many steps the newest checkpoint has behind it; None where there is none."""
-        steps = []
-        for path in self._paths():
-            with suppress(InputError):  # whoever opens it hears of it
-                steps.append(num_steps_in(path))
-        return max(steps, default=None)
+        said = map(_num_steps_said, self._paths())
+        return max((steps for steps in said if steps is not None), default=None)
 
     def check(self) -> None:
         """Refuse, before any work, a folder that cannot be used.
@@ -89,27 +87,20 @@ class TrainingCheckpoints:
             OSError: The system does not let us write there.
         """
         self.check()
-        found, damaged = self._read()
-        if damaged and not found:
-            raise InputError(f"{damaged[0]}; remove {self.folder} to begin anew")
-        if not found:
-            return OpenCheckpoints(self, identity, None, self.folder / _NAMES[0])
-        newest = max(found, key=lambda path: found[path][1].num_steps)
-        there, state = found[newest]
-        for error in damaged:
-            _log.warning("%s; the checkpoint of step %d is used", error, state.num_steps)
-        _check_same(there, identity, self.folder)
-        (other,) = (name for name in _NAMES if name != newest.name)
-        return OpenCheckpoints(self, identity, state, self.folder / other)
-
-    def _read(self) -> tuple[dict[Path, tuple[TrainingIdentity, LoopState]], list[InputError]]:
-        found, damaged = {}, []
-        for path in self._paths():
+        damaged: list[InputError] = []
+        for path in sorted(self._paths(), key=_age):
             try:
-                found[path] = read_state(path)
+                there, state = read_state(path)
             except InputError as error:
                 damaged.append(error)
-        return found, damaged
+            else:
+                for each in damaged:
+                    _log.warning("%s; the checkpoint of step %d is used", each, state.num_steps)
+                _check_same(there, identity, self.folder)
+                return OpenCheckpoints(self, identity, _other(path), state)
+        if damaged:
+            raise InputError(f"{damaged[0]}; remove {self.folder} to begin anew")
+        return OpenCheckpoints(self, identity, self.folder / _NAMES[0])
 
     def _paths(self) -> Iterator[Path]:
         """Find the checkpoints that are there."""
@@ -126,22 +117,27 @@ class OpenCheckpoints:
     Args:
         settings: Where and how often.
         identity: Which training it is.
-        state: Where it stands; None at the beginning.
         path: Where the next checkpoint goes.
+        state: Where training stands; None at the beginning.
     """
 
     def __init__(
         self,
         settings: TrainingCheckpoints,
         identity: TrainingIdentity,
-        state: LoopState | None,
         path: Path,
+        state: LoopState | None = None,
     ) -> None:
-        self.state = state
         self._settings = settings
         self._identity = identity
         self._path = path
+        self._state = state
         self._num_steps_kept = 0 if state is None else state.num_steps
+
+    def take_state(self) -> LoopState | None:
+        """Return where training stands, once: its arrays are not held while it goes on."""
+        state, self._state = self._state, None
+        return state
 
     def is_due(self, num_steps: int) -> bool:
         """Tell whether training is to be kept after so many steps."""
@@ -163,14 +159,32 @@ class OpenCheckpoints:
             )
         write_state(state, self._identity, self._path)
         self._num_steps_kept = state.num_steps
-        (other,) = (name for name in _NAMES if name != self._path.name)
-        self._path = self._path.with_name(other)
+        self._path = _other(self._path)
 
     def told(self) -> str:
         """Say what is kept."""
         if self._num_steps_kept == 0:
             return f"no step was kept in {self._settings.folder}"
         return f"{self._settings.folder} keeps step {self._num_steps_kept}"
+
+
+def _other(path: Path) -> Path:
+    """Return the file that is written in turns with one."""
+    (name,) = (name for name in _NAMES if name != path.name)
+    return path.with_name(name)
+
+
+def _num_steps_said(path: Path) -> int | None:
+    """Return how many steps a file says it has behind it; None where it cannot say."""
+    with suppress(InputError):  # whoever opens it hears of it
+        return num_steps_in(path)
+    return None
+
+
+def _age(path: Path) -> float:
+    """Order files by what they say, the newest first; one that cannot say may be the newest."""
+    num_steps = _num_steps_said(path)
+    return -inf if num_steps is None else -num_steps
 
 
 def _check_same(there: TrainingIdentity, here: TrainingIdentity, folder: Path) -> None:

@@ -198,8 +198,9 @@ class _Loop:
 
 def _train_kept(loop: _Loop, checkpoints: OpenCheckpoints, on_step: OnStep) -> None:
     """Take all steps that are left, and keep where training stands."""
-    if checkpoints.state is not None:
-        loop.go_to(checkpoints.state)
+    if (state := checkpoints.take_state()) is not None:
+        loop.go_to(state)
+        del state  # its arrays are the stepper's now
     try:
         while not loop.is_done:
             with held_back():  # a step changes its arrays one by one

@@ -315,3 +315,16 @@ def test_an_identity_travels_as_it_is(tmp_path: Path) -> None:
     assert isinstance(identity, TrainingIdentity)
     assert identity.training == training
     assert identity.submodel == MODEL.submodel.with_regime("frozen")
+
+
+def test_where_training_stands_is_handed_over_once_and_not_held(tmp_path: Path) -> None:
+    stopped(tmp_path, at=2)
+    (path,) = tmp_path.iterdir()
+    identity, _ = read_state(path)
+    checkpoints = TrainingCheckpoints(folder=tmp_path, resume=True).opened(identity)
+
+    first, second = checkpoints.take_state(), checkpoints.take_state()
+
+    assert first is not None
+    assert first.num_steps == 2
+    assert second is None
