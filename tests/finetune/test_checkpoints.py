@@ -14,12 +14,15 @@ from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.errors import DivergenceError, InputError
 from reefl_edge.finetune.checkpoints import TrainingCheckpoints
 from reefl_edge.finetune.client import ClientResult, train_client
+from reefl_edge.finetune.loop import train
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.state_file import TrainingIdentity, read_state
+from reefl_edge.finetune.steppers.base import StepMetrics
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.submodel import Regime
 from tests.fakes.images import random_images
 from tests.fakes.networks import checkpoint_of, lively_network
+from tests.fakes.steppers import FakeStepper
 from tests.fakes.submodels import tiny_submodel
 
 MODEL = checkpoint_of(lively_network(tiny_submodel()))
@@ -90,6 +93,30 @@ def test_training_that_is_stopped_again_and_again_gives_what_it_would_have_given
 
     assert result.history.resumed_at == 10
     assert_same(result, whole)
+
+
+class TornStepper(FakeStepper):
+    """Is stopped in the middle of its third step, by a signal that does not wait."""
+
+    def step(self, *batch: Any, **settings: Any) -> StepMetrics:
+        """Take two steps, and half of one."""
+        metrics = super().step(*batch, **settings)
+        if metrics.loss == 3:
+            raise KeyboardInterrupt
+        return metrics
+
+
+def test_half_a_step_is_not_kept(tmp_path: Path) -> None:
+    stopped(tmp_path, at=1)
+    (path,) = tmp_path.iterdir()
+    identity, _ = read_state(path)
+    path.unlink()
+    checkpoints = TrainingCheckpoints(folder=tmp_path, every=2).opened(identity)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(TornStepper(identity.submodel), DATA, TRAINING, checkpoints=checkpoints)
+
+    assert [read_state(each)[1].num_steps for each in tmp_path.iterdir()] == [2]
 
 
 @pytest.mark.parametrize("regime", ["full", "lora"])
