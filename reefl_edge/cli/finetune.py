@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reefl_edge.cli import client_data, models, options, render
+from reefl_edge.cli import client_data, models, options, render, resuming
 from reefl_edge.cli.client_data import ClientOptions
 from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
     from reefl_edge.checkpoints.description import ModelDescription
+    from reefl_edge.finetune.checkpoints import TrainingCheckpoints
     from reefl_edge.finetune.training import LocalTraining
     from reefl_edge.tasks.models import Model
 
@@ -83,6 +84,9 @@ def finetune(
     natural: client_data.Natural = False,
     eval_own: client_data.EvalOwn = False,
     eval_share: client_data.EvalShare = None,
+    checkpoint: resuming.CheckpointFolder = None,
+    checkpoint_every: resuming.CheckpointEvery = None,
+    resume: resuming.Resume = False,
     threads: options.Threads = None,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -90,6 +94,8 @@ def finetune(
     """Train one client's sub-model on its own data, the best exit teaching the others.
 
     Example:  reefl-edge finetune model.safetensors --data mine.npz -o update.safetensors
+
+    With --checkpoint run --resume, the same line goes on where it was stopped or killed.
     """
     from reefl_edge.data.augment import AUGMENTATIONS
     from reefl_edge.finetune.modes import DISTILL_MODES
@@ -98,6 +104,7 @@ def finetune(
     from reefl_edge.runtimes.base import default_threads
 
     options.check_output(output, model, data, eval_data)
+    checkpoints = resuming.checkpoints_of(checkpoint, checkpoint_every, is_resumed=resume)
     if lr is not None:
         with options.usage_errors("--lr"):
             check_rate(lr)
@@ -136,6 +143,7 @@ def finetune(
         eval_data=eval_data,
         output=output,
         part=part,
+        checkpoints=checkpoints,
         threads=threads or default_threads(),
     )
     if json:
@@ -181,10 +189,12 @@ def _train(
     eval_data: Path | None,
     output: Path,
     part: ClientOptions,
+    checkpoints: "TrainingCheckpoints | None",
     threads: int,
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
     from reefl_edge.checkpoints.update import write_update
+    from reefl_edge.cli.training_progress import steps_on
     from reefl_edge.finetune.client import train_client
     from reefl_edge.finetune.evaluate import checkpoint_accuracy
     from reefl_edge.tasks.examples import read_examples
@@ -192,9 +202,19 @@ def _train(
     examples = read_examples(data, source)
     held_out = None if eval_data is None else read_examples(eval_data, source, like=examples)
     examples, held_out = client_data.choose(part, examples, held_out)
-    with options.input_errors(), render.progress_bar("fine-tune") as bar:
+    with (
+        resuming.resumable(checkpoints),
+        options.input_errors(),
+        render.progress_bar("fine-tune") as bar,
+    ):
         result = train_client(
-            source.checkpoint, regime, examples, training, threads=threads, on_step=bar.step
+            source.checkpoint,
+            regime,
+            examples,
+            training,
+            threads=threads,
+            checkpoints=checkpoints,
+            on_step=steps_on(bar, training.distill),
         )
     write_update(result.update, output)
     document: dict[str, Any] = {
@@ -206,6 +226,7 @@ def _train(
         "client": part.index,
         "losses": list(result.history.losses),
         "teacher_counts": list(result.history.teacher_counts),
+        "resumed_at": result.history.resumed_at,
     }
     if held_out is not None:
         document["accuracy_before"] = checkpoint_accuracy(result.start, held_out).tolist()

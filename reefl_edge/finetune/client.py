@@ -11,13 +11,16 @@ from reefl_edge.array_files.safetensors import Arrays, not_finite
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import bundled_checkpoint
 from reefl_edge.checkpoints.checkpoint import Checkpoint
-from reefl_edge.checkpoints.hashes import base_sha256
+from reefl_edge.checkpoints.hashes import base_sha256, weights_sha256
 from reefl_edge.checkpoints.metadata import Provenance
 from reefl_edge.checkpoints.update import Update, apply_update
 from reefl_edge.data.dataset import Dataset
+from reefl_edge.data.hashes import dataset_sha256
 from reefl_edge.errors import DivergenceError
 from reefl_edge.extras import needs_extra
+from reefl_edge.finetune.checkpoints import TrainingCheckpoints
 from reefl_edge.finetune.loop import History, OnStep, train
+from reefl_edge.finetune.state_file import TrainingIdentity
 from reefl_edge.finetune.steppers.base import Stepper, check_trained
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.submodel import Regime
@@ -55,6 +58,7 @@ def train_client(
     stepper: StepperName = "eager",
     threads: int | None = None,
     torch_device: str = "cpu",
+    checkpoints: TrainingCheckpoints | None = None,
     on_step: OnStep | None = None,
 ) -> ClientResult:
     """Train a client's sub-model on its own data.
@@ -70,19 +74,28 @@ def train_client(
         stepper: What computes the steps.
         threads: Threads to compute with; None for what the library takes.
         torch_device: Where the eager stepper computes.
-        on_step: Called after every step with the steps done and those to do.
+        checkpoints: Where training is kept, and goes on from after it was stopped. What it then
+            gives is, bit for bit, what it would have given, on as many threads of the same device.
+        on_step: Called after every step with the steps done, those to do, and what the step saw.
 
     Raises:
         ValueError: The dataset is empty or does not fit, the regime has no place for the source's
             adapters, or ``start_arrays`` are not those that it trains.
-        DivergenceError: A trained array is no longer finite.
-        InputError: The bundle holds no checkpoint, or a file of it is missing or changed.
+        DivergenceError: A loss, or a trained array, is no longer finite.
+        InputError: The bundle holds no checkpoint, or a file of it is missing or changed; or the
+            training checkpoints are those of another training, or damaged.
+        OSError: A training checkpoint cannot be written.
         MissingToolchainError: The stepper's package is not installed.
     """
+    if checkpoints is not None:
+        checkpoints.check()
     checkpoint = bundled_checkpoint(source)[0] if isinstance(source, Bundle) else source
     start = _start(checkpoint, regime, start_arrays, seed=training.seed)
     stepping = _stepper(stepper, start, training, threads=threads, torch_device=torch_device)
-    history = train(stepping, dataset, training, on_step=on_step)
+    opened = None
+    if checkpoints is not None:
+        opened = checkpoints.opened(_identity(stepper, start, dataset, training))
+    history = train(stepping, dataset, training, checkpoints=opened, on_step=on_step)
     arrays = stepping.arrays()
     _check_finite(arrays)
     provenance = Provenance(
@@ -104,6 +117,18 @@ def _start(
         return start
     check_trained(start_arrays, start.submodel)
     return replace(start, arrays={**start.arrays, **start_arrays})
+
+
+def _identity(
+    stepper: StepperName, start: Checkpoint, dataset: Dataset, training: LocalTraining
+) -> TrainingIdentity:
+    return TrainingIdentity(
+        stepper=stepper,
+        submodel=start.submodel,
+        weights_sha256=weights_sha256(start.arrays),
+        data_sha256=dataset_sha256(dataset),
+        training=training,
+    )
 
 
 def _stepper(
