@@ -16,6 +16,7 @@ from benchmarks.sections import (
     export_build,
     export_size,
     export_speed,
+    growth,
     inference,
     int8_accuracy,
     reexport,
@@ -36,6 +37,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "applying": applying.section,
     "batches": batches.section,
     "inference": inference.section,
+    "growth": growth.section,
     "against": against.section,
 }
 

@@ -21,6 +21,7 @@ from reefl_edge.runtimes.base import Runtime
 from reefl_edge.runtimes.chain import Logits, run_chain
 from reefl_edge.thresholds import exits_taken
 from reefl_export.parity.gate import Gate
+from reefl_export.parity.step import MAX_GRADIENT_ERROR, StepRow
 
 # What rows compare an artifact with: the eager network, or the bundle's own float32 ONNX artifact.
 ReferenceKind = Literal["network", "onnx-fp32"]
@@ -79,6 +80,8 @@ class ParityReport:
         threshold: The confidence at which ``exit_agreement`` stops; None for never.
         gates: What the rows of an artifact are held to, by ``FORMAT-PRECISION``.
         rows: One per artifact and exit; none for the artifact that is the reference.
+        steps: One per training artifact and trained array.
+        max_gradient_error: What these are held to, as a share of the array's largest gradient.
         reference: What the rows compare with.
         schema_version: Of this document.
     """
@@ -88,6 +91,8 @@ class ParityReport:
     threshold: float | None
     gates: dict[str, Gate]
     rows: tuple[ParityRow, ...]
+    steps: tuple[StepRow, ...] = ()
+    max_gradient_error: float = MAX_GRADIENT_ERROR
     reference: ReferenceKind = "network"
     schema_version: int = 2
 

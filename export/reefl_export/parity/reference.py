@@ -27,6 +27,7 @@ from reefl_export.parity.comparison import (
     worst_row,
 )
 from reefl_export.parity.gate import Gate
+from reefl_export.parity.step import StepRow
 
 if TYPE_CHECKING:
     from reefl_edge.models.reefl import ReeFL
@@ -140,12 +141,15 @@ class Reference:
         ]
         return tuple(worst_row(rows) for rows in zip(*compared, strict=True))
 
-    def report(self, gates: Mapping[str, Gate], rows: Iterable[ParityRow]) -> ParityReport:
+    def report(
+        self, gates: Mapping[str, Gate], rows: Iterable[ParityRow], steps: Iterable[StepRow] = ()
+    ) -> ParityReport:
         """Put together the report of rows that were compared with this reference on its images.
 
         Args:
             gates: What the rows are held to, by ``FORMAT-PRECISION``.
             rows: One per artifact and exit.
+            steps: One per training artifact and array.
         """
         return ParityReport(
             images=self.images.name,
@@ -154,6 +158,7 @@ class Reference:
             reference=self._kind,
             gates=dict(gates),
             rows=tuple(rows),
+            steps=tuple(steps),
         )
 
     @cached_property
