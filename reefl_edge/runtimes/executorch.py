@@ -78,8 +78,11 @@ class ExecuTorchRuntime:
             name = method_name(segment, size)
             with _translated(f"run {name}"):
                 method = self._program.load_method(name)  # keeps what it loaded
-                # The outputs lie in the method's memory, which its next call overwrites.
-                return tuple(out.numpy().copy() for out in method.execute(tensors))
+                # What ``execute`` clones, PyTorch copies on threads of its own, which then wait for
+                # more on the cores that the next segment needs.
+                outputs = method._method(tensors, clone_outputs=False)
+                # They lie in the method's memory, which its next call overwrites.
+                return tuple(out.numpy().copy() for out in outputs)
 
         return in_batches(run_part, self._batch_sizes, inputs)
 

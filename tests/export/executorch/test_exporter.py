@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from psutil import Process
 from torch import nn
 
 from reefl_edge.models.build import build
@@ -146,6 +147,50 @@ def test_the_runtime_takes_batches_of_any_size(float_export: Export) -> None:
 
     expected = logits_of(float_export.network, images)[0]
     np.testing.assert_allclose(runtime.run(0, (images,))[-1], expected, atol=1e-5)
+
+
+def test_what_a_run_gave_stays_when_it_runs_again(float_export: Export) -> None:
+    first, second = random_images(1, seed=1), random_images(1, seed=2)
+    segments = float_export.network.submodel.segments()
+    runtime = ExecuTorchRuntime(float_export.program, segments, (1,))
+
+    kept = runtime.run(0, (first,))
+    expected = [array.copy() for array in kept]
+    runtime.run(0, (second,))
+
+    for array, before in zip(kept, expected, strict=True):
+        np.testing.assert_array_equal(array, before)
+
+
+def test_a_run_wakes_no_threads_of_pytorch(float_export: Export, tmp_path: Path) -> None:
+    array = np.ones((1, 200, 500), dtype=np.float32)  # PyTorch copies that on several threads
+    program = program_of(_Same(), torch.from_numpy(array), tmp_path)
+    runtime = ExecuTorchRuntime(program, float_export.network.submodel.segments(), (1,))
+    runtime.run(0, (array,))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 5)
+    before = Process().num_threads()
+
+    runtime.run(0, (array,))
+
+    torch.set_num_threads(threads)
+    assert Process().num_threads() == before
+
+
+class _Same(nn.Module):
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows + 0.0
+
+
+def program_of(module: nn.Module, example: torch.Tensor, folder: Path) -> Any:
+    with _quiet():
+        from executorch.exir import to_edge
+        from executorch.runtime import Runtime as Engine
+
+        edge = to_edge({"segment_0": torch.export.export(module, (example,))})
+        path = folder / "model.pte"
+        path.write_bytes(edge.to_executorch().buffer)
+        return Engine.get().load_program(path)
 
 
 def test_int8_is_one_delegated_subgraph_near_the_network(int8_export: Export) -> None:
