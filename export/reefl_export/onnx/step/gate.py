@@ -33,6 +33,19 @@ def gated(array: Tensor, *, after: Tensor) -> Tensor:
     return result
 
 
+def gate_in_trace(
+    array: onnx_ir.Value, *, after: onnx_ir.Value, shape: Sequence[int]
+) -> onnx_ir.Node:
+    """Return the node that stands for a gate in a trace that was converted."""
+    return onnx_ir.Node(
+        _DOMAIN,
+        _GATE,
+        [array, after],
+        [onnx_ir.AttrInt64s("shape", list(shape))],
+        outputs=[onnx_ir.Value(name=f"{array.name}_gated", type=array.type)],
+    )
+
+
 def is_gate(node: onnx_ir.Node) -> bool:
     """Tell whether a node of a trace is a gate."""
     return (node.domain, node.op_type) == (_DOMAIN, _GATE)
