@@ -13,6 +13,7 @@ from benchmarks.sections import (
     against,
     applying,
     batches,
+    compiled_step,
     export_build,
     export_size,
     export_speed,
@@ -29,6 +30,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 SECTIONS: dict[str, Callable[[Document], str]] = {
     "training_step": training_step.section,
+    "compiled_step": compiled_step.section,
     "export_size": export_size.section,
     "export_speed": export_speed.section,
     "export_build": export_build.section,
