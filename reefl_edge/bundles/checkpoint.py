@@ -7,8 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.bundles.facts import hold_to_checkpoint
-from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, Checkpoint, read_checkpoint
+from reefl_edge.bundles.facts import Facts, hold_to_facts
+from reefl_edge.checkpoints.checkpoint import (
+    WEIGHTS_NAME,
+    Checkpoint,
+    read_checkpoint,
+    stated_model,
+)
 
 
 def bundled_checkpoint(bundle: Bundle) -> tuple[Checkpoint, Path]:
@@ -24,3 +29,14 @@ def bundled_checkpoint(bundle: Bundle) -> tuple[Checkpoint, Path]:
     if bundle.manifest.has_random_weights and not checkpoint.is_untrained:
         checkpoint = replace(checkpoint, random="everything")  # of before checkpoints said it
     return replace(checkpoint, class_names=bundle.manifest.class_names), path
+
+
+def hold_to_checkpoint(bundle: Bundle, path: Path) -> None:
+    """Hold a bundle's manifest to what the checkpoint in its float32 ONNX artifact says.
+
+    Raises:
+        InputError: The manifest says something else, or the file is no checkpoint.
+    """
+    submodel, class_names = stated_model(path)
+    facts = Facts(submodel=submodel, class_names=class_names)
+    hold_to_facts(bundle, facts, path.relative_to(bundle.directory))

@@ -14,7 +14,6 @@ from typing import Any
 from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import MANIFEST_NAME, Manifest
-from reefl_edge.checkpoints.checkpoint import stated_model
 from reefl_edge.errors import InputError
 from reefl_edge.submodel import Submodel
 
@@ -60,21 +59,20 @@ def hold_to_artifact(bundle: Bundle, stated: str | None, path: Path) -> None:
     if stated is None:
         raise InputError(f"{path} does not say which model it is; export the bundle again")
     facts = schema.from_json(Facts, stated, source=f"{METADATA_KEY} in {path}")
-    _hold(bundle, facts, source)
+    hold_to_facts(bundle, facts, source)
 
 
-def hold_to_checkpoint(bundle: Bundle, path: Path) -> None:
-    """Hold a bundle's manifest to what the checkpoint in its float32 ONNX artifact says.
+def hold_to_facts(bundle: Bundle, stated: Facts, source: Path) -> None:
+    """Hold a bundle's manifest to the facts that a file in it states.
+
+    Args:
+        bundle: The bundle.
+        stated: The facts.
+        source: The file, as a path from the bundle's folder.
 
     Raises:
-        InputError: The manifest says something else, or the file is no checkpoint.
+        InputError: The manifest says something else.
     """
-    submodel, class_names = stated_model(path)
-    facts = Facts(submodel=submodel, class_names=class_names)
-    _hold(bundle, facts, path.relative_to(bundle.directory))
-
-
-def _hold(bundle: Bundle, stated: Facts, source: Path) -> None:
     for key, said, meant in differences(facts_of(bundle.manifest), stated):
         raise InputError(
             f"{bundle.directory / MANIFEST_NAME} says {key} {_shown(said)}, but "
