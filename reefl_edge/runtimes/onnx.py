@@ -6,6 +6,8 @@ keep what only one of them needs at a time.
 """
 
 import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -16,7 +18,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from reefl_edge.bundles.artifacts import Artifact
+from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.errors import InputError
 from reefl_edge.runtimes.base import Tensors, translated
@@ -49,16 +51,18 @@ class OnnxRuntime:
     ) -> Self:
         """Load the segments of an ONNX artifact of a bundle.
 
+        Graphs are hashed first. Weights are hashed while they are loaded: none of their bytes can
+        do more than be wrong, and the sessions are given out when the hash holds.
+
         Raises:
             InputError: A file is missing or changed, onnxruntime refuses it, or the manifest says
                 otherwise than it does, or does not list a file that it reads.
             ValueError: This process has a pool of another number of threads.
         """
         paths = [bundle.file(artifact, f"{segment.name}.onnx") for segment in segments]
-        for file in {file for path in paths for file in hold_graph(bundle, artifact, path)}:
-            file.verified(bundle.directory)
+        weights = {file for path in paths for file in hold_graph(bundle, artifact, path)}
         _share_pool(threads)
-        sessions = [_session(path) for path in paths]
+        sessions = _load(paths, weights, bundle.directory, threads=threads)
         for session, segment, path in zip(sessions, segments, paths, strict=True):
             _hold_signature(session, segment, path)
         return cls(sessions)
@@ -68,6 +72,25 @@ class OnnxRuntime:
         feed = dict(zip(self._input_names[exit_index], inputs, strict=True))
         with _translated(f"run segment_{exit_index}"):
             return tuple(self._sessions[exit_index].run(None, feed))
+
+
+def _load(
+    graphs: Sequence[Path], weights: Collection[BundleFile], folder: Path, *, threads: int
+) -> list[onnxruntime.InferenceSession]:
+    """Load graphs side by side, and hash the files that they read meanwhile.
+
+    Raises:
+        InputError: A file is missing or changed, whatever onnxruntime made of it; or else,
+            onnxruntime refuses a graph.
+    """
+    for file in weights:
+        file.located(folder)
+    with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(threads) as loading:
+        verified = [hashing.submit(file.verified, folder) for file in weights]
+        loaded = [loading.submit(_session, graph) for graph in graphs]
+        for each in verified:
+            each.result()
+        return [each.result() for each in loaded]
 
 
 def _hold_signature(session: onnxruntime.InferenceSession, segment: Segment, path: Path) -> None:

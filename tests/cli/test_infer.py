@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from reefl_edge.errors import InputError
 from tests.cli.conftest import Type
 
 
@@ -196,6 +197,25 @@ def test_a_changed_bundle_is_refused(type_command: Type, home: Path, tmp_path: P
 
     assert typed.exit_code == 3
     assert "its hash differs" in typed.stderr
+
+
+def test_changed_weights_are_told_before_whatever_the_runtime_makes_of_them(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_command: Type
+) -> None:
+    folder = shutil.copytree(home / "bundle", tmp_path / "bundle")
+    weights = folder / "onnx" / "weights.safetensors"
+    weights.write_bytes(b"\xff" * weights.stat().st_size)
+
+    def refuse(graph: Path) -> None:
+        raise InputError(f"cannot load {graph}")
+
+    monkeypatch.setattr("reefl_edge.runtimes.onnx._session", refuse)
+
+    typed = type_command("infer", folder, home / "first.png")
+
+    assert typed.exit_code == 3
+    assert "its hash differs" in typed.stderr
+    assert not typed.stdout
 
 
 def edit_manifest(home: Path, folder: Path, **changes: object) -> Path:
