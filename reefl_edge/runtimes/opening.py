@@ -38,7 +38,7 @@ def open_runtime(
         ValueError: ``threads`` or ``max_exit`` is out of range, or ``precision`` is one in which
             the runtime does not compute.
     """
-    threads = _threads_for(bundle) if threads is None else threads
+    threads = threads_for(bundle) if threads is None else threads
     check_threads(threads)
     artifact = artifact_for(name, bundle, precision)
     submodel = bundle.manifest.submodel
@@ -108,7 +108,8 @@ def check_precision(runtime: RuntimeName, precision: Precision | None) -> None:
         raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
 
 
-def _threads_for(bundle: Bundle) -> int:
+def threads_for(bundle: Bundle) -> int:
+    """Return what the bundle's device suggests, at most one thread per core, or one per core."""
     deployment = bundle.manifest.deployment
     cores = default_threads()
     return cores if deployment is None else min(cores, deployment.threads)

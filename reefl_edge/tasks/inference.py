@@ -1,30 +1,27 @@
 """What does a bundle say of many images, and which of them could not be read?
 
-Files are decoded and brought to size side by side, a few of them ahead of what is computed, so that
-neither waits for the other and memory does not grow with their number.
+Files are read ahead of what is computed (``read_ahead.py``), so that neither waits for the other
+and memory does not grow with their number. Many batches are computed side by side, each on one
+thread: so every core is busy all the time, which it is not while several share one batch.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reefl_edge.adaptive import AdaptiveSession
-from reefl_edge.data.formats.arrays import read_images
-from reefl_edge.data.formats.folder import images_in
-from reefl_edge.data.images import read_image, resize
-from reefl_edge.errors import InputError
-from reefl_edge.runtimes.base import default_threads
+from reefl_edge.runtimes.base import RuntimeName
+from reefl_edge.tasks.read_ahead import Image, OnFile, ReadAhead, Unreadable
 
-# Files that are read, or wait, for each thread that reads.
-_AHEAD = 2
-
-OnFile = Callable[[int, int], None]
+# How many batches each thread is to have before they are computed side by side: fewer are answered
+# sooner, each by all threads, and while the last ones are computed threads have nothing to do.
+_BATCHES_PER_THREAD = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +43,6 @@ class Answer:
     latency_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """An input that could not be read, and why."""
-
-    input: str
-    error: str
-
-
-Image = tuple[str, NDArray[np.uint8]]
-
-
 def classify(
     session: AdaptiveSession,
     class_names: Sequence[str],
@@ -64,6 +50,7 @@ def classify(
     *,
     batch_size: int = 1,
     readers: int | None = None,
+    side_by_side: int = 1,
     on_file: OnFile = lambda *_: None,
 ) -> Iterator[Answer | Unreadable]:
     """Classify the images of files and folders, in order; what cannot be read is told, in between.
@@ -74,89 +61,103 @@ def classify(
         inputs: Image files, folders of them, .npy and .npz files.
         batch_size: Images at once.
         readers: Threads that decode; None for one per core that this process may use.
+        side_by_side: Batches that are computed at a time; more than one only where the session's
+            runtime is onnxruntime, best opened with one thread.
         on_file: Called with the files that were read, and how many there are.
 
     Raises:
         InputError: The runtime fails.
         ValueError: ``batch_size`` is not positive.
     """
+    edge = session.submodel.architecture.image_size
+    with ReadAhead(inputs, image_size=edge, readers=readers) as reading:
+        yield from classify_read(
+            session,
+            class_names,
+            reading.images(on_file),
+            batch_size=batch_size,
+            side_by_side=side_by_side,
+        )
+
+
+def classify_read(
+    session: AdaptiveSession,
+    class_names: Sequence[str],
+    images: Iterable[Image | Unreadable],
+    *,
+    batch_size: int = 1,
+    side_by_side: int = 1,
+) -> Iterator[Answer | Unreadable]:
+    """Classify images that ``ReadAhead`` gives; see ``classify``."""
     if batch_size < 1:
         raise ValueError(f"a batch has at least one image, got {batch_size}")
+    answers = partial(_answers, session, class_names)
+    if side_by_side == 1:
+        for batch in _batches(images, batch_size):
+            yield from [batch] if isinstance(batch, Unreadable) else answers(batch)
+        return
+    pool = ThreadPoolExecutor(side_by_side, thread_name_prefix="computing")
+    waiting: deque[Callable[[], Sequence[Answer | Unreadable]]] = deque()
+    try:
+        for batch in _batches(images, batch_size):
+            if isinstance(batch, Unreadable):
+                waiting.append(partial(list, [batch]))
+            else:
+                waiting.append(pool.submit(answers, batch).result)
+            if len(waiting) == 2 * side_by_side:
+                yield from waiting.popleft()()
+        while waiting:
+            yield from waiting.popleft()()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def batches_at_once(runtime: RuntimeName, num_files: int, *, batch_size: int, threads: int) -> int:
+    """Return how many batches are best computed side by side, sharing the threads among them.
+
+    Args:
+        runtime: What computes; only onnxruntime can be asked by several threads at a time.
+        num_files: Files to classify.
+        batch_size: Images at once.
+        threads: Threads to compute with.
+    """
+    num_batches = -(-num_files // batch_size)
+    is_worth_it = runtime == "onnx" and num_batches >= _BATCHES_PER_THREAD * threads
+    return threads if is_worth_it else 1
+
+
+def _batches(
+    images: Iterable[Image | Unreadable], batch_size: int
+) -> Iterator[list[Image] | Unreadable]:
+    """Give images in batches, and what could not be read as soon as it is met."""
     batch: list[Image] = []
-    for read in _read_ahead(inputs, session, readers or default_threads(), on_file):
+    for read in images:
         if isinstance(read, Unreadable):
             yield read
             continue
         batch.append(read)
         if len(batch) == batch_size:
-            yield from _answers(session, class_names, batch)
+            yield batch
             batch = []
     if batch:
-        yield from _answers(session, class_names, batch)
+        yield batch
 
 
 def _answers(
     session: AdaptiveSession, class_names: Sequence[str], batch: Sequence[Image]
-) -> Iterator[Answer]:
+) -> list[Answer]:
     images = np.concatenate([image for _, image in batch])
     start = time.perf_counter()
     prediction = session.predict(images)
     latency_ms = (time.perf_counter() - start) * 1e3 / len(batch)
     found = zip(prediction.labels, prediction.confidences, prediction.exit_indices, strict=True)
-    for (name, _), (label, confidence, exit_index) in zip(batch, found, strict=True):
-        yield Answer(
+    return [
+        Answer(
             input=name,
             label=class_names[label],
             confidence=float(confidence),
             exit_index=int(exit_index),
             latency_ms=latency_ms,
         )
-
-
-def _read_ahead(
-    inputs: Iterable[str | Path], session: AdaptiveSession, readers: int, on_file: OnFile
-) -> Iterator[Image | Unreadable]:
-    """Give every image, (1, edge, edge, 3), and what could not be read, in order."""
-    edge = session.submodel.architecture.image_size
-    files = [found for given in inputs for found in _files(Path(given))]
-    waiting: deque[Future[Iterator[Image | Unreadable]]] = deque()
-    pool = ThreadPoolExecutor(readers, thread_name_prefix="reading")
-    try:
-        for index in range(len(files)):
-            while len(waiting) < _AHEAD * readers and index + len(waiting) < len(files):
-                waiting.append(pool.submit(_read, files[index + len(waiting)], edge))
-            yield from waiting.popleft().result()
-            on_file(index + 1, len(files))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _files(given: Path) -> list[Path | Unreadable]:
-    """Return the images of a folder, or the file itself."""
-    if not given.is_dir():
-        return [given]
-    try:
-        images = images_in(given)
-    except OSError as error:
-        return [_unreadable(given, error)]
-    return [*images] or [Unreadable(input=str(given), error=f"no images in {given}")]
-
-
-def _read(file: Path | Unreadable, edge: int) -> Iterator[Image | Unreadable]:
-    """Read a file; the images of an array are brought to size when they are asked for."""
-    if isinstance(file, Unreadable):
-        return iter([file])
-    try:
-        if file.suffix.lower() in (".npy", ".npz"):
-            array = read_images(file)
-            return (
-                (f"{file}[{index}]", resize(image[None], edge)) for index, image in enumerate(array)
-            )
-        return iter([(str(file), read_image(file, image_size=edge))])
-    except (InputError, OSError) as error:
-        return iter([_unreadable(file, error)])
-
-
-def _unreadable(path: Path, error: InputError | OSError) -> Unreadable:
-    said = f"{path}: {str(error.strerror).lower()}" if isinstance(error, OSError) else str(error)
-    return Unreadable(input=str(path), error=said)
+        for (name, _), (label, confidence, exit_index) in zip(batch, found, strict=True)
+    ]

@@ -8,8 +8,9 @@ from PIL import Image
 
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.errors import InputError
-from reefl_edge.runtimes.base import Tensors
-from reefl_edge.tasks.inference import Answer, Unreadable, classify
+from reefl_edge.runtimes.base import RuntimeName, Tensors
+from reefl_edge.tasks.inference import Answer, batches_at_once, classify
+from reefl_edge.tasks.read_ahead import Unreadable
 from tests.fakes.runtimes import FakeRuntime, confident_logits, numbered_images
 from tests.fakes.submodels import tiny_submodel
 
@@ -63,6 +64,49 @@ def test_what_cannot_be_read_is_told_and_the_rest_go_on(tmp_path: Path) -> None:
     assert "no such file" in told["gone.png"]
     names = [Path(each.input).name for each in answers if isinstance(each, Answer)]
     assert names == ["00.png", "02.png", "03.png", "three.npy[0]", "three.npy[1]", "three.npy[2]"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_answers_computed_side_by_side_are_the_same_in_the_same_order(
+    batch_size: int, tmp_path: Path
+) -> None:
+    paths = write_numbered(tmp_path, 20)
+    paths[7].write_bytes(b"no image")
+
+    alone, together = (
+        [
+            (each.input, getattr(each, "confidence", None), getattr(each, "exit_index", None))
+            for each in classify(
+                session_on(FakeRuntime(confident_logits(CONFIDENCES))),
+                NAMES,
+                [tmp_path],
+                batch_size=batch_size,
+                side_by_side=side_by_side,
+            )
+        ]
+        for side_by_side in (1, 3)
+    )
+
+    assert together == alone
+    assert len(together) == 20
+
+
+def test_a_failure_side_by_side_ends_the_answers(tmp_path: Path) -> None:
+    write_numbered(tmp_path, 8)
+    session = AdaptiveSession(_Broken(), tiny_submodel(), ConfidencePolicy())
+
+    with pytest.raises(InputError, match="the engine cannot run segment_0"):
+        list(classify(session, NAMES, [tmp_path], side_by_side=2))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "num_files", "batch_size", "expected"),
+    [("onnx", 32, 1, 2), ("onnx", 31, 1, 1), ("onnx", 63, 2, 2), ("executorch", 1000, 1, 1)],
+)
+def test_only_many_batches_of_onnxruntime_are_computed_side_by_side(
+    runtime: RuntimeName, num_files: int, batch_size: int, expected: int
+) -> None:
+    assert batches_at_once(runtime, num_files, batch_size=batch_size, threads=2) == expected
 
 
 def test_only_a_few_files_are_read_ahead(tmp_path: Path) -> None:
