@@ -15,6 +15,7 @@ from benchmarks.sections import (
     export_build,
     export_size,
     export_speed,
+    growth,
     inference,
     int8_accuracy,
     reexport,
@@ -34,6 +35,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "reexport": reexport.section,
     "batches": batches.section,
     "inference": inference.section,
+    "growth": growth.section,
     "against": against.section,
 }
 

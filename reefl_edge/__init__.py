@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.data.clients.part import Sharing as Sharing
     from reefl_edge.data.images import read_image as read_image
     from reefl_edge.data.reading import read_dataset as read_dataset
+    from reefl_edge.finetune.checkpoints import TrainingCheckpoints as TrainingCheckpoints
     from reefl_edge.finetune.client import train_client as train_client
     from reefl_edge.finetune.training import LocalTraining as LocalTraining
     from reefl_edge.models import build_model as build_model
@@ -54,6 +55,7 @@ _HOMES = {
     "ProfileRequest": "reefl_edge.tasks.profiling",
     "Sharing": "reefl_edge.data.clients.part",
     "Submodel": "reefl_edge.submodel",
+    "TrainingCheckpoints": "reefl_edge.finetune.checkpoints",
     "build_model": "reefl_edge.models",
     "classify": "reefl_edge.tasks.inference",
     "choose_exit": "reefl_edge.profiling.choose",

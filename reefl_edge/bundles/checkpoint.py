@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.bundles.facts import Facts, hold_to_facts
+from reefl_edge.bundles.facts import Facts, facts_of, hold_to_facts
 from reefl_edge.checkpoints.checkpoint import (
     WEIGHTS_NAME,
     Checkpoint,
@@ -39,4 +39,4 @@ def hold_to_checkpoint(bundle: Bundle, path: Path) -> None:
     """
     submodel, class_names = stated_model(path)
     facts = Facts(submodel=submodel, class_names=class_names)
-    hold_to_facts(bundle, facts, path.relative_to(bundle.directory))
+    hold_to_facts(bundle, facts_of(bundle.manifest), facts, path.relative_to(bundle.directory))

@@ -24,7 +24,7 @@ def update_running_losses(running_losses: Tensor, exit_losses: Tensor) -> Tensor
     return RUNNING_DECAY * running_losses + (1 - RUNNING_DECAY) * exit_losses
 
 
-def best_teaches(losses: Tensor) -> Tensor:
+def lowest_teaches(losses: Tensor) -> Tensor:
     """Return who teaches whom, (E, E), where the exit with the lowest loss teaches all others.
 
     Args:
@@ -34,19 +34,22 @@ def best_teaches(losses: Tensor) -> Tensor:
     return (is_teacher[:, None] & ~is_teacher[None, :]).float()
 
 
-def distill_loss(logits: Tensor, teaches: Tensor) -> Tensor:
+def distill_loss(logits: Tensor, teaches: Tensor, mask: Tensor | None = None) -> Tensor:
     """Sum the divergence of every student from every teacher, at temperature 1.
 
     Args:
         logits: Logits of all exits, (E, B, C).
         teaches: How much the exit of a row teaches the exit of a column, (E, E).
+        mask: 1 where the batch holds an example, else 0, (B,); None: it is full.
 
     Returns:
         KL(teacher || student), mean over the batch, weighted and summed, 0-d; no gradient reaches
         a teacher for teaching.
     """
-    log_probs = logits.log_softmax(-1).flatten(1)  # (E, BC)
+    log_probs = logits.log_softmax(-1)  # (E, B, C)
     teachers = log_probs.detach()
-    negative_entropies = (teachers.exp() * teachers).sum(-1, keepdim=True)  # (E, 1)
-    divergences = negative_entropies - teachers.exp() @ log_probs.mT  # (E, E)
-    return (teaches * divergences).sum() / logits.shape[1]
+    probs = teachers.exp() if mask is None else teachers.exp() * mask[:, None]
+    negative_entropies = (probs * teachers).flatten(1).sum(-1, keepdim=True)  # (E, 1)
+    divergences = negative_entropies - probs.flatten(1) @ log_probs.flatten(1).mT  # (E, E)
+    num_examples = logits.shape[1] if mask is None else mask.sum()
+    return (teaches * divergences).sum() / num_examples

@@ -12,7 +12,7 @@ from reefl_edge.profiling.match import check_model
 from reefl_edge.profiling.report import Report, read_report
 from reefl_edge.tasks.models import Model
 from reefl_export.bundle import Exported, ExportImages, Origin, check_recipes, export_checkpoint
-from reefl_export.conversion import OnStage
+from reefl_export.conversion import OnArtifact, OnStage
 from reefl_export.images import NamedImages
 from reefl_export.plan import ExportPlan
 
@@ -76,6 +76,7 @@ class PreparedExport:
         *,
         threads: int | None = None,
         on_stage: OnStage = lambda _: None,
+        on_artifact: OnArtifact = lambda _done, _total: None,
     ) -> Exported:
         """Compile the model to a bundle; see ``export_model``."""
         return export_checkpoint(
@@ -83,9 +84,11 @@ class PreparedExport:
             Path(directory),
             self.plan.recipes,
             Origin(name=self.model.name, threshold=self.threshold, deployment=self.plan.deployment),
+            training=self.plan.training,
             images=self.images,
             threads=threads,
             on_stage=on_stage,
+            on_artifact=on_artifact,
         )
 
 
@@ -96,6 +99,7 @@ def export_model(
     *,
     threads: int | None = None,
     on_stage: OnStage = lambda _: None,
+    on_artifact: OnArtifact = lambda _done, _total: None,
 ) -> Bundle:
     """Compile a model to a bundle: one segment per exit, each proven equal.
 
@@ -105,6 +109,8 @@ def export_model(
         request: What to export of it, and as what; None for all of it in every format.
         threads: Threads to compute with here; None for one per core this process may use.
         on_stage: Called with a description of each stage as it begins.
+        on_artifact: Called with the artifacts that are made and compared, and with all there are,
+            at the start and after each.
 
     Raises:
         InputError: A file is missing, damaged or of another model, or ``directory`` holds something
@@ -114,7 +120,9 @@ def export_model(
         ParityError: An artifact does not compute what the network computes.
     """
     prepared = prepare_export(model, request or ExportRequest())
-    return prepared.write(directory, threads=threads, on_stage=on_stage).bundle
+    return prepared.write(
+        directory, threads=threads, on_stage=on_stage, on_artifact=on_artifact
+    ).bundle
 
 
 def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
@@ -122,7 +130,8 @@ def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
 
     Raises:
         InputError: A file is missing, damaged or of another model.
-        ValueError: There is no such exit, or recipes, images and model do not fit each other.
+        ValueError: There is no such exit, or recipes, regimes, images and model do not fit each
+            other.
     """
     max_exit = request.max_exit
     if request.report is not None:
@@ -136,6 +145,9 @@ def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
         parity=read_images(request.data, model, limit=request.num_images),
     )
     check_recipes(request.plan.recipes, images, model.checkpoint.submodel)
+    if request.plan.training is not None:
+        for regime in request.plan.training.regimes:
+            model.checkpoint.submodel.with_regime(regime)
     threshold = model.threshold if request.threshold is None else request.threshold
     return PreparedExport(model=model, plan=request.plan, threshold=threshold, images=images)
 

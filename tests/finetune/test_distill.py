@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reefl_edge.finetune.distill import best_teaches, distill_loss, update_running_losses
+from reefl_edge.finetune.distill import distill_loss, lowest_teaches, update_running_losses
 from reefl_edge.finetune.rounds import distill_weight
 
 
@@ -25,11 +25,11 @@ def random_logits() -> Tensor:
 
 
 def teacher_of(running_losses: Tensor) -> Tensor:
-    return best_teaches(running_losses).sum(1).argmax()
+    return lowest_teaches(running_losses).sum(1).argmax()
 
 
 def only_teacher(teacher_index: int) -> Tensor:
-    return best_teaches((torch.arange(3) != teacher_index).float())
+    return lowest_teaches((torch.arange(3) != teacher_index).float())
 
 
 def test_teacher_of_two_batches_is_the_exit_with_the_lower_running_loss() -> None:

@@ -258,3 +258,48 @@ def test_cross_entropies_agree_with_pytorch() -> None:
 
     expected = torch.stack([functional.cross_entropy(rows, targets) for rows in logits])
     torch.testing.assert_close(cross_entropies(logits, targets), expected)
+
+
+@pytest.mark.parametrize("num_exits", [1, 4])
+def test_a_batch_that_was_filled_up_trains_as_the_smaller_one(num_exits: int) -> None:
+    network = tiny_network(num_exits=num_exits)
+    images, targets = normal_images(3), labels(3)
+    settings = torch.tensor(0.1), torch.tensor(0.7)
+    parameters, running_losses = trained_parameters(network), torch.arange(float(num_exits))
+
+    expected = local_step(network, parameters, running_losses, images, targets, *settings)
+    filled = local_step(
+        network,
+        parameters,
+        running_losses,
+        torch.cat([images, normal_images(2, seed=9)]),
+        torch.cat([targets, labels(2, seed=9)]),
+        *settings,
+        mask=torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]),
+    )
+
+    torch.testing.assert_close(filled, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_the_lowest_loss_picks_the_teacher_whoever_else_is_named() -> None:
+    network = tiny_network(num_exits=4)
+    running_losses = torch.tensor([9.0, 0.0, 9.0, 9.0])
+    last_teaches = torch.tensor([[0.0] * 4] * 3 + [[1.0, 1.0, 1.0, 0.0]])
+
+    def step(**teaching: Tensor) -> StepOutput:
+        return local_step(
+            network,
+            trained_parameters(network),
+            running_losses,
+            normal_images(4),
+            labels(4),
+            torch.tensor(0.1),
+            torch.tensor(1.0),
+            **teaching,
+        )
+
+    lowest, last = step(), step(teaches=last_teaches)
+    assert (int(lowest.metrics.teacher_index), int(last.metrics.teacher_index)) == (1, 3)
+    for is_best, expected in ((True, lowest), (False, last)):
+        actual = step(teaches=last_teaches, best_teaches=torch.tensor(is_best))
+        torch.testing.assert_close(actual, expected)
