@@ -6,8 +6,9 @@ keep what only one of them needs at a time.
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -47,12 +48,25 @@ class OnnxRuntime:
 
     @classmethod
     def open(
-        cls, bundle: Bundle, artifact: Artifact, segments: tuple[Segment, ...], *, threads: int
+        cls,
+        bundle: Bundle,
+        artifact: Artifact,
+        segments: tuple[Segment, ...],
+        *,
+        threads: int,
+        packs_weights: bool = True,
     ) -> Self:
         """Load the segments of an ONNX artifact of a bundle.
 
         Graphs are hashed first. Weights are hashed while they are loaded: none of their bytes can
         do more than be wrong, and the sessions are given out when the hash holds.
+
+        Args:
+            bundle: The bundle.
+            artifact: The artifact.
+            segments: Those to load.
+            threads: Threads to compute with.
+            packs_weights: As for ``open_session``.
 
         Raises:
             InputError: A file is missing or changed, onnxruntime refuses it, or the manifest says
@@ -62,7 +76,8 @@ class OnnxRuntime:
         paths = [bundle.file(artifact, f"{segment.name}.onnx") for segment in segments]
         weights = {file for path in paths for file in hold_graph(bundle, artifact, path)}
         _share_pool(threads)
-        sessions = _load(paths, weights, bundle.directory, threads=threads)
+        with _verifying(weights, bundle.directory):
+            sessions = [_session(path, packs_weights=packs_weights) for path in paths]
         for session, segment, path in zip(sessions, segments, paths, strict=True):
             _hold_signature(session, segment, path)
         return cls(sessions)
@@ -74,23 +89,22 @@ class OnnxRuntime:
             return tuple(self._sessions[exit_index].run(None, feed))
 
 
-def _load(
-    graphs: Sequence[Path], weights: Collection[BundleFile], folder: Path, *, threads: int
-) -> list[onnxruntime.InferenceSession]:
-    """Load graphs side by side, and hash the files that they read meanwhile.
+@contextmanager
+def _verifying(files: Collection[BundleFile], folder: Path) -> Iterator[None]:
+    """Hash files beside the block, which reads them.
 
     Raises:
-        InputError: A file is missing or changed, whatever onnxruntime made of it; or else,
-            onnxruntime refuses a graph.
+        InputError: A file is missing or changed, whatever became of the block.
     """
-    for file in weights:
+    for file in files:
         file.located(folder)
-    with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(threads) as loading:
-        verified = [hashing.submit(file.verified, folder) for file in weights]
-        loaded = [loading.submit(_session, graph) for graph in graphs]
-        for each in verified:
-            each.result()
-        return [each.result() for each in loaded]
+    with ThreadPoolExecutor(1, thread_name_prefix="hashing") as pool:
+        verified = [pool.submit(file.verified, folder) for file in files]
+        try:
+            yield
+        finally:
+            for each in verified:
+                each.result()
 
 
 def _hold_signature(session: onnxruntime.InferenceSession, segment: Segment, path: Path) -> None:
