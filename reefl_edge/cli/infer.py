@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from reefl_edge.adaptive import ConfidencePolicy
     from reefl_edge.tasks.inference import Answer
-    from reefl_edge.tasks.read_ahead import Image, ReadAhead, Unreadable
+    from reefl_edge.tasks.inputs import Unreadable
 
 
 def infer(
@@ -60,8 +60,8 @@ def infer(
     from reefl_edge.bundles.bundle import Bundle
     from reefl_edge.runtimes.base import RUNTIMES
     from reefl_edge.runtimes.opening import check_precision, runtime_for, threads_for
-    from reefl_edge.tasks.inference import batches_at_once, classify_read
-    from reefl_edge.tasks.read_ahead import ReadAhead
+    from reefl_edge.tasks.inference import are_many, classify_files, pays_side_by_side
+    from reefl_edge.tasks.inputs import files_in
 
     asked = options.parse_optional(runtime, RUNTIMES, "--runtime", kind="runtime")
     wanted = options.parse_optional(precision, PRECISIONS, "--precision", kind="precision")
@@ -74,28 +74,28 @@ def infer(
     with options.usage_errors("--precision"):
         check_precision(chosen, wanted)
     threads = threads or threads_for(opened)
-    edge = opened.manifest.submodel.architecture.image_size
-    with ReadAhead(inputs, image_size=edge) as reading:  # the first while the artifact is loaded
-        side_by_side = batches_at_once(
-            chosen, reading.num_files, batch_size=batch_size, threads=threads
-        )
-        session = AdaptiveSession.open(
-            opened,
-            runtime=chosen,
-            precision=wanted,
-            policy=policy,
-            threads=threads // side_by_side,
-        )
-        if opened.manifest.has_random_weights:
-            render.warn("the bundle's weights are random: its answers mean nothing")
-        answers = partial(
-            classify_read,
-            session,
-            opened.manifest.class_names,
-            batch_size=batch_size,
-            side_by_side=side_by_side,
-        )
-        rows, failures = _classified(reading, answers)
+    files = files_in(inputs)
+    side_by_side = pays_side_by_side(chosen, len(files), batch_size=batch_size, threads=threads)
+    session = AdaptiveSession.open(
+        opened,
+        runtime=chosen,
+        precision=wanted,
+        policy=policy,
+        threads=1 if side_by_side else threads,
+        is_short_lived=not are_many(files),
+    )
+    if opened.manifest.has_random_weights:
+        render.warn("the bundle's weights are random: its answers mean nothing")
+    answers = partial(
+        classify_files,
+        session,
+        opened.manifest.class_names,
+        files,
+        batch_size=batch_size,
+        workers=threads,
+        side_by_side=side_by_side,
+    )
+    rows, failures = _classified(answers)
     _show(rows, failures, session.policy, json=json)
     if failures:
         raise InputError(f"{len(failures)} of {len(failures) + len(rows)} inputs could not be read")
@@ -111,12 +111,11 @@ def _policy(threshold: str | None) -> "ConfidencePolicy | None":
 
 
 def _classified(
-    reading: "ReadAhead",
-    classify: "Callable[[Iterable[Image | Unreadable]], Iterable[Answer | Unreadable]]",
+    classify: "Callable[..., Iterable[Answer | Unreadable]]",
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Classify every image, with a bar where there are several files."""
     from reefl_edge import schema
-    from reefl_edge.tasks.read_ahead import Unreadable
+    from reefl_edge.tasks.inputs import Unreadable
 
     bar: render.Bar | None = None
     with ExitStack() as shown:
@@ -127,7 +126,7 @@ def _classified(
                 bar = bar or shown.enter_context(render.progress_bar("infer", total))
                 bar.step(done, total)
 
-        answers = list(classify(reading.images(on_file)))
+        answers = list(classify(on_file=on_file))
     rows = [schema.to_dict(each) for each in answers if not isinstance(each, Unreadable)]
     failures = [schema.to_dict(each) for each in answers if isinstance(each, Unreadable)]
     return rows, failures

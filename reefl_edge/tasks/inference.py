@@ -1,27 +1,38 @@
 """What does a bundle say of many images, and which of them could not be read?
 
-Files are read ahead of what is computed (``read_ahead.py``), so that neither waits for the other
-and memory does not grow with their number. Many batches are computed side by side, each on one
-thread: so every core is busy all the time, which it is not while several share one batch.
+Workers read batches ahead of what is asked for, a few only, so that memory does not grow with the
+number of images. Of many batches each worker also computes its own, on one thread: so every core is
+busy all the time, which it is not while several share one batch.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from reefl_edge.adaptive import AdaptiveSession
-from reefl_edge.runtimes.base import RuntimeName
-from reefl_edge.tasks.read_ahead import Image, OnFile, ReadAhead, Unreadable
+from reefl_edge.runtimes.base import RuntimeName, default_threads
+from reefl_edge.tasks.inputs import Image, Reading, Unreadable, files_in, is_array, readings_of
 
 # How many batches each thread is to have before they are computed side by side: fewer are answered
 # sooner, each by all threads, and while the last ones are computed threads have nothing to do.
 _BATCHES_PER_THREAD = 16
+# As many images as it takes until loading for many has paid.
+_MANY = 32
+# Batches that are worked on, or wait, for each worker.
+_AHEAD = 2
+
+OnFile = Callable[[int, int], None]
+_Each = TypeVar("_Each")
+_Given = TypeVar("_Given")
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +54,22 @@ class Answer:
     latency_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch(Generic[_Each]):
+    """Images, read and answered or to be, and how many files they and all before come from."""
+
+    images: Sequence[_Each]
+    num_files: int
+
+
 def classify(
     session: AdaptiveSession,
     class_names: Sequence[str],
     inputs: Iterable[str | Path],
     *,
     batch_size: int = 1,
-    readers: int | None = None,
-    side_by_side: int = 1,
+    workers: int | None = None,
+    side_by_side: bool = False,
     on_file: OnFile = lambda *_: None,
 ) -> Iterator[Answer | Unreadable]:
     """Classify the images of files and folders, in order; what cannot be read is told, in between.
@@ -60,60 +79,68 @@ def classify(
         class_names: One name per class.
         inputs: Image files, folders of them, .npy and .npz files.
         batch_size: Images at once.
-        readers: Threads that decode; None for one per core that this process may use.
-        side_by_side: Batches that are computed at a time; more than one only where the session's
-            runtime is onnxruntime, best opened with one thread.
-        on_file: Called with the files that were read, and how many there are.
+        workers: Threads that read; None for one per core that this process may use.
+        side_by_side: Whether each worker also computes what it has read: only where the session's
+            runtime is onnxruntime, and best where that has one thread.
+        on_file: Called with the files that the answers have come to, and how many there are.
 
     Raises:
         InputError: The runtime fails.
         ValueError: ``batch_size`` is not positive.
     """
-    edge = session.submodel.architecture.image_size
-    with ReadAhead(inputs, image_size=edge, readers=readers) as reading:
-        yield from classify_read(
-            session,
-            class_names,
-            reading.images(on_file),
-            batch_size=batch_size,
-            side_by_side=side_by_side,
-        )
+    yield from classify_files(
+        session,
+        class_names,
+        files_in(inputs),
+        batch_size=batch_size,
+        workers=workers,
+        side_by_side=side_by_side,
+        on_file=on_file,
+    )
 
 
-def classify_read(
+def classify_files(
     session: AdaptiveSession,
     class_names: Sequence[str],
-    images: Iterable[Image | Unreadable],
+    files: Sequence[Path | Unreadable],
     *,
     batch_size: int = 1,
-    side_by_side: int = 1,
+    workers: int | None = None,
+    side_by_side: bool = False,
+    on_file: OnFile = lambda *_: None,
 ) -> Iterator[Answer | Unreadable]:
-    """Classify images that ``ReadAhead`` gives; see ``classify``."""
+    """Classify the images of files that ``files_in`` has found; see ``classify``."""
     if batch_size < 1:
         raise ValueError(f"a batch has at least one image, got {batch_size}")
-    answers = partial(_answers, session, class_names)
-    if side_by_side == 1:
-        for batch in _batches(images, batch_size):
-            yield from [batch] if isinstance(batch, Unreadable) else answers(batch)
-        return
-    pool = ThreadPoolExecutor(side_by_side, thread_name_prefix="computing")
-    waiting: deque[Callable[[], Sequence[Answer | Unreadable]]] = deque()
-    try:
-        for batch in _batches(images, batch_size):
-            if isinstance(batch, Unreadable):
-                waiting.append(partial(list, [batch]))
-            else:
-                waiting.append(pool.submit(answers, batch).result)
-            if len(waiting) == 2 * side_by_side:
-                yield from waiting.popleft()()
-        while waiting:
-            yield from waiting.popleft()()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    workers = workers or default_threads()
+
+    def read(batch: _Batch[Reading]) -> _Batch[Image | Unreadable]:
+        return _Batch([reading() for reading in batch.images], batch.num_files)
+
+    def answer(batch: _Batch[Image | Unreadable]) -> _Batch[Answer | Unreadable]:
+        return _Batch(_answers(session, class_names, batch.images), batch.num_files)
+
+    batches = _batches(files, session.submodel.architecture.image_size, batch_size)
+    with _pool(workers) as pool:
+        answered: Iterator[_Batch[Answer | Unreadable]]
+        if side_by_side:
+            answered = _in_turn(pool, lambda each: answer(read(each)), batches, _AHEAD * workers)
+        else:
+            answered = map(answer, _in_turn(pool, read, batches, _AHEAD * workers))
+        for batch in answered:
+            yield from batch.images
+            on_file(batch.num_files, len(files))
 
 
-def batches_at_once(runtime: RuntimeName, num_files: int, *, batch_size: int, threads: int) -> int:
-    """Return how many batches are best computed side by side, sharing the threads among them.
+def are_many(files: Sequence[Path | Unreadable]) -> bool:
+    """Tell whether so many images may come that a slower load for quicker runs pays."""
+    return len(files) >= _MANY or any(map(is_array, files))
+
+
+def pays_side_by_side(
+    runtime: RuntimeName, num_files: int, *, batch_size: int, threads: int
+) -> bool:
+    """Tell whether batches are best computed side by side, each on one thread.
 
     Args:
         runtime: What computes; only onnxruntime can be asked by several threads at a time.
@@ -122,42 +149,68 @@ def batches_at_once(runtime: RuntimeName, num_files: int, *, batch_size: int, th
         threads: Threads to compute with.
     """
     num_batches = -(-num_files // batch_size)
-    is_worth_it = runtime == "onnx" and num_batches >= _BATCHES_PER_THREAD * threads
-    return threads if is_worth_it else 1
+    return runtime == "onnx" and threads > 1 and num_batches >= _BATCHES_PER_THREAD * threads
 
 
 def _batches(
-    images: Iterable[Image | Unreadable], batch_size: int
-) -> Iterator[list[Image] | Unreadable]:
-    """Give images in batches, and what could not be read as soon as it is met."""
-    batch: list[Image] = []
-    for read in images:
-        if isinstance(read, Unreadable):
-            yield read
-            continue
-        batch.append(read)
-        if len(batch) == batch_size:
-            yield batch
-            batch = []
+    files: Sequence[Path | Unreadable], edge: int, batch_size: int
+) -> Iterator[_Batch[Reading]]:
+    batch: list[Reading] = []
+    for num_files, file in enumerate(files, 1):
+        for reading in readings_of(file, edge):
+            batch.append(reading)
+            if len(batch) == batch_size:
+                yield _Batch(batch, num_files)
+                batch = []
     if batch:
-        yield batch
+        yield _Batch(batch, len(files))
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Give workers, which after the block do no more than end what they are at."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="infer")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_turn(
+    pool: ThreadPoolExecutor, work: Callable[[_Given], _Done], given: Iterable[_Given], ahead: int
+) -> Iterator[_Done]:
+    """Give what work makes of each thing given, in order, started on ``ahead`` of them."""
+    waiting: deque[Future[_Done]] = deque()
+    rest = iter(given)
+    while True:
+        waiting.extend(pool.submit(work, each) for each in islice(rest, ahead - len(waiting)))
+        if not waiting:
+            return
+        yield waiting.popleft().result()
 
 
 def _answers(
+    session: AdaptiveSession, class_names: Sequence[str], batch: Sequence[Image | Unreadable]
+) -> list[Answer | Unreadable]:
+    """Answer what could be read of a batch; what could not stays where it stands."""
+    images = [each for each in batch if not isinstance(each, Unreadable)]
+    answers = iter(_predicted(session, class_names, images) if images else ())
+    return [each if isinstance(each, Unreadable) else next(answers) for each in batch]
+
+
+def _predicted(
     session: AdaptiveSession, class_names: Sequence[str], batch: Sequence[Image]
-) -> list[Answer]:
+) -> Iterator[Answer]:
     images = np.concatenate([image for _, image in batch])
     start = time.perf_counter()
     prediction = session.predict(images)
     latency_ms = (time.perf_counter() - start) * 1e3 / len(batch)
     found = zip(prediction.labels, prediction.confidences, prediction.exit_indices, strict=True)
-    return [
-        Answer(
+    for (name, _), (label, confidence, exit_index) in zip(batch, found, strict=True):
+        yield Answer(
             input=name,
             label=class_names[label],
             confidence=float(confidence),
             exit_index=int(exit_index),
             latency_ms=latency_ms,
         )
-        for (name, _), (label, confidence, exit_index) in zip(batch, found, strict=True)
-    ]
