@@ -2,6 +2,7 @@
 
 * **cold start**: the whole command on one photograph, in turns with a script that imports
   onnxruntime, loads the same graphs and runs them once: from the start of a process to its end.
+  Both find their modules compiled, as on every start but the first after an installation.
 * **throughput**: the whole command on a folder, against what its cores could do at best: the
   processor time of decoding plus that of computing, each measured alone on one thread, over the
   number of cores. The time of a command on one photograph is taken off, which every command takes.
@@ -11,6 +12,7 @@
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,14 +80,17 @@ def main() -> None:
     """Measure and write the results, or what the cores could do and print it."""
     options = parser(__doc__, "inference")
     options.add_argument("--best-of", nargs=2, metavar=("BUNDLE", "FOLDER"))
+    options.add_argument("--photographs", type=int, help="in the folder, at least 320")
     arguments = options.parse_args()
     if arguments.best_of is not None:
         print(json.dumps(best_seconds(*map(Path, arguments.best_of))))
         return
     sizes = QUICK_SIZE if arguments.quick else FULL_SIZE
+    sizes = sizes._replace(photographs=arguments.photographs or sizes.photographs)
     network = measured_network(is_quick=arguments.quick)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        keep_compiled(folder / "compiled")
         recipes = [each for each in recipes_for(["onnx"]) if each.precision == "fp32"]
         bundle = bundle_of(network, recipes, folder / "bundle")
         write_photographs(folder / "photographs", sizes.photographs, sizes.edge)
@@ -136,6 +141,12 @@ def measure_folder(bundle: Bundle, folder: Path, sizes: Sizes, *, one_s: float) 
     return {"wall_s": median(walls), "best_s": best_s, "peak_mib": peaks}
 
 
+def keep_compiled(folder: Path) -> None:
+    """Let all commands from here on keep compiled modules, and find them, in a folder."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
+
+
 def write_photographs(folder: Path, count: int, edge: int) -> None:
     """Write pictures as a camera does: JPEG, smooth, with some noise."""
     folder.mkdir()
@@ -156,7 +167,7 @@ def measure_starts(bundle: Bundle, folder: Path, *, rounds: int) -> Samples:
         "onnxruntime alone": [sys.executable, "-c", _ALONE, *map(str, graphs), str(photograph)],
     }
     runs = {name: partial(seconds_of, command) for name, command in commands.items()}
-    for run in runs.values():  # what the disk has to give is in memory from here on
+    for run in runs.values():  # modules are compiled, and files in memory, from here on
         run()
     say("one photograph")
     return interleave(runs, rounds=rounds)

@@ -15,6 +15,9 @@ def main() -> None:
     listen()
     try:
         _open_closed_streams()
+        # Nobody else has a say in how our files are read; looking for who might, pydantic would
+        # read the metadata of every package that is installed.
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
         from reefl_edge.cli import app
 
         app(prog_name="reefl-edge")

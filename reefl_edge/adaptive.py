@@ -109,6 +109,7 @@ class AdaptiveSession:
         precision: Precision | None = None,
         policy: ConfidencePolicy | None = None,
         threads: int | None = None,
+        is_short_lived: bool = False,
     ) -> Self:
         """Load a bundle.
 
@@ -119,6 +120,7 @@ class AdaptiveSession:
             policy: When to stop; None for the bundle's own thresholds of the artifact that runs, or
                 never early without any.
             threads: Threads to compute with; None as for ``open_runtime``.
+            is_short_lived: Whether only a few images will come; as for ``open_runtime``.
 
         Raises:
             InputError: The folder is no bundle, or lacks what the runtime needs.
@@ -131,7 +133,9 @@ class AdaptiveSession:
             artifact = artifact_for(runtime, bundle, precision)
             policy = ConfidencePolicy(bundle.manifest.thresholds_for(artifact))
         policy.check(bundle.manifest.submodel.num_exits)
-        opened = open_runtime(runtime, bundle, precision=precision, threads=threads)
+        opened = open_runtime(
+            runtime, bundle, precision=precision, threads=threads, is_short_lived=is_short_lived
+        )
         return cls(opened, bundle.manifest.submodel, policy)
 
     def with_policy(self, policy: ConfidencePolicy) -> "AdaptiveSession":

@@ -6,9 +6,10 @@ INTRODUCTION = """\
 ## The time of an answer
 
 `reefl-edge infer` as a whole command, always to the deepest exit. **onnxruntime alone** is a script
-that imports onnxruntime and Pillow, loads the same graphs and runs them once. What the cores could
-do at best is the processor time of decoding plus that of computing, each alone on one thread, over
-the number of cores; the command on one photograph is taken off the time of a folder."""
+that imports onnxruntime and Pillow, loads the same graphs and runs them once. Both find Python's
+modules compiled, as on every start but the first. What the cores could do at best is the processor
+time of decoding plus that of computing, each alone on one thread, over the number of cores; the
+command on one photograph is taken off the time of a folder."""
 
 
 def section(document: Document) -> str:

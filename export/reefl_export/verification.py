@@ -14,7 +14,7 @@ from typing import Literal, assert_never
 
 from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.bundles.facts import hold_to_checkpoint
+from reefl_edge.bundles.checkpoint import hold_to_checkpoint
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME
 from reefl_edge.bundles.training import TrainingStep
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, read_checkpoint

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import psutil
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -140,12 +139,18 @@ def _read_array(stream: IO[bytes], size_bytes: int) -> Array:
     declared, held = math.prod(shape) * dtype.itemsize, size_bytes - stream.tell()
     if min(shape, default=0) < 0 or declared != held:
         raise ValueError(f"an array {shape} of {dtype.name} is {declared} bytes, it holds {held}")
-    if declared > psutil.virtual_memory().total:
+    if declared > _memory_bytes():
         raise ValueError(f"its {declared} bytes are more than the memory of this machine")
     array = _read_bytes(stream, declared).view(dtype)
     if dtype.kind == "U":
         _check_text(array)
     return array.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _memory_bytes() -> int:
+    import psutil  # takes longer than all else here, and many never read such a file
+
+    return int(psutil.virtual_memory().total)
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

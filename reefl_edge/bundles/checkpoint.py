@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.bundles.facts import hold_to_checkpoint
+from reefl_edge.bundles.facts import Facts, facts_of, hold_to_facts
 from reefl_edge.checkpoints.checkpoint import (
     WEIGHTS_NAME,
     Checkpoint,
     map_checkpoint,
     read_checkpoint,
+    stated_model,
 )
 
 
@@ -51,3 +52,14 @@ def _described(bundle: Bundle, checkpoint: Checkpoint) -> Checkpoint:
     if bundle.manifest.has_random_weights and not checkpoint.is_untrained:
         checkpoint = replace(checkpoint, random="everything")  # of before checkpoints said it
     return replace(checkpoint, class_names=bundle.manifest.class_names)
+
+
+def hold_to_checkpoint(bundle: Bundle, path: Path) -> None:
+    """Hold a bundle's manifest to what the checkpoint in its float32 ONNX artifact says.
+
+    Raises:
+        InputError: The manifest says something else, or the file is no checkpoint.
+    """
+    submodel, class_names = stated_model(path)
+    facts = Facts(submodel=submodel, class_names=class_names)
+    hold_to_facts(bundle, facts_of(bundle.manifest), facts, path.relative_to(bundle.directory))

@@ -15,7 +15,6 @@ from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import MANIFEST_NAME, Manifest
 from reefl_edge.bundles.training import TrainingStep
-from reefl_edge.checkpoints.checkpoint import stated_model
 from reefl_edge.errors import InputError
 from reefl_edge.submodel import Submodel
 
@@ -58,7 +57,7 @@ def hold_to_artifact(bundle: Bundle, stated: str | None, path: Path) -> None:
         InputError: The manifest says something else, or the artifact says too little.
     """
     facts = _stated_in(stated, path)
-    _hold(bundle, facts_of(bundle.manifest), facts, path.relative_to(bundle.directory))
+    hold_to_facts(bundle, facts_of(bundle.manifest), facts, path.relative_to(bundle.directory))
 
 
 def _stated_in(stated: str | None, path: Path) -> Facts:
@@ -85,21 +84,21 @@ def hold_to_step(bundle: Bundle, step: TrainingStep, stated: str | None, path: P
         InputError: The manifest says something else, or the artifact says too little.
     """
     said = facts_of_step(step, bundle.manifest.class_names)
-    _hold(bundle, said, _stated_in(stated, path), path.relative_to(bundle.directory))
+    hold_to_facts(bundle, said, _stated_in(stated, path), path.relative_to(bundle.directory))
 
 
-def hold_to_checkpoint(bundle: Bundle, path: Path) -> None:
-    """Hold a bundle's manifest to what the checkpoint in its float32 ONNX artifact says.
+def hold_to_facts(bundle: Bundle, manifest: Facts, stated: Facts, source: Path) -> None:
+    """Hold what a bundle's manifest says to the facts that a file in the bundle states.
+
+    Args:
+        bundle: The bundle.
+        manifest: The facts as its manifest has them.
+        stated: The facts as the file has them.
+        source: The file, as a path from the bundle's folder.
 
     Raises:
-        InputError: The manifest says something else, or the file is no checkpoint.
+        InputError: The manifest says something else.
     """
-    submodel, class_names = stated_model(path)
-    facts = Facts(submodel=submodel, class_names=class_names)
-    _hold(bundle, facts_of(bundle.manifest), facts, path.relative_to(bundle.directory))
-
-
-def _hold(bundle: Bundle, manifest: Facts, stated: Facts, source: Path) -> None:
     for key, said, meant in differences(manifest, stated):
         raise InputError(
             f"{bundle.directory / MANIFEST_NAME} says {key} {_shown(said)}, but "

@@ -1,7 +1,8 @@
-"""The ``reefl-edge`` command: which commands are there, and how does an error reach the shell?
+"""The ``reefl-edge`` command: what is said before its commands, and how errors reach the shell.
 
 A command parses, calls one library function and renders. Results go to stdout, everything else to
-stderr. Heavy packages are imported inside the commands, so that ``--help`` is quick.
+stderr. Only the command that is typed is loaded (``commands.py``), and heavy packages are imported
+inside it, so that ``--help`` is quick, too.
 """
 
 import errno
@@ -14,21 +15,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reefl_edge.cli import (
-    apply,
-    cache,
-    convert,
-    demo,
-    devices,
-    doctor,
-    export,
-    finetune,
-    infer,
-    parity,
-    profile,
-    render,
-    verify,
-)
+from reefl_edge.cli import render
+from reefl_edge.cli.commands import Loaded
 from reefl_edge.errors import InputError, ReeflEdgeError
 from reefl_edge.interruption import answer
 
@@ -37,7 +25,11 @@ PIPE_CLOSED = 141
 
 
 class Commands(TyperGroup):
-    """A command group that reports expected errors in one line on stderr."""
+    """All commands, and their expected errors in one line on stderr."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Loaded()  # type: ignore[assignment]  # none is added later
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         """Parse the words of a command; help is printed meanwhile."""
@@ -121,17 +113,3 @@ def reefl_edge(
     Start with:  reefl-edge demo --output demo-out
     """
     render.show_log(verbose=verbose)
-
-
-app.command("demo")(demo.demo)
-app.command("convert")(convert.convert)
-app.command("profile")(profile.profile)
-app.command("finetune")(finetune.finetune)
-app.command("export")(export.export)
-app.command("apply")(apply.apply)
-app.command("parity")(parity.parity)
-app.command("verify")(verify.verify)
-app.command("infer")(infer.infer)
-app.command("devices")(devices.devices)
-app.command("doctor")(doctor.doctor)
-app.add_typer(cache.app, name="cache")

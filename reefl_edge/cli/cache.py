@@ -8,7 +8,10 @@ import typer
 from reefl_edge.cli import options, render
 
 app = typer.Typer(
+    name="cache",
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
     help="Show or empty the cache of exported artifacts.\n\nExample:  reefl-edge cache list",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

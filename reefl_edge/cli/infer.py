@@ -1,6 +1,7 @@
 """``reefl-edge infer``: classify images with a bundle, stopping at the first confident exit."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,11 @@ from reefl_edge.cli import options, render
 from reefl_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
-    from reefl_edge.bundles.bundle import Bundle
+    from collections.abc import Callable, Iterable
+
+    from reefl_edge.adaptive import ConfidencePolicy
+    from reefl_edge.tasks.inference import Answer
+    from reefl_edge.tasks.inputs import Unreadable
 
 
 def infer(
@@ -55,7 +59,9 @@ def infer(
     from reefl_edge.bundles.artifacts import PRECISIONS
     from reefl_edge.bundles.bundle import Bundle
     from reefl_edge.runtimes.base import RUNTIMES
-    from reefl_edge.runtimes.opening import check_precision, runtime_for
+    from reefl_edge.runtimes.opening import check_precision, runtime_for, threads_for
+    from reefl_edge.tasks.inference import are_many, classify_files, pays_side_by_side
+    from reefl_edge.tasks.inputs import files_in
 
     asked = options.parse_optional(runtime, RUNTIMES, "--runtime", kind="runtime")
     wanted = options.parse_optional(precision, PRECISIONS, "--precision", kind="precision")
@@ -67,12 +73,29 @@ def infer(
     chosen = asked or runtime_for(opened, wanted)
     with options.usage_errors("--precision"):
         check_precision(chosen, wanted)
+    threads = threads or threads_for(opened)
+    files = files_in(inputs)
+    side_by_side = pays_side_by_side(chosen, len(files), batch_size=batch_size, threads=threads)
     session = AdaptiveSession.open(
-        opened, runtime=chosen, precision=wanted, policy=policy, threads=threads
+        opened,
+        runtime=chosen,
+        precision=wanted,
+        policy=policy,
+        threads=1 if side_by_side else threads,
+        is_short_lived=not are_many(files),
     )
     if opened.manifest.has_random_weights:
         render.warn("the bundle's weights are random: its answers mean nothing")
-    rows, failures = _classified(session, opened, inputs, batch_size)
+    answers = partial(
+        classify_files,
+        session,
+        opened.manifest.class_names,
+        files,
+        batch_size=batch_size,
+        workers=threads,
+        side_by_side=side_by_side,
+    )
+    rows, failures = _classified(answers)
     _show(rows, failures, session.policy, json=json)
     if failures:
         raise InputError(f"{len(failures)} of {len(failures) + len(rows)} inputs could not be read")
@@ -88,11 +111,11 @@ def _policy(threshold: str | None) -> "ConfidencePolicy | None":
 
 
 def _classified(
-    session: "AdaptiveSession", bundle: "Bundle", inputs: list[Path], batch_size: int
+    classify: "Callable[..., Iterable[Answer | Unreadable]]",
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Classify every image, with a bar where there are several files."""
     from reefl_edge import schema
-    from reefl_edge.tasks.inference import Unreadable, classify
+    from reefl_edge.tasks.inputs import Unreadable
 
     bar: render.Bar | None = None
     with ExitStack() as shown:
@@ -103,15 +126,7 @@ def _classified(
                 bar = bar or shown.enter_context(render.progress_bar("infer", total))
                 bar.step(done, total)
 
-        answers = list(
-            classify(
-                session,
-                bundle.manifest.class_names,
-                inputs,
-                batch_size=batch_size,
-                on_file=on_file,
-            )
-        )
+        answers = list(classify(on_file=on_file))
     rows = [schema.to_dict(each) for each in answers if not isinstance(each, Unreadable)]
     failures = [schema.to_dict(each) for each in answers if isinstance(each, Unreadable)]
     return rows, failures

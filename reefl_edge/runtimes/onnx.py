@@ -6,6 +6,9 @@ keep what only one of them needs at a time.
 """
 
 import os
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -16,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from reefl_edge.bundles.artifacts import Artifact
+from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.errors import InputError
 from reefl_edge.runtimes.base import Tensors, translated
@@ -45,9 +48,25 @@ class OnnxRuntime:
 
     @classmethod
     def open(
-        cls, bundle: Bundle, artifact: Artifact, segments: tuple[Segment, ...], *, threads: int
+        cls,
+        bundle: Bundle,
+        artifact: Artifact,
+        segments: tuple[Segment, ...],
+        *,
+        threads: int,
+        packs_weights: bool = True,
     ) -> Self:
         """Load the segments of an ONNX artifact of a bundle.
+
+        Graphs are hashed first. Weights are hashed while they are loaded: none of their bytes can
+        do more than be wrong, and the sessions are given out when the hash holds.
+
+        Args:
+            bundle: The bundle.
+            artifact: The artifact.
+            segments: Those to load.
+            threads: Threads to compute with.
+            packs_weights: As for ``open_session``.
 
         Raises:
             InputError: A file is missing or changed, onnxruntime refuses it, or the manifest says
@@ -55,10 +74,10 @@ class OnnxRuntime:
             ValueError: This process has a pool of another number of threads.
         """
         paths = [bundle.file(artifact, f"{segment.name}.onnx") for segment in segments]
-        for file in {file for path in paths for file in hold_graph(bundle, artifact, path)}:
-            file.verified(bundle.directory)
+        weights = {file for path in paths for file in hold_graph(bundle, artifact, path)}
         _share_pool(threads)
-        sessions = [_session(path) for path in paths]
+        with _verifying(weights, bundle.directory):
+            sessions = [_session(path, packs_weights=packs_weights) for path in paths]
         for session, segment, path in zip(sessions, segments, paths, strict=True):
             _hold_signature(session, segment, path)
         return cls(sessions)
@@ -68,6 +87,24 @@ class OnnxRuntime:
         feed = dict(zip(self._input_names[exit_index], inputs, strict=True))
         with translated_errors(f"run segment_{exit_index}"):
             return tuple(self._sessions[exit_index].run(None, feed))
+
+
+@contextmanager
+def _verifying(files: Collection[BundleFile], folder: Path) -> Iterator[None]:
+    """Hash files beside the block, which reads them.
+
+    Raises:
+        InputError: A file is missing or changed, whatever became of the block.
+    """
+    for file in files:
+        file.located(folder)
+    with ThreadPoolExecutor(1, thread_name_prefix="hashing") as pool:
+        verified = [pool.submit(file.verified, folder) for file in files]
+        try:
+            yield
+        finally:
+            for each in verified:
+                each.result()
 
 
 def _hold_signature(session: onnxruntime.InferenceSession, segment: Segment, path: Path) -> None:

@@ -21,6 +21,7 @@ def open_runtime(
     precision: Precision | None = None,
     threads: int | None = None,
     max_exit: int | None = None,
+    is_short_lived: bool = False,
 ) -> Runtime:
     """Load the segments of a bundle.
 
@@ -31,6 +32,8 @@ def open_runtime(
         threads: Threads to compute with; None for what the bundle's device suggests, if it names
             one, but at most one per core this process may use.
         max_exit: The deepest exit to load; None for all.
+        is_short_lived: Whether it will run a few times only, so that a quicker load is worth slower
+            runs, where the runtime has that choice.
 
     Raises:
         InputError: The bundle lacks the artifact, or a file of it is missing or changed.
@@ -38,7 +41,7 @@ def open_runtime(
         ValueError: ``threads`` or ``max_exit`` is out of range, or ``precision`` is one in which
             the runtime does not compute.
     """
-    threads = _threads_for(bundle) if threads is None else threads
+    threads = threads_for(bundle) if threads is None else threads
     check_threads(threads)
     artifact = artifact_for(name, bundle, precision)
     submodel = bundle.manifest.submodel
@@ -47,7 +50,14 @@ def open_runtime(
         case "onnx":
             from reefl_edge.runtimes.onnx import OnnxRuntime
 
-            return OnnxRuntime.open(bundle, artifact, depth.segments(), threads=threads)
+            return OnnxRuntime.open(
+                bundle,
+                artifact,
+                depth.segments(),
+                threads=threads,
+                # Packing takes longer than all else of a load, and each run gains little by it.
+                packs_weights=not is_short_lived,
+            )
         case "executorch":
             with needs_extra("the ExecuTorch runtime", "torch", "executorch"):
                 from reefl_edge.runtimes.executorch import ExecuTorchRuntime
@@ -108,7 +118,8 @@ def check_precision(runtime: RuntimeName, precision: Precision | None) -> None:
         raise ValueError(f"the eager runtime computes in fp32, not in {precision}")
 
 
-def _threads_for(bundle: Bundle) -> int:
+def threads_for(bundle: Bundle) -> int:
+    """Return what the bundle's device suggests, at most one thread per core, or one per core."""
     deployment = bundle.manifest.deployment
     cores = default_threads()
     return cores if deployment is None else min(cores, deployment.threads)

@@ -1,30 +1,38 @@
 """What does a bundle say of many images, and which of them could not be read?
 
-Files are decoded and brought to size side by side, a few of them ahead of what is computed, so that
-neither waits for the other and memory does not grow with their number.
+Workers read batches ahead of what is asked for, a few only, so that memory does not grow with the
+number of images. Of many batches each worker also computes its own, on one thread: so every core is
+busy all the time, which it is not while several share one batch.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reefl_edge.adaptive import AdaptiveSession
-from reefl_edge.data.formats.arrays import read_images
-from reefl_edge.data.formats.folder import images_in
-from reefl_edge.data.images import read_image, resize
-from reefl_edge.errors import InputError
-from reefl_edge.runtimes.base import default_threads
+from reefl_edge.runtimes.base import RuntimeName, default_threads
+from reefl_edge.tasks.inputs import Image, Reading, Unreadable, files_in, is_array, readings_of
 
-# Files that are read, or wait, for each thread that reads.
+# How many batches each thread is to have before they are computed side by side: fewer are answered
+# sooner, each by all threads, and while the last ones are computed threads have nothing to do.
+_BATCHES_PER_THREAD = 16
+# As many images as it takes until loading for many has paid.
+_MANY = 32
+# Batches that are worked on, or wait, for each worker.
 _AHEAD = 2
 
 OnFile = Callable[[int, int], None]
+_Each = TypeVar("_Each")
+_Given = TypeVar("_Given")
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +54,12 @@ class Answer:
     latency_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """An input that could not be read, and why."""
+@dataclass(frozen=True, slots=True)
+class _Batch(Generic[_Each]):
+    """Images, read and answered or to be, and how many files they and all before come from."""
 
-    input: str
-    error: str
-
-
-Image = tuple[str, NDArray[np.uint8]]
+    images: Sequence[_Each]
+    num_files: int
 
 
 def classify(
@@ -63,7 +68,8 @@ def classify(
     inputs: Iterable[str | Path],
     *,
     batch_size: int = 1,
-    readers: int | None = None,
+    workers: int | None = None,
+    side_by_side: bool = False,
     on_file: OnFile = lambda *_: None,
 ) -> Iterator[Answer | Unreadable]:
     """Classify the images of files and folders, in order; what cannot be read is told, in between.
@@ -73,29 +79,126 @@ def classify(
         class_names: One name per class.
         inputs: Image files, folders of them, .npy and .npz files.
         batch_size: Images at once.
-        readers: Threads that decode; None for one per core that this process may use.
-        on_file: Called with the files that were read, and how many there are.
+        workers: Threads that read; None for one per core that this process may use.
+        side_by_side: Whether each worker also computes what it has read: only where the session's
+            runtime is onnxruntime, and best where that has one thread.
+        on_file: Called with the files that the answers have come to, and how many there are.
 
     Raises:
         InputError: The runtime fails.
         ValueError: ``batch_size`` is not positive.
     """
+    yield from classify_files(
+        session,
+        class_names,
+        files_in(inputs),
+        batch_size=batch_size,
+        workers=workers,
+        side_by_side=side_by_side,
+        on_file=on_file,
+    )
+
+
+def classify_files(
+    session: AdaptiveSession,
+    class_names: Sequence[str],
+    files: Sequence[Path | Unreadable],
+    *,
+    batch_size: int = 1,
+    workers: int | None = None,
+    side_by_side: bool = False,
+    on_file: OnFile = lambda *_: None,
+) -> Iterator[Answer | Unreadable]:
+    """Classify the images of files that ``files_in`` has found; see ``classify``."""
     if batch_size < 1:
         raise ValueError(f"a batch has at least one image, got {batch_size}")
-    batch: list[Image] = []
-    for read in _read_ahead(inputs, session, readers or default_threads(), on_file):
-        if isinstance(read, Unreadable):
-            yield read
-            continue
-        batch.append(read)
-        if len(batch) == batch_size:
-            yield from _answers(session, class_names, batch)
-            batch = []
+    workers = workers or default_threads()
+
+    def read(batch: _Batch[Reading]) -> _Batch[Image | Unreadable]:
+        return _Batch([reading() for reading in batch.images], batch.num_files)
+
+    def answer(batch: _Batch[Image | Unreadable]) -> _Batch[Answer | Unreadable]:
+        return _Batch(_answers(session, class_names, batch.images), batch.num_files)
+
+    batches = _batches(files, session.submodel.architecture.image_size, batch_size)
+    with _pool(workers) as pool:
+        answered: Iterator[_Batch[Answer | Unreadable]]
+        if side_by_side:
+            answered = _in_turn(pool, lambda each: answer(read(each)), batches, _AHEAD * workers)
+        else:
+            answered = map(answer, _in_turn(pool, read, batches, _AHEAD * workers))
+        for batch in answered:
+            yield from batch.images
+            on_file(batch.num_files, len(files))
+
+
+def are_many(files: Sequence[Path | Unreadable]) -> bool:
+    """Tell whether so many images may come that a slower load for quicker runs pays."""
+    return len(files) >= _MANY or any(map(is_array, files))
+
+
+def pays_side_by_side(
+    runtime: RuntimeName, num_files: int, *, batch_size: int, threads: int
+) -> bool:
+    """Tell whether batches are best computed side by side, each on one thread.
+
+    Args:
+        runtime: What computes; only onnxruntime can be asked by several threads at a time.
+        num_files: Files to classify.
+        batch_size: Images at once.
+        threads: Threads to compute with.
+    """
+    num_batches = -(-num_files // batch_size)
+    return runtime == "onnx" and threads > 1 and num_batches >= _BATCHES_PER_THREAD * threads
+
+
+def _batches(
+    files: Sequence[Path | Unreadable], edge: int, batch_size: int
+) -> Iterator[_Batch[Reading]]:
+    batch: list[Reading] = []
+    for num_files, file in enumerate(files, 1):
+        for reading in readings_of(file, edge):
+            batch.append(reading)
+            if len(batch) == batch_size:
+                yield _Batch(batch, num_files)
+                batch = []
     if batch:
-        yield from _answers(session, class_names, batch)
+        yield _Batch(batch, len(files))
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Give workers, which after the block do no more than end what they are at."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="infer")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_turn(
+    pool: ThreadPoolExecutor, work: Callable[[_Given], _Done], given: Iterable[_Given], ahead: int
+) -> Iterator[_Done]:
+    """Give what work makes of each thing given, in order, started on ``ahead`` of them."""
+    waiting: deque[Future[_Done]] = deque()
+    rest = iter(given)
+    while True:
+        waiting.extend(pool.submit(work, each) for each in islice(rest, ahead - len(waiting)))
+        if not waiting:
+            return
+        yield waiting.popleft().result()
 
 
 def _answers(
+    session: AdaptiveSession, class_names: Sequence[str], batch: Sequence[Image | Unreadable]
+) -> list[Answer | Unreadable]:
+    """Answer what could be read of a batch; what could not stays where it stands."""
+    images = [each for each in batch if not isinstance(each, Unreadable)]
+    answers = iter(_predicted(session, class_names, images) if images else ())
+    return [each if isinstance(each, Unreadable) else next(answers) for each in batch]
+
+
+def _predicted(
     session: AdaptiveSession, class_names: Sequence[str], batch: Sequence[Image]
 ) -> Iterator[Answer]:
     images = np.concatenate([image for _, image in batch])
@@ -111,52 +214,3 @@ def _answers(
             exit_index=int(exit_index),
             latency_ms=latency_ms,
         )
-
-
-def _read_ahead(
-    inputs: Iterable[str | Path], session: AdaptiveSession, readers: int, on_file: OnFile
-) -> Iterator[Image | Unreadable]:
-    """Give every image, (1, edge, edge, 3), and what could not be read, in order."""
-    edge = session.submodel.architecture.image_size
-    files = [found for given in inputs for found in _files(Path(given))]
-    waiting: deque[Future[Iterator[Image | Unreadable]]] = deque()
-    pool = ThreadPoolExecutor(readers, thread_name_prefix="reading")
-    try:
-        for index in range(len(files)):
-            while len(waiting) < _AHEAD * readers and index + len(waiting) < len(files):
-                waiting.append(pool.submit(_read, files[index + len(waiting)], edge))
-            yield from waiting.popleft().result()
-            on_file(index + 1, len(files))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _files(given: Path) -> list[Path | Unreadable]:
-    """Return the images of a folder, or the file itself."""
-    if not given.is_dir():
-        return [given]
-    try:
-        images = images_in(given)
-    except OSError as error:
-        return [_unreadable(given, error)]
-    return [*images] or [Unreadable(input=str(given), error=f"no images in {given}")]
-
-
-def _read(file: Path | Unreadable, edge: int) -> Iterator[Image | Unreadable]:
-    """Read a file; the images of an array are brought to size when they are asked for."""
-    if isinstance(file, Unreadable):
-        return iter([file])
-    try:
-        if file.suffix.lower() in (".npy", ".npz"):
-            array = read_images(file)
-            return (
-                (f"{file}[{index}]", resize(image[None], edge)) for index, image in enumerate(array)
-            )
-        return iter([(str(file), read_image(file, image_size=edge))])
-    except (InputError, OSError) as error:
-        return iter([_unreadable(file, error)])
-
-
-def _unreadable(path: Path, error: InputError | OSError) -> Unreadable:
-    said = f"{path}: {str(error.strerror).lower()}" if isinstance(error, OSError) else str(error)
-    return Unreadable(input=str(path), error=said)

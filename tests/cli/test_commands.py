@@ -30,7 +30,7 @@ HEAVY = ("torch", "executorch", "onnx", "onnxscript", "coremltools", "onnxruntim
 
 
 def test_these_are_all_the_commands() -> None:
-    assert tuple(command.name for command in app.registered_commands) == COMMANDS
+    assert tuple(typer.main.get_command(app).commands) == (*COMMANDS, "cache")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("arguments", [("--help",), *((name, "--help") for name in COMMANDS)])
@@ -47,6 +47,18 @@ def test_help_imports_no_toolchain(arguments: tuple[str, ...]) -> None:
 
     assert shown.returncode == 0, shown.stderr
     assert "Usage" in shown.stdout
+
+
+def test_only_the_command_that_is_typed_is_loaded() -> None:
+    script = (
+        "import sys\n"
+        "from reefl_edge.cli import app\n"
+        "app(['devices', '--json'], standalone_mode=False)\n"
+        f"loaded = [each for each in {COMMANDS!r} if f'reefl_edge.cli.{{each}}' in sys.modules]\n"
+        "assert loaded == ['devices'], loaded\n"
+    )
+
+    subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL, check=True)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from reefl_edge.errors import InputError
 from tests.cli.conftest import Type
 
 
@@ -40,6 +41,21 @@ def test_a_low_threshold_stops_at_the_first_exit(type_command: Type, home: Path)
     )
 
     assert [row["exit_index"] for row in typed.document["predictions"]] == [0]
+
+
+def test_an_image_is_answered_the_same_alone_and_among_many(type_command: Type, home: Path) -> None:
+    alone = type_command("infer", home / "bundle", home / "first.png", "--json")
+    # In a process of its own: there each core computes by itself.
+    paths = map(str, (home / "bundle", *[home / "first.png"] * 64))
+    command = [sys.executable, "-m", "reefl_edge", "infer", *paths, "--json"]
+    shown = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+
+    (expected,) = alone.document["predictions"]
+    rows = json.loads(shown.stdout)["predictions"]
+    assert len(rows) == 64
+    for row in rows:
+        assert row["label"] == expected["label"]
+        assert row["confidence"] == pytest.approx(expected["confidence"], abs=1e-5)
 
 
 def test_the_eager_runtime_agrees(type_command: Type, home: Path) -> None:
@@ -196,6 +212,25 @@ def test_a_changed_bundle_is_refused(type_command: Type, home: Path, tmp_path: P
 
     assert typed.exit_code == 3
     assert "its hash differs" in typed.stderr
+
+
+def test_changed_weights_are_told_before_whatever_the_runtime_makes_of_them(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_command: Type
+) -> None:
+    folder = shutil.copytree(home / "bundle", tmp_path / "bundle")
+    weights = folder / "onnx" / "weights.safetensors"
+    weights.write_bytes(b"\xff" * weights.stat().st_size)
+
+    def refuse(graph: Path, **_: object) -> None:
+        raise InputError(f"cannot load {graph}")
+
+    monkeypatch.setattr("reefl_edge.runtimes.onnx._session", refuse)
+
+    typed = type_command("infer", folder, home / "first.png")
+
+    assert typed.exit_code == 3
+    assert "its hash differs" in typed.stderr
+    assert not typed.stdout
 
 
 def edit_manifest(home: Path, folder: Path, **changes: object) -> Path:

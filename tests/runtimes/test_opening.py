@@ -13,10 +13,10 @@ from reefl_edge.bundles.manifest import Deployment
 from reefl_edge.errors import InputError, MissingToolchainError
 from reefl_edge.runtimes.base import RUNTIMES, RuntimeName, default_threads
 from reefl_edge.runtimes.opening import (
-    _threads_for,
     artifact_for,
     open_runtime,
     runtime_for,
+    threads_for,
 )
 from tests.fakes.bundles import listed_artifact, tiny_manifest
 
@@ -64,4 +64,4 @@ def test_a_bundle_runs_on_no_more_threads_than_there_are_whatever_its_device_has
     device = Deployment(device="server", threads=1000)
     bundle = Bundle(Path("bundle"), replace(tiny_manifest(), deployment=device))
 
-    assert _threads_for(bundle) == default_threads()
+    assert threads_for(bundle) == default_threads()

@@ -8,8 +8,9 @@ from PIL import Image
 
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.errors import InputError
-from reefl_edge.runtimes.base import Tensors
-from reefl_edge.tasks.inference import Answer, Unreadable, classify
+from reefl_edge.runtimes.base import RuntimeName, Tensors
+from reefl_edge.tasks.inference import Answer, are_many, classify, pays_side_by_side
+from reefl_edge.tasks.inputs import Unreadable, files_in
 from tests.fakes.runtimes import FakeRuntime, confident_logits, numbered_images
 from tests.fakes.submodels import tiny_submodel
 
@@ -65,10 +66,68 @@ def test_what_cannot_be_read_is_told_and_the_rest_go_on(tmp_path: Path) -> None:
     assert names == ["00.png", "02.png", "03.png", "three.npy[0]", "three.npy[1]", "three.npy[2]"]
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_answers_computed_side_by_side_are_the_same_in_the_same_order(
+    batch_size: int, tmp_path: Path
+) -> None:
+    paths = write_numbered(tmp_path, 20)
+    paths[7].write_bytes(b"no image")
+
+    alone, together = (
+        [
+            (each.input, getattr(each, "confidence", None), getattr(each, "exit_index", None))
+            for each in classify(
+                session_on(FakeRuntime(confident_logits(CONFIDENCES))),
+                NAMES,
+                [tmp_path],
+                batch_size=batch_size,
+                workers=3,
+                side_by_side=side_by_side,
+            )
+        ]
+        for side_by_side in (False, True)
+    )
+
+    assert together == alone
+    assert len(together) == 20
+
+
+def test_a_failure_side_by_side_ends_the_answers(tmp_path: Path) -> None:
+    write_numbered(tmp_path, 8)
+    session = AdaptiveSession(_Broken(), tiny_submodel(), ConfidencePolicy())
+
+    with pytest.raises(InputError, match="the engine cannot run segment_0"):
+        list(classify(session, NAMES, [tmp_path], workers=2, side_by_side=True))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "num_files", "batch_size", "threads", "expected"),
+    [
+        ("onnx", 32, 1, 2, True),
+        ("onnx", 31, 1, 2, False),
+        ("onnx", 63, 2, 2, True),
+        ("onnx", 1000, 1, 1, False),
+        ("executorch", 1000, 1, 2, False),
+    ],
+)
+def test_only_many_batches_of_onnxruntime_are_computed_side_by_side(
+    runtime: RuntimeName, num_files: int, batch_size: int, threads: int, expected: bool
+) -> None:
+    pays = pays_side_by_side(runtime, num_files, batch_size=batch_size, threads=threads)
+
+    assert pays == expected
+
+
+def test_an_array_may_hold_many_images_and_a_few_photographs_do_not() -> None:
+    assert not are_many(files_in(["photo.png"] * 31))
+    assert are_many(files_in(["photo.png"] * 32))
+    assert are_many(files_in(["digits.npz"]))
+
+
 def test_only_a_few_files_are_read_ahead(tmp_path: Path) -> None:
     paths = write_numbered(tmp_path, 20)
     runtime = FakeRuntime(confident_logits(CONFIDENCES))
-    answers = classify(session_on(runtime), NAMES, paths, readers=2)
+    answers = classify(session_on(runtime), NAMES, paths, workers=2)
 
     first = next(answers)
     for path in paths:
