@@ -13,12 +13,16 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import pytest
 
 from reefl_edge.checkpoints.checkpoint import Checkpoint, write_checkpoint
 from reefl_edge.finetune.checkpoints import TrainingCheckpoints
 from reefl_edge.finetune.state_file import read_state
 from reefl_edge.models.arrays import arrays_of, random_network
-from tests.bare import SOURCES
+from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.recipe import stock
+from reefl_export.training import TrainingPlan
+from tests.bare import BARE_PYTHON, SOURCES
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
 from tests.workplaces import Workplace
@@ -35,22 +39,34 @@ class StepperCase:
 
     Attributes:
         python: Which interpreter runs it.
-        options: What the command is told beside the model, the data and the output.
+        model: What it trains, of what ``write_inputs`` writes.
     """
 
     python: Path
-    options: tuple[str, ...] = ()
+    model: str
 
 
-# What trains without torch may run in the bare environment: it starts faster.
-STEPPERS = {"eager": StepperCase(Path(sys.executable))}
+# What trains without torch runs in the bare environment: it starts faster.
+STEPPERS = {
+    "eager": StepperCase(Path(sys.executable), "model.safetensors"),
+    "onnx": StepperCase(BARE_PYTHON, "bundle"),
+}
 
 
 def write_inputs(folder: Path) -> None:
-    """Write a model and data for every training in this file."""
+    """Write a model, as a file and as a bundle that trains, and data."""
     network = random_network(tiny_submodel(num_blocks=2), seed=0)
     checkpoint = Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
     write_checkpoint(checkpoint, folder / "model.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REEFL_EDGE_HOME", str(folder / "cache"))
+        export_checkpoint(
+            checkpoint,
+            folder / "bundle",
+            stock(["onnx"]),
+            Origin(name="tiny"),
+            training=TrainingPlan(regimes=("frozen",), batch_size=2),
+        )
     np.savez(folder / "data.npz", images=random_images(15), labels=np.arange(15) % 3)
 
 
@@ -81,13 +97,12 @@ class Training:
     def start(self) -> "subprocess.Popen[str]":
         """Begin it, or go on with it."""
         words = [
-            *(self.case.python, "-m", "reefl_edge", "finetune", self.inputs / "model.safetensors"),
+            *(self.case.python, "-m", "reefl_edge", "finetune", self.inputs / self.case.model),
             *("--data", self.inputs / "data.npz", "-o", self.update, "--threads", 1),
             # 12 examples, of which 3 are held out: the contest has a position of its own.
             *("--epochs", NUM_STEPS // 6, "--batch-size", 2),
             *("--distill", "dynamic", "--augment", "crop-flip"),
             *("--checkpoint", self.checkpoints, "--checkpoint-every", 5, "--resume"),
-            *self.case.options,
         ]
         return subprocess.Popen(
             [str(word) for word in words],

@@ -7,7 +7,6 @@ import typer
 
 from reefl_edge.cli import client_data, models, options, render, resuming
 from reefl_edge.cli.client_data import ClientOptions
-from reefl_edge.extras import needs_extra
 from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
@@ -241,15 +240,14 @@ def _train(
     from reefl_edge.checkpoints.update import write_update
     from reefl_edge.cli.training_progress import steps_on
     from reefl_edge.finetune.client import train_client
-    from reefl_edge.finetune.evaluate import checkpoint_accuracy
+    from reefl_edge.tasks.accuracy import accuracy_before_and_after, check_measurable
     from reefl_edge.tasks.examples import read_examples
 
     examples = read_examples(data, source)
     held_out = None if eval_data is None else read_examples(eval_data, source, like=examples)
     examples, held_out = client_data.choose(part, examples, held_out)
     if held_out is not None:
-        with needs_extra("measuring before and after", "torch", "train"):
-            import torch  # noqa: F401 - said before the work, not after
+        check_measurable(compiled)
     with (
         resuming.resumable(checkpoints),
         options.input_errors(),
@@ -279,8 +277,8 @@ def _train(
         "resumed_at": result.history.resumed_at,
     }
     if held_out is not None:
-        document["accuracy_before"] = checkpoint_accuracy(result.start, held_out).tolist()
-        document["accuracy_after"] = checkpoint_accuracy(result.trained, held_out).tolist()
+        before, after = accuracy_before_and_after(result, held_out, compiled, threads=threads)
+        document |= {"accuracy_before": before.tolist(), "accuracy_after": after.tolist()}
     return document
 
 

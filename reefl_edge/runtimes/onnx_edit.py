@@ -1,18 +1,20 @@
 """How is an ONNX graph changed, in the few ways that take no toolchain?
 
-Nothing moves: constants are written over where they stand, and outputs are added behind the end,
-where protobuf merges them with the graph.
+Constants are written over where they stand, outputs are added behind the end, where protobuf merges
+them with the graph, and what is said of where arrays lie is exchanged; all else stays as it is.
 
 Source: onnx.proto of ONNX 1.23.
 """
 
 from collections.abc import Iterable, Mapping
 
-from reefl_edge.runtimes.onnx_graph import constants
-from reefl_edge.runtimes.protobuf import field, fields, text
+from reefl_edge.runtimes.onnx_graph import StoredTensor, constants
+from reefl_edge.runtimes.protobuf import field, fields, replaced, text
 
 _GRAPH = 7  # of a ModelProto
-_NODE, _OUTPUT = 1, 12  # of a GraphProto
+_NODE, _INITIALIZER, _OUTPUT = 1, 5, 12  # of a GraphProto
+_TENSOR_NAME, _EXTERNAL_DATA = 8, 13  # of a TensorProto
+_KEY, _VALUE = 1, 2  # of a StringStringEntryProto
 _INPUT, _OP_TYPE = 1, 4  # of a NodeProto
 _NAME = 1  # of a ValueInfoProto
 
@@ -33,6 +35,43 @@ def with_constants(content: bytes, values: Mapping[str, bytes]) -> bytes:
         if value is not None:
             place[:] = value
     return bytes(changed)
+
+
+def with_places(content: bytes, tensors: Iterable[StoredTensor]) -> bytes:
+    """Return a graph that reads its own initialisers from elsewhere in other files.
+
+    Args:
+        content: The graph.
+        tensors: Where to read from; an initialiser that says nothing of a file stays as it is.
+
+    Raises:
+        IndexError, ValueError: It is no graph, or a damaged one.
+    """
+    said = {tensor.name: _said_of(tensor) for tensor in tensors}
+
+    def moved(initializer: memoryview) -> bytes | memoryview:
+        facts = said.get(text(initializer, _TENSOR_NAME))
+        if facts is None:
+            return initializer
+        return replaced(initializer, _EXTERNAL_DATA, lambda entry: _said_anew(entry, facts))
+
+    return replaced(memoryview(content), _GRAPH, lambda graph: replaced(graph, _INITIALIZER, moved))
+
+
+def _said_of(tensor: StoredTensor) -> dict[str, str]:
+    """Return what a graph says of where a tensor lies."""
+    return {
+        "location": tensor.location,
+        "offset": str(tensor.offset),
+        "length": str(tensor.length),
+    }
+
+
+def _said_anew(entry: memoryview, facts: Mapping[str, str]) -> bytes | memoryview:
+    key = text(entry, _KEY)
+    if key not in facts:
+        return entry
+    return field(_KEY, key.encode()) + field(_VALUE, facts[key].encode())
 
 
 def with_outputs(content: bytes, names: Iterable[str]) -> bytes:

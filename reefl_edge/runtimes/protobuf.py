@@ -1,4 +1,4 @@
-"""How is a protobuf message read, and added to, without a library?
+"""How is a protobuf message read, changed and added to, without a library?
 
 A message is a sequence of fields, each a number and a value; where a field stands twice, what was
 added later is merged with what stood before.
@@ -6,7 +6,7 @@ added later is merged with what stood before.
 Source: https://protobuf.dev/programming-guides/encoding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _FIXED_SIZES = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
@@ -20,8 +20,37 @@ def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         IndexError: The message ends within a field.
         ValueError: It is no message.
     """
+    for number, _, value in _places(message):
+        yield number, message[value]
+
+
+def replaced(
+    message: memoryview, number: int, change: Callable[[memoryview], bytes | memoryview]
+) -> bytes:
+    """Return a message in which every field of a number has other bytes; all else stays.
+
+    Args:
+        message: The message.
+        number: Of the fields.
+        change: Returns what a field's bytes become.
+
+    Raises:
+        IndexError, ValueError: As for ``fields``.
+    """
+    written, kept = bytearray(), 0
+    for found, begin, value in _places(message):
+        if found == number:
+            written += message[kept:begin]
+            written += field(number, bytes(change(message[value])))
+            kept = value.stop
+    return bytes(written + message[kept:])
+
+
+def _places(message: memoryview) -> Iterator[tuple[int, int, slice]]:
+    """Give the number of each field that has a length, where it begins, and where its bytes lie."""
     position, end = 0, len(message)
     while position < end:
+        begin = position
         tag, position = _varint(message, position)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == _VARINT:
@@ -36,7 +65,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         if position + length > end:
             raise IndexError("a field is longer than its message")
         if wire_type == _LENGTH:
-            yield number, message[position : position + length]
+            yield number, begin, slice(position, position + length)
         position += length
 
 

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from tests.bare import needs_bare
 from tests.trainings import (
     STEPPERS,
     Training,
@@ -16,7 +17,7 @@ from tests.trainings import (
 from tests.workplaces import Workplace
 
 
-@pytest.fixture(scope="module", params=STEPPERS)
+@pytest.fixture(scope="module", params=["eager", pytest.param("onnx", marks=needs_bare)])
 def undisturbed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Training, bytes]:

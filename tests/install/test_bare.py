@@ -17,6 +17,7 @@ from reefl_edge.checkpoints.hashes import base_sha256
 from reefl_edge.checkpoints.update import read_update
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.finetune.client import train_client
+from reefl_edge.finetune.evaluate import checkpoint_accuracy
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_export.bundle import Origin, export_checkpoint
@@ -109,25 +110,36 @@ def test_the_bare_install_trains_a_bundle_with_a_compiled_step(
     export_checkpoint(
         checkpoint, tmp_path / "bundle", stock(["onnx"]), Origin(name="tiny"), training=plan
     )
-    np.savez(tmp_path / "data.npz", images=random_images(6), labels=np.arange(6) % 3)
+    labels = np.ones(6, np.int64)  # which the network does not say before
+    np.savez(tmp_path / "data.npz", images=random_images(6), labels=labels)
+    held_out = ArrayDataset(
+        random_images(60, seed=1), np.repeat([0, 1, 2], [10, 20, 30]), ("0", "1", "2"), 16
+    )
+    np.savez(tmp_path / "held_out.npz", images=random_images(60, seed=1), labels=held_out.labels)
 
     typed = run_bare(
         site, "finetune", str(tmp_path / "bundle"), "--data", str(tmp_path / "data.npz"),
-        "--regime", "lora", "-o", str(tmp_path / "update.safetensors"), "--json",
+        "--regime", "lora", "--lr", "0.5", "--eval-data", str(tmp_path / "held_out.npz"),
+        "-o", str(tmp_path / "update.safetensors"), "--json",
     )  # fmt: skip
 
     assert typed.returncode == 0, typed.stderr
-    assert json.loads(typed.stdout)["num_steps"] == 2
+    document = json.loads(typed.stdout)
+    assert document["num_steps"] == 2
     trained = read_update(tmp_path / "update.safetensors")
     assert trained.provenance.base_sha256 == base_sha256(checkpoint.arrays)
     by_torch = train_client(
         Bundle.open(tmp_path / "bundle"),
         "lora",
-        ArrayDataset(random_images(6), np.arange(6) % 3, ("0", "1", "2"), 16),
-        LocalTraining(batch_size=4),
+        ArrayDataset(random_images(6), labels, ("0", "1", "2"), 16),
+        LocalTraining(batch_size=4, learning_rate=0.5),
     )
     for name, array in by_torch.update.arrays.items():
-        np.testing.assert_allclose(trained.arrays[name], array, atol=1e-5)
+        np.testing.assert_allclose(trained.arrays[name], array, atol=1e-4)
+    for key, checkpoint in (("before", by_torch.start), ("after", by_torch.trained)):
+        expected = checkpoint_accuracy(checkpoint, held_out)
+        np.testing.assert_allclose(document[f"accuracy_{key}"], expected, atol=1 / 60 + 1e-9)
+    assert document["accuracy_before"] != document["accuracy_after"]
 
 
 def test_the_bare_install_measures_an_onnx_bundle_and_lists_devices(

@@ -5,34 +5,31 @@ from random import Random
 
 import pytest
 
+from tests.bare import needs_bare
 from tests.trainings import STEPPERS, Training, killed_again_and_again, write_inputs
 from tests.workplaces import Workplace
 
 pytestmark = pytest.mark.slow
 
-NUM_TRAININGS, NUM_KILLS = 12, 5
+# Mostly without torch, which takes long to start.
+NUM_TRAININGS = {"eager": 2, "onnx": 10}
+NUM_KILLS = 5
 
 
-@pytest.fixture(scope="module", params=STEPPERS)
-def undisturbed(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Training, bytes]:
-    """A training that nobody stops, and its update."""
-    inputs = tmp_path_factory.mktemp("inputs")
-    write_inputs(inputs)
-    workplace = Workplace.made_in(tmp_path_factory.mktemp("undisturbed"))
-    training = Training(STEPPERS[request.param], inputs, workplace)
-    return training, training.finish()
-
-
-@pytest.mark.parametrize("seed", range(NUM_TRAININGS))
+@pytest.mark.parametrize("stepper", ["eager", pytest.param("onnx", marks=needs_bare)])
 def test_training_killed_at_any_moment_goes_on_to_the_same_update(
-    seed: int, undisturbed: tuple[Training, bytes], tmp_path: Path
+    stepper: str, tmp_path: Path
 ) -> None:
-    right, update = undisturbed
-    training = Training(right.case, right.inputs, Workplace.made_in(tmp_path))
+    write_inputs(tmp_path)
+    (tmp_path / "undisturbed").mkdir()
+    workplace = Workplace.made_in(tmp_path / "undisturbed")
+    right = Training(STEPPERS[stepper], tmp_path, workplace)
+    update = right.finish()
 
-    killed_again_and_again(training, Random(seed), num_kills=NUM_KILLS)
+    for seed in range(NUM_TRAININGS[stepper]):
+        (tmp_path / str(seed)).mkdir()
+        training = Training(right.case, tmp_path, Workplace.made_in(tmp_path / str(seed)))
+        killed_again_and_again(training, Random(seed), num_kills=NUM_KILLS)
 
-    assert training.finish() == update
-    training.assert_tidy()
+        assert training.finish() == update, f"seed {seed}"
+        training.assert_tidy()

@@ -18,7 +18,8 @@ from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import mapped_checkpoint
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME, Manifest
-from reefl_edge.checkpoints.checkpoint import stated_weights_sha256
+from reefl_edge.bundles.start import read_start
+from reefl_edge.checkpoints.checkpoint import Checkpoint, stated_weights_sha256
 from reefl_edge.checkpoints.update import Update, apply_update
 from reefl_edge.errors import InputError
 from reefl_edge.files import replacing_folder, write_text
@@ -40,9 +41,9 @@ from reefl_export.refill.onnx import (
     activation_constants,
     layers_in_int8,
     refill_onnx,
-    weights_path,
+    weights_file,
 )
-from reefl_export.refill.training import refill_training, training_start
+from reefl_export.refill.training import refill_training, step_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +102,9 @@ def refill_bundle(
         filling = _filling(bundle, update)
         artifacts = _refilled(bundle, kept, filling, folder, images, threads, on_stage)
         manifest = _manifest(bundle.manifest, filling, artifacts, folder)
-        files = {file.path: file for file in manifest.files()}
-        training = refill_training(bundle, update.submodel.regime, filling, folder, files)
+        training = refill_training(
+            bundle, update.submodel.regime, filling, folder, _weights(artifacts)
+        )
         report = _compared(Bundle(folder, manifest), gates, images, threads, on_stage)
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
         listed = BundleFile.of(folder, folder / PARITY_NAME)
@@ -145,14 +147,7 @@ def _verified_meanwhile(bundle: Bundle, artifacts: tuple[Artifact, ...]) -> Iter
 
 def _filling(bundle: Bundle, update: Update) -> Filling:
     held, path = mapped_checkpoint(bundle)
-    start = training_start(bundle, update.submodel.regime)
-    if start is None:
-        is_plain = not has_adapters(held.submodel.regime)
-        known_base = stated_weights_sha256(path) if is_plain else None
-        trained = apply_update(held, update, known_base=known_base)
-    else:
-        trained = apply_update(start, update)
-    filling = Filling.of(trained, held=held)
+    filling = Filling.of(_trained(bundle, update, held, path), held=held)
     if filling.deployed.submodel != bundle.manifest.submodel:
         raise InputError(
             f"the update brings adapters of regime {update.submodel.regime!r}, which do not fold "
@@ -160,6 +155,15 @@ def _filling(bundle: Bundle, update: Update) -> Filling:
             "again, with --update"
         )
     return filling
+
+
+def _trained(bundle: Bundle, update: Update, held: Checkpoint, path: Path) -> Checkpoint:
+    """Apply an update to what it was trained from: what inference holds, or holds folded."""
+    known_base = None if has_adapters(held.submodel.regime) else stated_weights_sha256(path)
+    step = step_of(bundle, update.submodel.regime)
+    if step is None or step.start is None or known_base == update.provenance.base_sha256:
+        return apply_update(held, update, known_base=known_base)
+    return apply_update(read_start(bundle, step), update, known_base=step.base_sha256)
 
 
 def _refilled(
@@ -198,8 +202,7 @@ def _manifest(
     before: Manifest, filling: Filling, artifacts: tuple[Artifact, ...], folder: Path
 ) -> Manifest:
     names = {artifact.name for artifact in artifacts}
-    (float32,) = (artifact for artifact in artifacts if artifact.name == "onnx-fp32")
-    stated = stated_weights_sha256(weights_path(folder, float32))
+    stated = stated_weights_sha256(folder / _weights(artifacts).path)
     assert stated is not None  # it was just written
     return replace(
         before,
@@ -213,6 +216,12 @@ def _manifest(
         parity=None,
         training=None,
     )
+
+
+def _weights(artifacts: tuple[Artifact, ...]) -> BundleFile:
+    """Return the file in which inference holds float32 weights."""
+    (float32,) = (artifact for artifact in artifacts if artifact.name == "onnx-fp32")
+    return weights_file(float32)
 
 
 def _compared(

@@ -69,7 +69,7 @@ def refill_onnx(
             destination.write_bytes(with_constants(source.read_bytes(), constants))
         else:
             raise InputError(f"{source} is neither a graph nor its weights; export the model again")
-    _hold_reads(graphs, read_header(weights_path(folder, artifact)).entries, artifact)
+    _hold_reads(graphs, read_header(folder / weights_file(artifact).path).entries, artifact)
     files = tuple(BundleFile.of(folder, folder / file.path) for file in artifact.files)
     return replace(artifact, files=files)
 
@@ -116,10 +116,10 @@ def _refill_weights(source: Path, destination: Path, filling: Filling, *, is_flo
         write_checkpoint(filling.deployed, destination)
     else:
         write_safetensors(_narrowed(source, filling), destination)
-    hold_layout(destination, source)
+    _hold_layout(destination, source)
 
 
-def hold_layout(written: Path, source: Path) -> None:
+def _hold_layout(written: Path, source: Path) -> None:
     """See to it that arrays lie where graphs look for them.
 
     Raises:
@@ -149,11 +149,10 @@ def _narrowed(source: Path, filling: Filling) -> dict[str, NDArray[np.generic]]:
     return stored
 
 
-def weights_path(folder: Path, artifact: Artifact) -> Path:
-    """Return where the weights of an ONNX artifact lie, in the folder of its bundle."""
-    paths = [folder / file.path for file in artifact.files]
-    (path,) = (path for path in paths if path.name == WEIGHTS_NAME)
-    return path
+def weights_file(artifact: Artifact) -> BundleFile:
+    """Return the file that holds the weights of an ONNX artifact."""
+    (file,) = (file for file in artifact.files if Path(file.path).name == WEIGHTS_NAME)
+    return file
 
 
 def _hold_reads(

@@ -1,28 +1,30 @@
 """What becomes of a bundle's training steps when an update is applied to it?
 
-The step of the update's own regime goes on from the new arrays: what it holds compiled are arrays
-that the regime does not train, and these are as before. Steps of other regimes start from arrays
-that are no more, and are left out.
+The step of the update's own regime goes on from the new arrays before folding: where inference
+holds them folded, they go into the file of the step's start, and the graph reads them from there.
+All else in the graph stays as it was exported. Steps of other regimes start from arrays that are no
+more, and are left out.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from posixpath import normpath
+from posixpath import relpath
 
+from reefl_edge.array_files.safetensors import Entry, read_header
 from reefl_edge.bundles.artifacts import BundleFile
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.bundles.training import TrainingSection, TrainingStep
-from reefl_edge.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from reefl_edge.bundles.start import start_arrays, start_name, write_start
+from reefl_edge.bundles.training import StepArtifact, TrainingSection, TrainingStep
 from reefl_edge.checkpoints.hashes import base_sha256
+from reefl_edge.errors import InputError
+from reefl_edge.files import write_bytes
 from reefl_edge.regimes import Regime
-from reefl_edge.runtimes.onnx_graph import read_graph
-from reefl_export.refill.filling import Filling, same_array
+from reefl_edge.runtimes.onnx_edit import with_places
+from reefl_edge.runtimes.onnx_graph import StoredTensor, read_graph
+from reefl_export.refill.filling import Filling
 from reefl_export.refill.left_out import LeftOut
-from reefl_export.refill.onnx import GRAPH_SUFFIX, hold_layout
-
-Files = Mapping[str, BundleFile]
+from reefl_export.refill.onnx import GRAPH_SUFFIX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class RefilledTraining:
     """What became of the training steps.
 
     Attributes:
-        section: Those that are left; None for none.
+        section: The one that is left; None for none.
         left_out: The others.
     """
 
@@ -38,47 +40,38 @@ class RefilledTraining:
     left_out: tuple[LeftOut, ...]
 
 
-def training_start(bundle: Bundle, regime: Regime) -> Checkpoint | None:
-    """Read what a bundle trains from under a regime, where inference holds something else.
-
-    Raises:
-        InputError: The file is missing or changed, or no checkpoint.
-    """
-    for step in _steps(bundle):
-        if step.submodel.regime == regime and step.start is not None:
-            path = step.start.verified(bundle.directory)
-            return read_checkpoint(path, is_verified=True)
-    return None
+def step_of(bundle: Bundle, regime: Regime) -> TrainingStep | None:
+    """Return the training step of a bundle for a regime; None if it has none."""
+    return next((step for step in _steps(bundle) if step.submodel.regime == regime), None)
 
 
 def refill_training(
-    bundle: Bundle, regime: Regime, filling: Filling, folder: Path, written: Files
+    bundle: Bundle, regime: Regime, filling: Filling, folder: Path, weights: BundleFile
 ) -> RefilledTraining:
-    """Write the training steps of a bundle that go on from other arrays.
+    """Write the training step of a bundle that goes on from other arrays.
 
     Args:
         bundle: The bundle.
         regime: The update's.
         filling: The arrays.
         folder: The folder of the new bundle.
-        written: The files that lie in it already, by their paths.
+        weights: The float32 weights of inference, which lie in it already.
 
     Raises:
-        InputError: A file is missing or changed.
+        InputError: A file is missing or changed, or a graph reads what is no array of the model.
     """
-    steps: list[TrainingStep] = []
-    left_out: list[LeftOut] = []
-    for step in _steps(bundle):
-        if step.submodel.regime != regime:
-            reason = f"it started from the weights before this {regime} update"
-        elif (name := _folded_away(bundle, step, filling, written)) is not None:
-            reason = f"it reads {name} from the weights of inference, where it is folded now"
-        else:
-            steps.append(_refilled(bundle, step, filling, folder, written))
-            continue
-        left_out.append(LeftOut(what=f"{step.submodel.regime} training", reason=reason))
+    step = step_of(bundle, regime)
+    section = None
+    if step is not None:
+        section = TrainingSection(steps=(_refilled(bundle, step, filling, folder, weights),))
+    reason = f"it started from the weights before this {regime} update"
     return RefilledTraining(
-        section=TrainingSection(steps=tuple(steps)) if steps else None, left_out=tuple(left_out)
+        section=section,
+        left_out=tuple(
+            LeftOut(what=f"{each.submodel.regime} training", reason=reason)
+            for each in _steps(bundle)
+            if each != step
+        ),
     )
 
 
@@ -87,51 +80,73 @@ def _steps(bundle: Bundle) -> tuple[TrainingStep, ...]:
     return () if section is None else section.steps
 
 
-def _folded_away(
-    bundle: Bundle, step: TrainingStep, filling: Filling, written: Files
-) -> str | None:
-    """Return an array that a step reads from a file where it is folded now, if there is one."""
-    trained, deployed = filling.trained.arrays, filling.deployed.arrays
-    for path, name in _read(bundle, step):
-        if path in written and name in trained and not same_array(trained[name], deployed[name]):
-            return name
-    return None
-
-
-def _read(bundle: Bundle, step: TrainingStep) -> Iterator[tuple[str, str]]:
-    """Give every array that the graphs of a step read: the file, by its path, and the name."""
-    for artifact in step.artifacts:
-        for file in artifact.files:
-            graph = PurePosixPath(file.path)
-            if graph.suffix == GRAPH_SUFFIX:
-                for tensor in read_graph(file.verified(bundle.directory)).stored:
-                    yield normpath(graph.parent / tensor.location), tensor.name
-
-
 def _refilled(
-    bundle: Bundle, step: TrainingStep, filling: Filling, folder: Path, written: Files
+    bundle: Bundle, step: TrainingStep, filling: Filling, folder: Path, weights: BundleFile
 ) -> TrainingStep:
-    files = dict(written)
-    for file in step.files():
-        if file.path not in files:
-            destination = folder / file.path
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            if file == step.start:
-                _write_start(file.verified(bundle.directory), destination, filling.trained)
-            else:
-                shutil.copyfile(file.verified(bundle.directory), destination)
-            files[file.path] = BundleFile.of(folder, destination)
+    start = _written_start(step, filling, folder)
+    own = () if start is None else (start,)
+    places = {
+        name: (file.path, entry)
+        for file in (weights, *own)  # what is training's own comes before, as in ``read_start``
+        for name, entry in read_header(folder / file.path).entries.items()
+    }
     return replace(
         step,
         base_sha256=base_sha256(filling.trained.arrays),
-        start=None if step.start is None else files[step.start.path],
+        start=start,
         artifacts=tuple(
-            replace(artifact, files=tuple(files[file.path] for file in artifact.files))
+            replace(
+                artifact,
+                files=(*own, *_refilled_graphs(bundle, artifact, folder, places), weights),
+            )
             for artifact in step.artifacts
         ),
     )
 
 
-def _write_start(source: Path, destination: Path, trained: Checkpoint) -> None:
-    write_checkpoint(trained, destination)
-    hold_layout(destination, source)
+def _written_start(step: TrainingStep, filling: Filling, folder: Path) -> BundleFile | None:
+    """Write what training starts from and inference does not hold; None if there is nothing."""
+    own = start_arrays(filling.trained, filling.deployed.arrays)
+    if not own:
+        return None
+    path = folder / start_name(step.submodel.regime)
+    write_start(filling.trained, own, path)
+    return BundleFile.of(folder, path)
+
+
+def _refilled_graphs(
+    bundle: Bundle,
+    artifact: StepArtifact,
+    folder: Path,
+    places: Mapping[str, tuple[str, Entry]],
+) -> Iterator[BundleFile]:
+    """Write the graphs of a step so that they read every array from where it lies now."""
+    for file in artifact.files:
+        if PurePosixPath(file.path).suffix == GRAPH_SUFFIX:
+            source, destination = file.verified(bundle.directory), folder / file.path
+            tensors = _tensors(source, PurePosixPath(file.path).parent, places)
+            write_bytes(destination, with_places(source.read_bytes(), tensors))
+            yield BundleFile.of(folder, destination)
+
+
+def _tensors(
+    source: Path, folder: PurePosixPath, places: Mapping[str, tuple[str, Entry]]
+) -> list[StoredTensor]:
+    """Say of every tensor that a graph reads from other files where it lies now.
+
+    Args:
+        source: The graph.
+        folder: Where it lies in its bundle.
+        places: The file and the place of every array, by its name.
+    """
+    tensors = []
+    for tensor in read_graph(source).stored:
+        path, entry = places.get(tensor.name, ("", None))
+        if entry is None or entry.length != tensor.length:
+            raise InputError(
+                f"{source} reads {tensor.name}, which is no array of the model; export the model "
+                "again, with --update"
+            )
+        location = relpath(path, folder)
+        tensors.append(StoredTensor(tensor.name, location, entry.offset, entry.length))
+    return tensors
