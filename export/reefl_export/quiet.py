@@ -4,7 +4,6 @@ Toolchains warn of releases they have not been tested with, of parts that this m
 their own deprecated calls, and draw progress bars. Errors are raised as ever.
 """
 
-import gc
 import io
 import logging
 import warnings
@@ -18,16 +17,11 @@ def quiet(*loggers: str) -> Iterator[None]:
     levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
     for logger in levels:
         logger.setLevel(logging.ERROR)
-    # What the collector finds later may warn, so it goes here; it does not look through what was
-    # there before, torch's hundreds of thousands of objects above all, which takes half a second.
-    gc.freeze()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-            gc.collect()  # temporary folders, for one
     finally:
-        gc.unfreeze()
         for logger, level in levels.items():
             logger.setLevel(level)
 

@@ -4,6 +4,7 @@ A *segment view* wraps the network; what the converters cannot take whole is rep
 tracing, and the training network stays as it is.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -31,13 +32,28 @@ class SegmentView(nn.Module):
 
     def __init__(self, network: ReeFL, segment: Segment) -> None:
         super().__init__()
-        self.network = network
+        self.network = _with_blocks_of(network, segment)
         self._exit_index = segment.exit_index
         self._num_outputs = len(segment.outputs)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the segment on ``Segment.inputs``."""
         return run_segment(self.network, self._exit_index, inputs)[-self._num_outputs :]
+
+
+def _with_blocks_of(network: ReeFL, segment: Segment) -> ReeFL:
+    """Return a network of the same modules, of which other segments' blocks hold nothing.
+
+    Every array of a module is an input of the traced program, and each step after tracing walks
+    through all of them, used or not.
+    """
+    view = copy.copy(network)
+    view._modules = dict(network._modules)
+    view.blocks = nn.ModuleList(
+        block if index in segment.blocks else nn.Identity()
+        for index, block in enumerate(network.blocks)
+    )
+    return view
 
 
 def trace_segments(network: ReeFL, *, batch_size: int, forms: Forms) -> dict[str, ExportedProgram]:

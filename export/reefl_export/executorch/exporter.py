@@ -5,9 +5,7 @@ images. That matters twice: each subgraph is lowered by passes of its own, and h
 over in memory at run time. Methods share their weights, which the program holds once.
 """
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from torch.export import ExportedProgram
@@ -20,25 +18,14 @@ from reefl_export.executorch.xnnpack import written_for_xnnpack
 from reefl_export.quiet import quiet
 from reefl_export.refused import naming_refused
 from reefl_export.segments import FORMS, trace_segments
+from reefl_export.uncollected import uncollected
 
 # By the names of the methods.
 Programs = Mapping[str, ExportedProgram]
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from its walks through millions of nodes that are all in use."""
-    had_collector = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if had_collector:
-            gc.enable()
-
-
 @quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
-@_uncollected()
+@uncollected()
 def export_executorch(conversion: Conversion) -> None:
     """Write every segment, for every batch size of the recipe, as the methods of one program.
 

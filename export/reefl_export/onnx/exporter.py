@@ -21,8 +21,10 @@ from reefl_export.onnx.int8 import (
 from reefl_export.onnx.parts import trace_kinds
 from reefl_export.onnx.weights import point_at_weights, write_weights
 from reefl_export.refused import naming_refused
+from reefl_export.uncollected import uncollected
 
 
+@uncollected()
 def export_onnx(conversion: Conversion) -> None:
     """Write ``segment_K.onnx`` for every segment, and the weights they share.
 

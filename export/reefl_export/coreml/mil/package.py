@@ -1,8 +1,9 @@
 """Where does a Core ML package keep its parts, and what reads them?"""
 
+import gc
 import sys
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,8 +23,21 @@ WEIGHTS_PATH = "Data/com.apple.CoreML/weights/weight.bin"
 # or one whose file is not there.
 _DAMAGED = (AttributeError, OSError, RuntimeError, UnicodeDecodeError)
 
-# coremltools imports torchao where it is installed, of which torch warns.
-quiet_coremltools = partial(quiet, "coremltools", "torch.utils._pytree")
+
+@contextmanager
+def quiet_coremltools() -> Iterator[None]:
+    """Drop what coremltools warns of while the block runs, and of what it leaves behind."""
+    # The collector would find its temporary folders later, and warn. It does not look through what
+    # was there before, torch's hundreds of thousands of objects above all: that takes half a
+    # second.
+    gc.freeze()
+    try:
+        # coremltools imports torchao where it is installed, of which torch warns.
+        with quiet("coremltools", "torch.utils._pytree"):
+            yield
+            gc.collect()
+    finally:
+        gc.unfreeze()
 
 
 def load_coremltools() -> Any:
