@@ -7,9 +7,7 @@ counted (-1): so said, a reshape holds for any batch and cache, and a part can s
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import onnx_ir
@@ -18,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch.export import ExportedProgram
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.models.reefl import ReeFL
@@ -34,9 +31,6 @@ IR_VERSION = 10
 _VIEW_PREFIX = "network."
 _DEPTH_EMBEDDING = "accumulator.depth_embedding"
 _DTYPES = {"uint8": onnx_ir.DataType.UINT8, "float32": onnx_ir.DataType.FLOAT}
-
-
-_from_torchlib = ONNXRegistry.from_torchlib
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +76,15 @@ def _optimise(model: onnx_ir.Model, weights: Collection[str]) -> None:
 
 def converted(program: ExportedProgram) -> onnx_ir.Model:
     """Convert a program to ONNX, as it is."""
-    with patch.object(ONNXRegistry, "from_torchlib", staticmethod(_translations)):
-        result = torch.onnx.export(
-            program, dynamo=True, opset_version=OPSET_VERSION, optimize=False, verbose=False
-        )
+    result = torch.onnx.export(
+        program, dynamo=True, opset_version=OPSET_VERSION, optimize=False, verbose=False
+    )
     assert result is not None  # it is, with dynamo
     for node in result.model.graph.all_nodes():
         # Stack traces, which outweigh the graph.
         node.metadata_props.clear()
         node.doc_string = None
     return result.model
-
-
-@cache
-def _translations(opset_version: int) -> ONNXRegistry:
-    """Return what translates the operators of PyTorch, read from onnxscript's source only once."""
-    return _from_torchlib(opset_version)
 
 
 def _split(kinds: Sequence[Kind], graph: onnx_ir.Graph) -> Iterator[tuple[Kind, Template]]:
