@@ -66,7 +66,7 @@ def trace(
         forms: What stands for some operations.
         dynamic_shapes: Which sizes stay open, as ``torch.export`` takes it; None for none.
     """
-    with torch.no_grad(), _Forms(forms):
+    with torch.no_grad(), OtherForms(forms):
         return torch.export.export(module, inputs, dynamic_shapes=dynamic_shapes)
 
 
@@ -76,7 +76,7 @@ def example_input(spec: TensorSpec, batch_size: int) -> Tensor:
     return torch.zeros(shape, dtype=_DTYPES[spec.dtype])
 
 
-class _Forms(TorchFunctionMode):
+class OtherForms(TorchFunctionMode):
     """Traces some operations in forms that a converter takes whole."""
 
     def __init__(self, forms: Forms) -> None:

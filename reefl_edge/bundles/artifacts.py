@@ -4,10 +4,11 @@ An *artifact* is what a model becomes for one runtime. It lies in a bundle, whos
 (``manifest.py``) lists its files with their hashes.
 """
 
+import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Literal, Self, get_args
@@ -58,18 +59,36 @@ class BundleFile:
         Raises:
             InputError: It is missing or changed, no regular file, or a link leads out of ``root``.
         """
+        path = self._found(root)
+        self._hold(path, path.stat().st_size, lambda: sha256_of_file(path))
+        return path
+
+    def read(self, root: Path) -> bytes:
+        """Return what the file below ``root`` holds, held to its size and its hash.
+
+        Raises:
+            InputError: As for ``verified``.
+        """
+        path = self._found(root)
+        content = path.read_bytes()
+        self._hold(path, len(content), lambda: hashlib.sha256(content).hexdigest())
+        return content
+
+    def _found(self, root: Path) -> Path:
         path = root / self.path
         if not os.path.lexists(path):
             raise InputError(f"{root} is incomplete: {self.path} is missing")
         regular_file(path)
         confined(root, self.path)
-        size_bytes = path.stat().st_size
+        return path
+
+    def _hold(self, path: Path, size_bytes: int, sha256: Callable[[], str]) -> None:
         if size_bytes != self.size_bytes:
             changed = f"it has {size_bytes} bytes, not {self.size_bytes}"
-        elif sha256_of_file(path) != self.sha256:
+        elif sha256() != self.sha256:
             changed = "its hash differs"
         else:
-            return path
+            return
         raise InputError(
             f"{path} is not the file that was exported ({changed}); copy or export the bundle again"
         )

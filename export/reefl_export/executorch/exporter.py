@@ -74,7 +74,7 @@ def lower(conversion: Conversion, programs: dict[str, ExportedProgram]) -> Any:
         for operator in partitioner.ops_to_not_decompose(program)[0]
     }
     config = EdgeCompileConfig(preserve_ops=list(whole), _check_ir_validity=False)
-    with _without_ballast():
+    with without_ballast():
         edge = to_edge(
             programs, constant_methods={METADATA_KEY: conversion.facts}, compile_config=config
         )
@@ -83,11 +83,11 @@ def lower(conversion: Conversion, programs: dict[str, ExportedProgram]) -> Any:
         program = lowered.exported_program(name)
         # The delegate holds a copy of what it reads.
         remove_unused_parameters_pass(program)
-        _hold_to_core(program)
+        hold_to_core(program)
     return lowered
 
 
-def _hold_to_core(program: ExportedProgram) -> None:
+def hold_to_core(program: ExportedProgram) -> None:
     """Refuse an operator outside the delegate that no ExecuTorch runtime must have."""
     for node in program.graph.nodes:
         operator = getattr(node.target, "_op", None)  # of the edge dialect
@@ -121,7 +121,7 @@ def _quantiser(conversion: Conversion) -> Callable[[ReeFL], None]:
 
 
 @contextmanager
-def _without_ballast() -> Iterator[None]:
+def without_ballast() -> Iterator[None]:
     """Spare the lowering what takes a good part of its time and adds nothing to the program.
 
     Every pass copies of every node where it came from, through all passes before; nothing changes

@@ -14,7 +14,7 @@ from torch import nn
 from reefl_edge.models.build import build
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.runtimes.executorch import ExecuTorchRuntime, _quiet, method_name
+from reefl_edge.runtimes.executorch import ExecuTorchRuntime, method_name, quiet_engine
 from reefl_edge.submodel import Submodel
 from reefl_export.executorch.absorb_norms import absorb_norms, can_absorb
 from reefl_export.executorch.xnnpack import written_for_xnnpack
@@ -67,7 +67,7 @@ class Export:
 
 
 def export(folder: Path, recipe: ExportRecipe, submodel: Submodel) -> Export:
-    with _quiet():
+    with quiet_engine():
         from executorch.runtime import Runtime as Engine
 
         from reefl_export.executorch.exporter import lower, trace_methods
@@ -82,7 +82,7 @@ def export(folder: Path, recipe: ExportRecipe, submodel: Submodel) -> Export:
 
 
 def num_delegates(export: Export) -> dict[str, int]:
-    with _quiet():
+    with quiet_engine():
         from executorch.devtools.backend_debug import get_delegation_info
 
     return {
@@ -199,7 +199,7 @@ def test_a_network_written_for_xnnpack_computes_the_same(regime: Any, batch_size
 def test_patterns_of_layers_kept_in_float_are_names_of_arrays(
     patterns: Sequence[str], kept: bool
 ) -> None:
-    with _quiet():
+    with quiet_engine():
         from reefl_export.executorch.int8 import array_name, matches
 
     assert array_name("blocks.3.attn.query") == "blocks.3.attn.qkv"
