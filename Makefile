@@ -49,6 +49,7 @@ ifneq ($(BASE),)
 	$(BIN)/python -m benchmarks.against $(BASE) --only $(ONLY) $(AGAINST_ARGS)
 else
 	$(BIN)/python -m benchmarks.training_step
+	$(BIN)/python -m benchmarks.executorch_step
 	$(BIN)/python -m benchmarks.export_build
 	$(BIN)/python -m benchmarks.export_size
 	$(BIN)/python -m benchmarks.export_speed

@@ -12,6 +12,7 @@ from benchmarks.apparatus.documents import RESULTS
 from benchmarks.sections import (
     against,
     batches,
+    executorch_step,
     export_build,
     export_size,
     export_speed,
@@ -27,6 +28,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 SECTIONS: dict[str, Callable[[Document], str]] = {
     "training_step": training_step.section,
+    "executorch_step": executorch_step.section,
     "export_size": export_size.section,
     "export_speed": export_speed.section,
     "export_build": export_build.section,
