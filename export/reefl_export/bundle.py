@@ -5,7 +5,7 @@ compute what the network computes stops the export, and nothing is written.
 """
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,9 @@ from reefl_edge import schema
 from reefl_edge.bundles.artifacts import TARGETS, Artifact, BundleFile, Target
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME, Deployment, Manifest, signatures
+from reefl_edge.bundles.start import read_start
 from reefl_edge.bundles.thresholds import same_threshold
+from reefl_edge.bundles.training import TrainingSection
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.files import replacing_folder, write_text
@@ -29,7 +31,10 @@ from reefl_export.images import NamedImages, noise
 from reefl_export.maker import Maker
 from reefl_export.parity.comparison import ParityReport, ParityRow, check_parity
 from reefl_export.parity.reference import Reference
+from reefl_export.parity.step import StepRow, check_steps, compare_step
 from reefl_export.recipe import ExportRecipe, stock
+from reefl_export.step_maker import MadeStep, StepMaker
+from reefl_export.training import TrainingPlan
 
 if TYPE_CHECKING:
     from reefl_edge.models.reefl import ReeFL
@@ -115,6 +120,7 @@ def export_checkpoint(
     recipes: Sequence[ExportRecipe],
     origin: Origin,
     *,
+    training: TrainingPlan | None = None,
     images: ExportImages | None = None,
     threads: int | None = None,
     on_stage: OnStage = lambda _: None,
@@ -130,6 +136,8 @@ def export_checkpoint(
         directory: The bundle's folder: new, empty, or a bundle to replace (``check_replaceable``).
         recipes: How each artifact is made, the preferred one of a format first.
         origin: What the bundle says of its model.
+        training: Which training steps to compile besides; they start from the arrays as they are,
+            adapters not folded.
         images: Images to calibrate and to compare on.
         threads: Threads to compute with here; None for one per core this process may use.
         on_stage: Called with a description of each stage as it begins.
@@ -138,7 +146,7 @@ def export_checkpoint(
         MissingToolchainError: A format's packages are not installed.
         ParityError: An artifact does not compute what the network computes.
         InputError: ``directory`` holds something else than a bundle of ours.
-        ValueError: As for ``check_recipes``.
+        ValueError: As for ``check_recipes``, or a regime has no place for the arrays' adapters.
     """
     images = images or ExportImages()
     check_recipes(recipes, images, checkpoint.submodel)
@@ -164,7 +172,16 @@ def export_checkpoint(
             check_parity(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
             artifacts.append(artifact)
             rows.extend(compared)
-        report = reference.report({recipe.name: recipe.gate for recipe in recipes}, rows)
+        steps: tuple[MadeStep, ...] = ()
+        step_rows: list[StepRow] = []
+        if training is not None:
+            steps = tuple(StepMaker(trained, training, folder, tuple(artifacts), on_stage).steps())
+            unfinished = Bundle(folder, replace(manifest, artifacts=tuple(artifacts)))
+            for made in steps:
+                on_stage(f"{made.step.submodel.regime} training: compare with the network")
+                step_rows.extend(_step_rows(unfinished, made, compared_on, threads))
+            check_steps(step_rows)
+        report = reference.report({recipe.name: recipe.gate for recipe in recipes}, rows, step_rows)
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
         listed = BundleFile.of(folder, folder / PARITY_NAME)
         manifest = replace(
@@ -172,9 +189,25 @@ def export_checkpoint(
             artifacts=tuple(artifacts),
             thresholds=same_threshold(tuple(artifacts), origin.threshold),
             parity=listed,
+            training=TrainingSection(steps=tuple(made.step for made in steps)) if steps else None,
         )
         write_text(folder / MANIFEST_NAME, schema.to_json(manifest, indent=2))
     return Exported(Bundle(directory, manifest), report)
+
+
+def _step_rows(
+    bundle: Bundle, made: MadeStep, images: NamedImages, threads: int
+) -> Iterator[StepRow]:
+    """Compare a training step with the network's, or take the comparison from the cache."""
+    step = made.step
+    for artifact, key in zip(step.artifacts, made.keys, strict=True):
+        comparison = cache.rows_key(step.base_sha256, images, None)
+        rows = cache.fetch_step_rows(key, comparison)
+        if rows is None:
+            start = read_start(bundle, step)
+            rows = compare_step(bundle, step, artifact.target, start, images, threads=threads)
+            cache.store_step_rows(key, comparison, rows)
+        yield from rows
 
 
 def check_recipes(

@@ -19,17 +19,22 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 from platformdirs import user_cache_path
 
 from reefl_edge import schema
-from reefl_edge.bundles.artifacts import Artifact
+from reefl_edge.bundles.artifacts import Artifact, Target
+from reefl_edge.bundles.training import StepArtifact
 from reefl_edge.errors import InputError
 from reefl_edge.files import confined, replacing_folder, write_text
 from reefl_edge.partials import locked
+from reefl_edge.regimes import Regime
 from reefl_export.images import NamedImages
 from reefl_export.parity.comparison import ParityRow
-from reefl_export.recipe import ExportRecipe
+from reefl_export.parity.step import StepRow
+from reefl_export.recipe import ExportRecipe, recipe_for
+from reefl_export.training import TrainingPlan
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +59,28 @@ class _Rows:
     sha256: str
 
     def __post_init__(self) -> None:
-        if self.sha256 != _sha256_of_rows(self.rows):
-            raise ValueError("the rows are not those that were stored")
+        _check_rows(self.rows, self.sha256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StepRows:
+    """The comparison of one training step; as of an artifact, with a row for each array."""
+
+    rows: tuple[StepRow, ...]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        _check_rows(self.rows, self.sha256)
+
+
+def _check_rows(rows: tuple[ParityRow, ...] | tuple[StepRow, ...], sha256: str) -> None:
+    if sha256 != _sha256_of_rows(rows):
+        raise ValueError("the rows are not those that were stored")
+
+
+# What entries keep.
+Kept = TypeVar("Kept", Artifact, StepArtifact)
+Stored = TypeVar("Stored", _Rows, _StepRows)
 
 
 def cache_home() -> Path:
@@ -89,6 +114,38 @@ def artifact_key(
     )
 
 
+def step_key(
+    plan: TrainingPlan,
+    regime: Regime,
+    target: Target,
+    *,
+    facts: str,
+    weights: str,
+    beside: str | None,
+) -> str:
+    """Return the key of a training step.
+
+    Args:
+        plan: How it is compiled, and the others that are.
+        regime: Which one it is.
+        target: The format.
+        facts: What the artifact will say of its model, as JSON.
+        weights: Identity of the weights of the model, adapters unfolded.
+        beside: Hash of the file of inference's weights that it reads; None for none.
+    """
+    return _hash(
+        {
+            "format": _FORMAT_VERSION,
+            "reefl_edge": version("reefl-edge"),
+            "step": [regime, target, plan.batch_size, plan.recompute, plan.seed],
+            "facts": facts,
+            "weights": weights,
+            "beside": beside,
+            "toolchain": recipe_for(target).toolchain(),
+        }
+    )
+
+
 def rows_key(trained_sha256: str, images: NamedImages, threshold: float | None) -> str:
     """Return the key of a comparison, beside its artifact.
 
@@ -102,10 +159,19 @@ def rows_key(trained_sha256: str, images: NamedImages, threshold: float | None) 
 
 def fetch_artifact(key: str, folder: Path) -> Artifact | None:
     """Copy a cached artifact's files into ``folder``; None if there is none, or it is damaged."""
+    return _fetch(Artifact, key, folder)
+
+
+def fetch_step(key: str, folder: Path) -> StepArtifact | None:
+    """Copy the files of a cached training step into ``folder``; None as for an artifact."""
+    return _fetch(StepArtifact, key, folder)
+
+
+def _fetch(kind: type[Kept], key: str, folder: Path) -> Kept | None:
     home = cache_home() / key
     copies: list[Path] = []
     try:
-        artifact = schema.read_json(Artifact, home / _ARTIFACT_NAME)
+        artifact = schema.read_json(kind, home / _ARTIFACT_NAME)
         for file in artifact.files:
             copies.append(confined(folder, file.path))
             copies[-1].parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +185,7 @@ def fetch_artifact(key: str, folder: Path) -> Artifact | None:
     return artifact
 
 
-def store_artifact(key: str, folder: Path, artifact: Artifact) -> None:
+def store_artifact(key: str, folder: Path, artifact: Artifact | StepArtifact) -> None:
     """Keep a copy of an artifact whose files lie in ``folder``."""
 
     def write(home: Path) -> None:
@@ -138,17 +204,37 @@ def fetch_rows(artifact: str, comparison: str) -> tuple[ParityRow, ...] | None:
 
     Rows that are not what was stored are none.
     """
+    stored = _stored(_Rows, artifact, comparison)
+    return None if stored is None else stored.rows
+
+
+def fetch_step_rows(artifact: str, comparison: str) -> tuple[StepRow, ...] | None:
+    """Return the rows of a training step's comparison; None as for those of an artifact."""
+    stored = _stored(_StepRows, artifact, comparison)
+    return None if stored is None else stored.rows
+
+
+def _stored(kind: type[Stored], artifact: str, comparison: str) -> Stored | None:
     path = _rows_path(artifact, comparison)
     try:
-        return schema.read_json(_Rows, path).rows if path.is_file() else None
+        return schema.read_json(kind, path) if path.is_file() else None
     except InputError:
         return None
 
 
 def store_rows(artifact: str, comparison: str, rows: tuple[ParityRow, ...]) -> None:
     """Keep the rows of a comparison, if its artifact is kept."""
+    _store(artifact, comparison, _Rows(rows=rows, sha256=_sha256_of_rows(rows)))
+
+
+def store_step_rows(artifact: str, comparison: str, rows: tuple[StepRow, ...]) -> None:
+    """Keep the rows of a training step's comparison, if the step is kept."""
+    _store(artifact, comparison, _StepRows(rows=rows, sha256=_sha256_of_rows(rows)))
+
+
+def _store(artifact: str, comparison: str, stored: _Rows | _StepRows) -> None:
     path = _rows_path(artifact, comparison)
-    text = schema.to_json(_Rows(rows=rows, sha256=_sha256_of_rows(rows)), indent=2)
+    text = schema.to_json(stored, indent=2)
     _write(lambda _: write_text(path, text) if path.parent.is_dir() else None)
 
 
@@ -164,7 +250,7 @@ class Entry:
     """
 
     key: str
-    artifact: Artifact | None
+    artifact: Artifact | StepArtifact | None
     size_bytes: int
     stored_at_s: float
 
@@ -207,16 +293,20 @@ def _is_own(path: Path) -> bool:
 
 def _entry(path: Path) -> Entry:
     files = [each for each in path.rglob("*") if each.is_file()]
-    try:
-        artifact = schema.read_json(Artifact, path / _ARTIFACT_NAME)
-    except (InputError, OSError):
-        artifact = None
     return Entry(
         key=path.name,
-        artifact=artifact,
+        artifact=_kept(Artifact, path) or _kept(StepArtifact, path),
         size_bytes=sum(each.stat().st_size for each in files),
         stored_at_s=path.stat().st_mtime,
     )
+
+
+def _kept(kind: type[Kept], path: Path) -> Kept | None:
+    """Read what an entry is; None if it is of another kind, or cannot be read any more."""
+    try:
+        return schema.read_json(kind, path / _ARTIFACT_NAME)
+    except (InputError, OSError):
+        return None
 
 
 def _write(write: Callable[[Path], None]) -> None:
@@ -235,7 +325,7 @@ def _say_once(message: str) -> None:
     _log.warning(message)
 
 
-def _sha256_of_rows(rows: tuple[ParityRow, ...]) -> str:
+def _sha256_of_rows(rows: tuple[ParityRow, ...] | tuple[StepRow, ...]) -> str:
     text = "".join(schema.to_json(row) for row in rows)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -6,8 +6,10 @@ from typing import Self
 
 from reefl_edge.bundles.artifacts import TARGETS, Precision, Target
 from reefl_edge.bundles.manifest import Deployment
+from reefl_edge.regimes import Regime
 from reefl_export.deployment import Capabilities, suggest_deployment
 from reefl_export.recipe import ExportRecipe, recipe_for, stock
+from reefl_export.training import DEFAULT_BATCH_SIZE, STEP_TARGETS, TrainingPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +20,13 @@ class ExportPlan:
         recipes: A recipe for each artifact, the preferred one of a format first.
         deployment: The device it is for, if one was named.
         reasons: Why these suit the device, a sentence for each.
+        training: Which training steps to compile besides, if any.
     """
 
     recipes: tuple[ExportRecipe, ...]
     deployment: Deployment | None = None
     reasons: tuple[str, ...] = ()
+    training: TrainingPlan | None = None
 
     @classmethod
     def stock(
@@ -75,6 +79,40 @@ class ExportPlan:
     def needs_calibration(self) -> bool:
         """Whether an artifact needs images to find the ranges of activations."""
         return any(recipe.needs_calibration for recipe in self.recipes)
+
+    def with_training(
+        self,
+        regimes: Sequence[Regime],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        recompute: bool = False,
+        seed: int = 0,
+    ) -> Self:
+        """Return the same with training steps in every format that takes them.
+
+        Args:
+            regimes: One step for each.
+            batch_size: Images of a step.
+            recompute: Compute blocks again on the way back, instead of keeping what they computed.
+            seed: Of adapters that the model lacks.
+
+        Raises:
+            ValueError: No format takes them, or the batch size is out of range.
+        """
+        planned = {recipe.target for recipe in self.recipes}
+        targets = tuple(target for target in STEP_TARGETS if target in planned)
+        if not targets:
+            raise ValueError(
+                f"no format asked for takes training steps; only --format {', '.join(STEP_TARGETS)}"
+            )
+        plan = TrainingPlan(
+            regimes=tuple(dict.fromkeys(regimes)),
+            batch_size=batch_size,
+            targets=targets,
+            recompute=recompute,
+            seed=seed,
+        )
+        return replace(self, training=plan)
 
     def with_adaptive_graph(self) -> Self:
         """Return the same with an adaptive graph beside the segments of every ONNX artifact.

@@ -16,10 +16,11 @@ from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.facts import hold_to_checkpoint
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME
+from reefl_edge.bundles.training import TrainingStep
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, read_checkpoint
 from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.errors import InputError, MissingToolchainError
-from reefl_edge.runtimes.onnx_graph import hold_graph
+from reefl_edge.runtimes.onnx_graph import hold_graph, hold_step, step_graph
 
 What = Literal["file", "facts", "weights"]
 Result = Literal["holds", "differs", "not checked"]
@@ -117,6 +118,11 @@ def _checks(bundle: Bundle) -> Iterator[Check]:
         for file in dict.fromkeys(bundle.manifest.training.files()):
             if file not in seen:
                 yield _file(bundle, file)
+        for step in bundle.manifest.training.steps:
+            if step.artifact("onnx") is not None:
+                yield _check(
+                    f"{step.submodel.regime} training", "facts", partial(_hold_step, bundle, step)
+                )
     if bundle.manifest.parity is not None:
         yield _file(bundle, bundle.manifest.parity)
     elif (bundle.directory / PARITY_NAME).exists():
@@ -157,6 +163,11 @@ def _graphs(bundle: Bundle, artifact: Artifact) -> Iterator[Check]:
 
 def _hold_graph(bundle: Bundle, artifact: Artifact, name: str) -> None:
     hold_graph(bundle, artifact, bundle.file(artifact, name))
+
+
+def _hold_step(bundle: Bundle, step: TrainingStep) -> None:
+    artifact, path = step_graph(bundle, step)
+    hold_step(bundle, step, artifact, path)
 
 
 def _hold_weights(bundle: Bundle, artifact: Artifact) -> None:

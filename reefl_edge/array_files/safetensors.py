@@ -6,7 +6,7 @@ Source: the safetensors format description.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -93,8 +93,12 @@ def data_ranges(path: Path) -> dict[str, tuple[int, int]]:
     return {name: (entry.offset, entry.length) for name, entry in entries.items()}
 
 
-def read_safetensors(path: Path) -> Arrays:
+def read_safetensors(path: Path, names: Collection[str] | None = None) -> Arrays:
     """Read the arrays of any safetensors file.
+
+    Args:
+        path: The file.
+        names: Of which to read, as far as it holds them; None for all.
 
     Raises:
         InputError: The file is missing or damaged, holds a type that numpy lacks, or more than any
@@ -106,7 +110,7 @@ def read_safetensors(path: Path) -> Arrays:
         if entry.dtype not in _DTYPES.values():
             raise InputError(f"{path} holds arrays that are not float32: {name} is {entry.dtype}")
     with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return {name: file.get_tensor(name) for name in entries if names is None or name in names}
 
 
 def check_num_elements(shapes: Mapping[str, Shape], path: Path) -> None:

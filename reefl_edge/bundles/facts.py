@@ -14,6 +14,7 @@ from typing import Any
 from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import MANIFEST_NAME, Manifest
+from reefl_edge.bundles.training import TrainingStep
 from reefl_edge.checkpoints.checkpoint import stated_model
 from reefl_edge.errors import InputError
 from reefl_edge.submodel import Submodel
@@ -56,11 +57,35 @@ def hold_to_artifact(bundle: Bundle, stated: str | None, path: Path) -> None:
     Raises:
         InputError: The manifest says something else, or the artifact says too little.
     """
-    source = path.relative_to(bundle.directory)
+    facts = _stated_in(stated, path)
+    _hold(bundle, facts_of(bundle.manifest), facts, path.relative_to(bundle.directory))
+
+
+def _stated_in(stated: str | None, path: Path) -> Facts:
     if stated is None:
         raise InputError(f"{path} does not say which model it is; export the bundle again")
-    facts = schema.from_json(Facts, stated, source=f"{METADATA_KEY} in {path}")
-    _hold(bundle, facts, source)
+    return schema.from_json(Facts, stated, source=f"{METADATA_KEY} in {path}")
+
+
+def facts_of_step(step: TrainingStep, class_names: tuple[str, ...]) -> Facts:
+    """Return the facts that the artifacts of a training step carry."""
+    return Facts(submodel=step.submodel, class_names=class_names)
+
+
+def hold_to_step(bundle: Bundle, step: TrainingStep, stated: str | None, path: Path) -> None:
+    """Hold what a bundle says of a training step to the facts inside its artifact.
+
+    Args:
+        bundle: The bundle.
+        step: What its manifest says of the step.
+        stated: The facts as JSON; None if the artifact holds none.
+        path: The artifact's file, which lies in the bundle.
+
+    Raises:
+        InputError: The manifest says something else, or the artifact says too little.
+    """
+    said = facts_of_step(step, bundle.manifest.class_names)
+    _hold(bundle, said, _stated_in(stated, path), path.relative_to(bundle.directory))
 
 
 def hold_to_checkpoint(bundle: Bundle, path: Path) -> None:
@@ -71,11 +96,11 @@ def hold_to_checkpoint(bundle: Bundle, path: Path) -> None:
     """
     submodel, class_names = stated_model(path)
     facts = Facts(submodel=submodel, class_names=class_names)
-    _hold(bundle, facts, path.relative_to(bundle.directory))
+    _hold(bundle, facts_of(bundle.manifest), facts, path.relative_to(bundle.directory))
 
 
-def _hold(bundle: Bundle, stated: Facts, source: Path) -> None:
-    for key, said, meant in differences(facts_of(bundle.manifest), stated):
+def _hold(bundle: Bundle, manifest: Facts, stated: Facts, source: Path) -> None:
+    for key, said, meant in differences(manifest, stated):
         raise InputError(
             f"{bundle.directory / MANIFEST_NAME} says {key} {_shown(said)}, but "
             f"{source.as_posix()} was exported with {_shown(meant)}; export the bundle again"

@@ -1,8 +1,7 @@
 """How does a bundle say what it can train: which steps, from which start, in which files?
 
 A *training step* is compiled for one regime and one batch size, for one format or several. Its
-sub-model keeps the regime's adapters, which inference may have folded. Reserved: no exporter fills
-it yet.
+sub-model keeps the regime's adapters, which inference may have folded.
 """
 
 from collections.abc import Iterator
@@ -37,6 +36,11 @@ class StepArtifact:
             raise ValueError(f"the {self.target} training step lists no files")
         check_unique(file.path for file in self.files)
 
+    @property
+    def name(self) -> str:
+        """How lists call it."""
+        return f"{self.target} training step"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingStep:
@@ -46,8 +50,9 @@ class TrainingStep:
         submodel: What is trained, under its regime: adapters are not folded.
         base_sha256: Identity of the plain arrays that training starts from: that of
             ``weights.base_sha256``.
-        start: A checkpoint of what training starts from where inference holds something else:
-            adapters, and plain arrays that were folded; None where it holds the same.
+        start: The arrays that training starts from and that the float32 ONNX artifact of inference
+            does not hold: adapters, plain arrays that were folded, and all of them where there is
+            no such artifact; None where it holds the same (``start.py`` reads them).
         batch_size: Images of a step; a smaller batch is filled up and masked.
         signature: Names, shapes and dtypes of what enters and leaves, the same in every format.
         artifacts: One per format, the preferred one first.
@@ -63,10 +68,7 @@ class TrainingStep:
     def __post_init__(self) -> None:
         regime = self.submodel.regime
         check_sha256(self.base_sha256, of=f"what {regime} training starts from")
-        if not 1 <= self.batch_size <= _MAX_BATCH_SIZE:
-            raise ValueError(
-                f"a training batch has from 1 to {_MAX_BATCH_SIZE} images, got {self.batch_size}"
-            )
+        check_batch_size(self.batch_size)
         if self.start is None and has_adapters(regime):
             raise ValueError(f"{regime} training lists no file of where its adapters start")
         if self.signature != self.submodel.step_signature():
@@ -74,6 +76,10 @@ class TrainingStep:
         if not self.artifacts:
             raise ValueError(f"{regime} training lists no artifacts")
         check_unique(f"the {artifact.target} training step" for artifact in self.artifacts)
+
+    def artifact(self, target: Target) -> StepArtifact | None:
+        """Return what was compiled for a format; None if nothing was."""
+        return next((each for each in self.artifacts if each.target == target), None)
 
     def files(self) -> Iterator[BundleFile]:
         """Give every file it reads."""
@@ -111,3 +117,15 @@ class TrainingSection:
         """Give every file that training reads."""
         for step in self.steps:
             yield from step.files()
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a batch that no step is compiled for.
+
+    Raises:
+        ValueError: It has no images, or too many.
+    """
+    if not 1 <= batch_size <= _MAX_BATCH_SIZE:
+        raise ValueError(
+            f"a training batch has from 1 to {_MAX_BATCH_SIZE} images, got {batch_size}"
+        )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reefl_edge.cli import models, options, render
+from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
     from reefl_edge.bundles.bundle import Bundle
@@ -81,6 +82,29 @@ def export(
             help="ONNX: also write one graph that takes an image and a threshold.",
         ),
     ] = False,
+    training: Annotated[
+        str | None,
+        typer.Option(
+            "--training",
+            help="Regimes to compile a training step for, separated by commas: "
+            f"{', '.join(REGIMES)}. ONNX takes them.",
+        ),
+    ] = None,
+    training_batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--training-batch-size",
+            min=1,
+            help="Images of a compiled step; it takes fewer, too.  [default: 8]",
+        ),
+    ] = None,
+    training_recompute: Annotated[
+        bool,
+        typer.Option(
+            "--training-recompute",
+            help="Compile steps that take less memory, and up to half as much time again.",
+        ),
+    ] = False,
     max_exit: options.MaxExit = None,
     report: Annotated[
         Path | None,
@@ -108,6 +132,7 @@ def export(
     from reefl_edge import schema
     from reefl_edge.cli.recipes import plan_of
     from reefl_edge.tasks.exporting import DEFAULT_NUM_IMAGES, ExportRequest, prepare_export
+    from reefl_export.training import DEFAULT_BATCH_SIZE
 
     options.check_output(
         output, model, data, calibration, report, update, *(recipe or []), is_folder=True
@@ -115,15 +140,26 @@ def export(
     if max_exit is not None and report is not None:
         options.refuse("--report", "give --max-exit or --report, not both")
     options.check_threshold(threshold)
+    plan = plan_of(
+        formats=formats,
+        precisions=precision,
+        recipes=recipe or [],
+        device=device,
+        batch_sizes=batch_sizes,
+        adaptive_graph=adaptive_graph,
+    )
+    if training is not None:
+        with options.usage_errors("--training"):
+            plan = plan.with_training(
+                options.parse_list(training, REGIMES, "--training", kind="regime"),
+                batch_size=training_batch_size or DEFAULT_BATCH_SIZE,
+                recompute=training_recompute,
+                seed=seed,
+            )
+    elif training_batch_size is not None or training_recompute:
+        options.refuse("--training", "say which regimes to compile a training step for")
     request = ExportRequest(
-        plan=plan_of(
-            formats=formats,
-            precisions=precision,
-            recipes=recipe or [],
-            device=device,
-            batch_sizes=batch_sizes,
-            adaptive_graph=adaptive_graph,
-        ),
+        plan=plan,
         update=update,
         report=report,
         max_exit=max_exit,
@@ -141,6 +177,8 @@ def export(
     )
     source = models.opened(model, description, seed=seed)
     models.check_max_exit(max_exit, source)
+    for regime in () if plan.training is None else plan.training.regimes:
+        models.check_regime(regime, source, option="--training")
     with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
         prepared = prepare_export(source, request)
     with render.progress_bar("export") as bar:
@@ -162,7 +200,7 @@ def _check_images(request: "ExportRequest", *, num_images: int | None) -> None:
 
 
 def _show(exported: "Exported", reasons: Sequence[str]) -> None:
-    from reefl_edge.cli.parity_table import table_of
+    from reefl_edge.cli.parity_table import steps_table_of, table_of
 
     bundle = exported.bundle
     rows = [
@@ -179,6 +217,8 @@ def _show(exported: "Exported", reasons: Sequence[str]) -> None:
     columns = ("format", "delegate", "precision", "files", "size")
     render.out().print(render.table(title, columns, rows))
     render.out().print(table_of(exported.parity, failed={}))
+    if exported.parity.steps:
+        render.out().print(steps_table_of(exported.parity))
     for reason in reasons:
         render.out().print(reason)
     render.out().print(f"saved {bundle.directory}")

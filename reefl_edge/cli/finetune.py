@@ -7,23 +7,34 @@ import typer
 
 from reefl_edge.cli import client_data, models, options, render
 from reefl_edge.cli.client_data import ClientOptions
+from reefl_edge.extras import needs_extra
 from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
     from reefl_edge.checkpoints.description import ModelDescription
     from reefl_edge.finetune.training import LocalTraining
     from reefl_edge.tasks.models import Model
+    from reefl_edge.tasks.training import CompiledStep
 
 
 # A day of training at ten thousand epochs a second; and a round that a federation never gets to.
 _MAX_EPOCHS = 1_000_000
 _MAX_ROUND = 1_000_000_000
+_EAGER_BATCH_SIZE = 32
 
 
 def finetune(
     model: options.ModelArgument,
     data: options.Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="The update, .safetensors.")],
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime",
+            help="What takes the steps: onnx (a bundle's compiled step, without PyTorch) or eager "
+            "(PyTorch).  [default: what the bundle has a step for, else eager]",
+        ),
+    ] = None,
     regime: Annotated[
         str, typer.Option("--regime", help=f"Which arrays are trained: {', '.join(REGIMES)}.")
     ] = "frozen",
@@ -36,9 +47,14 @@ def finetune(
         int, typer.Option("--epochs", min=1, max=_MAX_EPOCHS, help="Passes over the data.")
     ] = 1,
     batch_size: Annotated[
-        int,
-        typer.Option("--batch-size", min=1, max=options.MAX_BATCH_SIZE, help="Examples per step."),
-    ] = 32,
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            max=options.MAX_BATCH_SIZE,
+            help="Examples per step.  [default: what the step was compiled for; eager: 32]",
+        ),
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option("--lr", help="Learning rate.  [default: ReeFL's, for the round]"),
@@ -92,19 +108,29 @@ def finetune(
     Example:  reefl-edge finetune model.safetensors --data mine.npz -o update.safetensors
     """
     from reefl_edge.data.augment import AUGMENTATIONS
+    from reefl_edge.finetune.compiled import STEPPERS
     from reefl_edge.finetune.modes import DISTILL_MODES
     from reefl_edge.finetune.rounds import check_rate
     from reefl_edge.finetune.training import LocalTraining
     from reefl_edge.runtimes.base import default_threads
+    from reefl_edge.tasks.training import compiled_step
 
     options.check_output(output, model, data, eval_data)
     if lr is not None:
         with options.usage_errors("--lr"):
             check_rate(lr)
     parsed_regime = options.parse_option(regime, REGIMES, "--regime", kind="regime")
+    with options.usage_errors("--runtime"):
+        compiled = compiled_step(
+            model,
+            options.parse_optional(runtime, STEPPERS, "--runtime", kind="runtime"),
+            parsed_regime,
+        )
+    if compiled is not None and recompute:
+        options.refuse("--recompute", "for eager; a compiled step has it from the export")
     training = LocalTraining(
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=_batch_size(batch_size, compiled),
         learning_rate=lr,
         server_round=server_round,
         distill=options.parse_option(distill, DISTILL_MODES, "--distill", kind="mode"),
@@ -127,9 +153,10 @@ def finetune(
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
-    source = _opened(model, description, parsed_regime, max_exit=max_exit, seed=seed)
+    source = _opened(model, description, parsed_regime, compiled, max_exit=max_exit, seed=seed)
     document = _train(
         source,
+        compiled,
         parsed_regime,
         training,
         data=data,
@@ -152,18 +179,25 @@ def _opened(
     text: str,
     description: "ModelDescription",
     regime: Regime,
+    compiled: "CompiledStep | None",
     *,
     max_exit: int | None,
     seed: int,
 ) -> "Model":
-    """Open the model to train, cut at an exit.
+    """Open the model to train, cut at an exit; a compiled step is of one depth.
 
     Raises:
         BadParameter: There is no such exit, the model has adapters of another regime, or nothing of
             it is trained.
     """
-    source = models.cut(models.opened(text, description, seed=seed), max_exit)
-    models.check_regime(regime, source)
+    if compiled is None:
+        source = models.cut(models.opened(text, description, seed=seed), max_exit)
+        models.check_regime(regime, source)
+    else:
+        source = compiled.model()
+        if max_exit not in (None, source.checkpoint.submodel.max_exit):
+            deepest = source.checkpoint.submodel.max_exit
+            options.refuse("--max-exit", f"the step was compiled for exits 0 to {deepest}")
     if source.checkpoint.random == "everything":
         options.refuse(
             "MODEL",
@@ -172,8 +206,19 @@ def _opened(
     return source
 
 
+def _batch_size(batch_size: int | None, compiled: "CompiledStep | None") -> int:
+    """Return the size that was asked for, or that of the compiled step, or eager's."""
+    if compiled is None:
+        return batch_size or _EAGER_BATCH_SIZE
+    if batch_size is not None:
+        with options.usage_errors("--batch-size"):
+            compiled.check_batch_size(batch_size)
+    return batch_size or compiled.step.batch_size
+
+
 def _train(
     source: "Model",
+    compiled: "CompiledStep | None",
     regime: Regime,
     training: "LocalTraining",
     *,
@@ -192,13 +237,23 @@ def _train(
     examples = read_examples(data, source)
     held_out = None if eval_data is None else read_examples(eval_data, source, like=examples)
     examples, held_out = client_data.choose(part, examples, held_out)
+    if held_out is not None:
+        with needs_extra("measuring before and after", "torch", "train"):
+            import torch  # noqa: F401 - said before the work, not after
     with options.input_errors(), render.progress_bar("fine-tune") as bar:
         result = train_client(
-            source.checkpoint, regime, examples, training, threads=threads, on_step=bar.step
+            source.checkpoint if compiled is None else compiled.bundle,
+            regime,
+            examples,
+            training,
+            stepper="eager" if compiled is None else compiled.stepper,
+            threads=threads,
+            on_step=bar.step,
         )
     write_update(result.update, output)
     document: dict[str, Any] = {
         "update": str(output),
+        "runtime": "eager" if compiled is None else compiled.stepper,
         "size_bytes": output.stat().st_size,
         "num_steps": result.history.num_steps,
         "num_examples": result.history.num_examples,

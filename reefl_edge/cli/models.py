@@ -32,9 +32,9 @@ def check_max_exit(max_exit: int | None, model: "Model") -> None:
         model.cut(max_exit)
 
 
-def check_regime(regime: "Regime", model: "Model") -> None:
+def check_regime(regime: "Regime", model: "Model", *, option: str = "--regime") -> None:
     """Refuse a regime that the model cannot be trained under."""
-    with usage_errors("--regime"):
+    with usage_errors(option):
         model.checkpoint.submodel.with_regime(regime)
 
 

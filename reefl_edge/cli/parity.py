@@ -65,7 +65,7 @@ def parity(
     """
     from reefl_edge import schema
     from reefl_edge.bundles.bundle import Bundle
-    from reefl_edge.cli.parity_table import table_of
+    from reefl_edge.cli.parity_table import steps_table_of, table_of
     from reefl_edge.errors import ParityError
     from reefl_edge.files import write_text
     from reefl_edge.tasks.parity import ParityRequest, recheck_bundle
@@ -95,6 +95,8 @@ def parity(
         render.print_json(schema.to_dict(report))
     else:
         render.out().print(table_of(report, failed))
+        if report.steps:
+            render.out().print(steps_table_of(report))
     if output is not None:
         write_text(output, schema.to_json(report, indent=2) + "\n")
     if failed:
@@ -103,3 +105,5 @@ def parity(
             f"{artifact} differs from the network at exit {exit_index} {problem} "
             f"({len(failed)} of {len(report.rows)} rows fail)"
         )
+    for (artifact, array), problem in rechecked.step_failures.items():
+        raise ParityError(f"{artifact} differs from the network's step in {array} {problem}")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from numpy import inf, nan_to_num
+
 from reefl_edge.cli import render
 
 if TYPE_CHECKING:
@@ -29,3 +31,24 @@ def table_of(report: "ParityReport", failed: "Mapping[tuple[str, int], str]") ->
     title = f"against the network on {report.num_images} images ({report.images}), {stops}"
     columns = ("artifact", "exit", "max error", "mean error", "same class", "same exit", "")
     return render.table(title, columns, rows)
+
+
+def steps_table_of(report: "ParityReport") -> "Table":
+    """Lay out how training steps compare, a line for each with the array that is furthest off."""
+    artifacts = dict.fromkeys(row.artifact for row in report.steps)
+    rows = []
+    for artifact in artifacts:
+        arrays = [row for row in report.steps if row.artifact == artifact]
+        worst = max(arrays, key=lambda row: nan_to_num(row.error_share, nan=inf))
+        holds = worst.error_share <= report.max_gradient_error
+        rows.append(
+            (
+                artifact,
+                str(len(arrays)),
+                worst.array,
+                f"{worst.error_share:.2g}",
+                "holds" if holds else "differs",
+            )
+        )
+    title = "one step against the network's own: errors as a share of an array's largest gradient"
+    return render.table(title, ("artifact", "arrays", "furthest off", "error", ""), rows)

@@ -4,12 +4,15 @@ The one road by which a client trains: the command, the demo, and whoever trains
 federation. What comes out is an *update*, the trained arrays alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from functools import cached_property
+from typing import assert_never
 
 from reefl_edge.array_files.safetensors import Arrays, not_finite
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import bundled_checkpoint
+from reefl_edge.bundles.start import read_start
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.hashes import base_sha256
 from reefl_edge.checkpoints.metadata import Provenance
@@ -17,27 +20,32 @@ from reefl_edge.checkpoints.update import Update, apply_update
 from reefl_edge.data.dataset import Dataset
 from reefl_edge.errors import DivergenceError
 from reefl_edge.extras import needs_extra
+from reefl_edge.finetune.compiled import CompiledName, StepperName, check_batch_size, step_for
 from reefl_edge.finetune.loop import History, OnStep, train
 from reefl_edge.finetune.steppers.base import Stepper, check_trained
 from reefl_edge.finetune.training import LocalTraining
+from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Regime
 
-StepperName = Literal["eager"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ClientResult:
     """What local training gave.
 
     Attributes:
         update: The trained arrays, and what they were trained from.
         history: What happened, step by step.
-        start: What training started from, under the regime.
+        open_start: Reads what training started from.
     """
 
     update: Update
     history: History
-    start: Checkpoint
+    open_start: Callable[[], Checkpoint]
+
+    @cached_property
+    def start(self) -> Checkpoint:
+        """What training started from, under the regime; a compiled step has no need to read it."""
+        return self.open_start()
 
     @property
     def trained(self) -> Checkpoint:
@@ -61,8 +69,10 @@ def train_client(
 
     Args:
         source: The sub-model, as deep as the client trains it: a checkpoint, or a bundle that was
-            exported at that depth with a float32 ONNX artifact, which holds one.
-        regime: Which of its arrays are trained; adapters that it lacks are drawn by the seed.
+            exported at that depth with a float32 ONNX artifact, which holds one. A compiled step
+            takes a bundle that has it.
+        regime: Which of its arrays are trained; adapters that it lacks are drawn by the seed, or
+            were when the step was compiled.
         dataset: The client's examples; images of the network's size.
         training: The settings.
         start_arrays: Trained arrays to start from instead of the source's own, by name: what the
@@ -74,59 +84,114 @@ def train_client(
 
     Raises:
         ValueError: The dataset is empty or does not fit, the regime has no place for the source's
-            adapters, or ``start_arrays`` are not those that it trains.
+            adapters, ``start_arrays`` are not those that it trains, or a compiled step is asked for
+            with a checkpoint, a larger batch, or recomputation that it does not do.
         DivergenceError: A trained array is no longer finite.
-        InputError: The bundle holds no checkpoint, or a file of it is missing or changed.
+        InputError: The bundle holds no checkpoint, or no step of the regime, or a file of it is
+            missing or changed.
         MissingToolchainError: The stepper's package is not installed.
     """
-    checkpoint = bundled_checkpoint(source)[0] if isinstance(source, Bundle) else source
-    start = _start(checkpoint, regime, start_arrays, seed=training.seed)
-    stepping = _stepper(stepper, start, training, threads=threads, torch_device=torch_device)
-    history = train(stepping, dataset, training, on_step=on_step)
-    arrays = stepping.arrays()
+    client = (
+        _eager(source, regime, start_arrays, training, threads=threads, torch_device=torch_device)
+        if stepper == "eager"
+        else _compiled(source, regime, start_arrays, training, stepper, threads=threads)
+    )
+    history = train(client.stepper, dataset, training, on_step=on_step)
+    arrays = client.stepper.arrays()
     _check_finite(arrays)
     provenance = Provenance(
-        base_sha256=base_sha256(start.arrays),
+        base_sha256=client.base_sha256,
         server_round=training.server_round,
         num_examples=history.num_examples,
     )
-    update = Update(submodel=start.submodel, arrays=arrays, provenance=provenance)
-    return ClientResult(update=update, history=history, start=start)
+    update = Update(submodel=client.stepper.submodel, arrays=arrays, provenance=provenance)
+    return ClientResult(update=update, history=history, open_start=client.open_start)
 
 
-def _start(
-    source: Checkpoint, regime: Regime, start_arrays: Arrays | None, *, seed: int
-) -> Checkpoint:
-    with needs_extra("fine-tuning", "torch", "train"):
-        from reefl_edge.models.regime import with_regime
-    start = with_regime(source, regime, seed=seed)
-    if start_arrays is None:
-        return start
-    check_trained(start_arrays, start.submodel)
-    return replace(start, arrays={**start.arrays, **start_arrays})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Client:
+    """What is ready to train.
+
+    Attributes:
+        stepper: What takes the steps.
+        base_sha256: Identity of the plain arrays that it starts from.
+        open_start: Reads all that it starts from.
+    """
+
+    stepper: Stepper
+    base_sha256: str
+    open_start: Callable[[], Checkpoint]
 
 
-def _stepper(
-    name: StepperName,
-    start: Checkpoint,
+def _eager(
+    source: Checkpoint | Bundle,
+    regime: Regime,
+    start_arrays: Arrays | None,
     training: LocalTraining,
     *,
     threads: int | None,
     torch_device: str,
-) -> Stepper:
+) -> _Client:
+    """Make ready to train with PyTorch."""
+    checkpoint = bundled_checkpoint(source)[0] if isinstance(source, Bundle) else source
+    with needs_extra("fine-tuning", "torch", "train"):
+        from reefl_edge.finetune.steppers.eager import EagerStepper
+        from reefl_edge.models.arrays import network_from
+        from reefl_edge.models.regime import with_regime
+    start = _starting_from(with_regime(checkpoint, regime, seed=training.seed), start_arrays)
+    stepper = EagerStepper(
+        network_from(start.submodel, start.arrays),
+        recompute=training.recompute,
+        threads=threads,
+        torch_device=torch_device,
+    )
+    return _Client(stepper=stepper, base_sha256=base_sha256(start.arrays), open_start=lambda: start)
+
+
+def _compiled(
+    source: Checkpoint | Bundle,
+    regime: Regime,
+    start_arrays: Arrays | None,
+    training: LocalTraining,
+    name: CompiledName,
+    *,
+    threads: int | None,
+) -> _Client:
+    """Make ready to train with a compiled step of a bundle."""
+    if not isinstance(source, Bundle):
+        raise ValueError(f"training with {name} takes a bundle with a compiled step")
+    if training.recompute:
+        raise ValueError("whether a compiled step computes blocks again was settled in the export")
+    step = step_for(source, regime, name)
+    check_batch_size(step, name, training.batch_size)
+
+    def open_start() -> Checkpoint:
+        return _starting_from(read_start(source, step), start_arrays)
+
     match name:
-        case "eager":
-            with needs_extra("fine-tuning", "torch", "train"):
-                from reefl_edge.finetune.steppers.eager import EagerStepper
-                from reefl_edge.models.arrays import network_from
-            return EagerStepper(
-                network_from(start.submodel, start.arrays),
-                recompute=training.recompute,
-                threads=threads,
-                torch_device=torch_device,
+        case "onnx":
+            from reefl_edge.finetune.steppers.onnx import OnnxStepper
+
+            stepper: Stepper = OnnxStepper.open(
+                source, step, threads=threads or default_threads(), arrays=start_arrays
             )
         case _:
             assert_never(name)
+    return _Client(
+        stepper=stepper,
+        base_sha256=(
+            step.base_sha256 if start_arrays is None else base_sha256(open_start().arrays)
+        ),
+        open_start=open_start,
+    )
+
+
+def _starting_from(start: Checkpoint, arrays: Arrays | None) -> Checkpoint:
+    """Return a start with other trained arrays; None keeps its own."""
+    if arrays is None:
+        return start
+    check_trained(arrays, start.submodel)
+    return replace(start, arrays={**start.arrays, **arrays})
 
 
 def _check_finite(arrays: Arrays) -> None:

@@ -6,14 +6,15 @@ each a number and a value, whose nested messages are walked here as far as tenso
 Source: onnx.proto of ONNX 1.23, https://protobuf.dev/programming-guides/encoding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.bundles.facts import METADATA_KEY, hold_to_artifact
+from reefl_edge.bundles.facts import METADATA_KEY, hold_to_artifact, hold_to_step
 from reefl_edge.bundles.manifest import MANIFEST_NAME
+from reefl_edge.bundles.training import StepArtifact, TrainingStep
 from reefl_edge.errors import InputError
 
 # Which fields of a message hold messages that lead to what is looked for, by their numbers.
@@ -70,7 +71,40 @@ def hold_graph(bundle: Bundle, artifact: Artifact, path: Path) -> frozenset[Bund
     """
     graph = read_graph(path)
     hold_to_artifact(bundle, graph.metadata.get(METADATA_KEY), path)
-    listed = {bundle.directory / file.path: file for file in artifact.files}
+    return _listed(bundle, artifact.files, path, graph)
+
+
+def step_graph(bundle: Bundle, step: TrainingStep) -> tuple[StepArtifact, Path]:
+    """Return what of a training step was compiled to ONNX, and its graph, held to its hash.
+
+    Raises:
+        InputError: There is none, or it is missing or changed.
+    """
+    artifact = step.artifact("onnx")
+    files = () if artifact is None else artifact.files
+    graphs = [file for file in files if file.path.endswith(".onnx")]
+    if artifact is None or len(graphs) != 1:
+        raise InputError(
+            f"{bundle.directory} lists {len(graphs) or 'no'} ONNX graphs for "
+            f"{step.submodel.regime} training, which takes one; export the bundle again"
+        )
+    return artifact, graphs[0].verified(bundle.directory)
+
+
+def hold_step(
+    bundle: Bundle, step: TrainingStep, artifact: StepArtifact, path: Path
+) -> frozenset[BundleFile]:
+    """Hold a bundle's manifest to the graph of a training step; see ``hold_graph``."""
+    graph = read_graph(path)
+    hold_to_step(bundle, step, graph.metadata.get(METADATA_KEY), path)
+    return _listed(bundle, artifact.files, path, graph)
+
+
+def _listed(
+    bundle: Bundle, files: Iterable[BundleFile], path: Path, graph: GraphFile
+) -> frozenset[BundleFile]:
+    """Return the files that a graph reads, each of which the manifest must list."""
+    listed = {bundle.directory / file.path: file for file in files}
     for location in sorted(graph.locations):
         if path.parent / location not in listed:
             raise InputError(

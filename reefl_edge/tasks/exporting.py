@@ -83,6 +83,7 @@ class PreparedExport:
             Path(directory),
             self.plan.recipes,
             Origin(name=self.model.name, threshold=self.threshold, deployment=self.plan.deployment),
+            training=self.plan.training,
             images=self.images,
             threads=threads,
             on_stage=on_stage,
@@ -122,7 +123,8 @@ def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
 
     Raises:
         InputError: A file is missing, damaged or of another model.
-        ValueError: There is no such exit, or recipes, images and model do not fit each other.
+        ValueError: There is no such exit, or recipes, regimes, images and model do not fit each
+            other.
     """
     max_exit = request.max_exit
     if request.report is not None:
@@ -136,6 +138,9 @@ def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
         parity=read_images(request.data, model, limit=request.num_images),
     )
     check_recipes(request.plan.recipes, images, model.checkpoint.submodel)
+    if request.plan.training is not None:
+        for regime in request.plan.training.regimes:
+            model.checkpoint.submodel.with_regime(regime)
     threshold = model.threshold if request.threshold is None else request.threshold
     return PreparedExport(model=model, plan=request.plan, threshold=threshold, images=images)
 

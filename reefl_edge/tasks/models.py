@@ -12,6 +12,8 @@ from reefl_edge.architectures import ARCHITECTURES, named_submodel
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import bundled_checkpoint
 from reefl_edge.bundles.manifest import MANIFEST_NAME
+from reefl_edge.bundles.start import read_start
+from reefl_edge.bundles.training import TrainingStep
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.foreign.files import is_hub_id
@@ -105,6 +107,20 @@ def open_model(
         raise InputError(f"{text}: no such file")
     raise ValueError(
         f"{text!r} is no file, no bundle and no architecture{closest(text, ARCHITECTURES)}"
+    )
+
+
+def trainable_model(bundle: Bundle, step: TrainingStep) -> Model:
+    """Return the model that a compiled step of a bundle starts from, under its regime.
+
+    Raises:
+        InputError: A file is missing or changed, or the manifest says otherwise than it does.
+    """
+    return Model(
+        name=bundle.manifest.name,
+        checkpoint=read_start(bundle, step),
+        threshold=bundle.manifest.common_threshold,
+        bundle_path=bundle.directory,
     )
 
 

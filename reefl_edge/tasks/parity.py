@@ -12,7 +12,7 @@ from reefl_edge.tasks.models import Model, open_model
 from reefl_export.images import noise
 from reefl_export.parity.comparison import ParityReport
 from reefl_export.parity.gate import Gate
-from reefl_export.parity.recheck import failures, gates_of, recheck
+from reefl_export.parity.recheck import failures, gates_of, recheck, step_failures
 
 DEFAULT_NUM_IMAGES = 256
 
@@ -50,10 +50,12 @@ class Rechecked:
     Attributes:
         report: A row per artifact and exit, and what each was held to.
         failures: What is wrong with the rows that fail, by artifact and exit.
+        step_failures: What is wrong with training steps, by artifact and array.
     """
 
     report: ParityReport
     failures: Mapping[tuple[str, int], str]
+    step_failures: Mapping[tuple[str, str], str]
 
 
 def recheck_bundle(
@@ -96,7 +98,11 @@ def recheck_bundle(
         on_stage=on_stage,
     )
     is_trained = not bundle.manifest.has_random_weights
-    return Rechecked(report=report, failures=failures(report, is_trained=is_trained))
+    return Rechecked(
+        report=report,
+        failures=failures(report, is_trained=is_trained),
+        step_failures=step_failures(report),
+    )
 
 
 def _own_model(bundle: Bundle) -> Model:

@@ -11,10 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.hashes import base_sha256
+from reefl_edge.checkpoints.update import read_update
+from reefl_edge.data.dataset import ArrayDataset
+from reefl_edge.finetune.client import train_client
+from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
+from reefl_export.training import TrainingPlan
 from tests.bare import BARE_PYTHON, ROOT, needs_bare
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
@@ -90,6 +97,37 @@ def test_the_bare_install_runs_an_onnx_bundle(
 
     assert typed.returncode == 0, typed.stderr
     assert len(json.loads(typed.stdout)["predictions"]) == 3
+
+
+def test_the_bare_install_trains_a_bundle_with_a_compiled_step(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "cache"))
+    network = random_network(tiny_submodel(num_blocks=2), seed=0)
+    checkpoint = Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
+    plan = TrainingPlan(regimes=("lora",), batch_size=4)
+    export_checkpoint(
+        checkpoint, tmp_path / "bundle", stock(["onnx"]), Origin(name="tiny"), training=plan
+    )
+    np.savez(tmp_path / "data.npz", images=random_images(6), labels=np.arange(6) % 3)
+
+    typed = run_bare(
+        site, "finetune", str(tmp_path / "bundle"), "--data", str(tmp_path / "data.npz"),
+        "--regime", "lora", "-o", str(tmp_path / "update.safetensors"), "--json",
+    )  # fmt: skip
+
+    assert typed.returncode == 0, typed.stderr
+    assert json.loads(typed.stdout)["num_steps"] == 2
+    trained = read_update(tmp_path / "update.safetensors")
+    assert trained.provenance.base_sha256 == base_sha256(checkpoint.arrays)
+    by_torch = train_client(
+        Bundle.open(tmp_path / "bundle"),
+        "lora",
+        ArrayDataset(random_images(6), np.arange(6) % 3, ("0", "1", "2"), 16),
+        LocalTraining(batch_size=4),
+    )
+    for name, array in by_torch.update.arrays.items():
+        np.testing.assert_allclose(trained.arrays[name], array, atol=1e-5)
 
 
 def test_the_bare_install_measures_an_onnx_bundle_and_lists_devices(

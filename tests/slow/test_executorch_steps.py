@@ -10,8 +10,8 @@ from torch import Tensor
 
 from reefl_edge.runtimes.executorch import STEP_METHOD, quiet_engine
 from reefl_edge.submodel import REGIMES, Regime
+from tests.fakes.compiled_steps import Batch, hold_to_pure_step, step_network
 from tests.fakes.exports import FACTS
-from tests.fakes.steps import Batch, hold_to_pure_step, step_network
 from tests.fakes.submodels import tiny_submodel
 
 pytestmark = [

@@ -45,23 +45,24 @@ class Template:
 @quiet("torch.onnx")
 def templates_of(kinds: Sequence[Kind], program: ExportedProgram) -> dict[Kind, Template]:
     """Convert traced kinds to ONNX, each for any batch and any length of cache."""
-    model = _convert(program)
+    model = converted(program)
     for kind, template in _split(kinds, model.graph):
         _free_axes(model.graph, template, kind)
     onnxscript.optimizer.optimize(model)
     return dict(_split(kinds, model.graph))
 
 
-def _convert(program: ExportedProgram) -> onnx_ir.Model:
-    converted = torch.onnx.export(
+def converted(program: ExportedProgram) -> onnx_ir.Model:
+    """Convert a program to ONNX, as it is."""
+    result = torch.onnx.export(
         program, dynamo=True, opset_version=OPSET_VERSION, optimize=False, verbose=False
     )
-    assert converted is not None  # it is, with dynamo
-    for node in converted.model.graph.all_nodes():
+    assert result is not None  # it is, with dynamo
+    for node in result.model.graph.all_nodes():
         # Stack traces, which outweigh the graph.
         node.metadata_props.clear()
         node.doc_string = None
-    return converted.model
+    return result.model
 
 
 def _split(kinds: Sequence[Kind], graph: onnx_ir.Graph) -> Iterator[tuple[Kind, Template]]:
@@ -70,11 +71,12 @@ def _split(kinds: Sequence[Kind], graph: onnx_ir.Graph) -> Iterator[tuple[Kind, 
     for kind in kinds:
         entering = [next(inputs) for _ in range(kind.num_inputs)]
         leaving = [next(outputs) for _ in range(kind.num_outputs)]
-        needed = _ancestors(leaving)
+        needed = ancestors(leaving)
         yield kind, Template(entering, [node for node in graph if node in needed], leaving)
 
 
-def _ancestors(values: Sequence[onnx_ir.Value]) -> set[onnx_ir.Node]:
+def ancestors(values: Sequence[onnx_ir.Value]) -> set[onnx_ir.Node]:
+    """Return all nodes on which values depend."""
     found: set[onnx_ir.Node] = set()
     open_values = list(values)
     while open_values:
@@ -89,23 +91,9 @@ def _free_axes(graph: onnx_ir.Graph, template: Template, kind: Kind) -> None:
     """Let nodes that say sizes say them for any batch and any length of cache."""
     open_shapes = [_open_shape(kind, index, value) for index, value in enumerate(template.inputs)]
     for node in template.nodes:
-        if node.op_type not in ("Reshape", "Expand"):
-            continue
-        before, after = node.inputs[0], node.outputs[0]
-        assert before is not None
-        if before.shape is None or after.shape is None:  # indices, which no batch has
-            continue
-        sizes = list(after.shape.numpy())
-        if node.op_type == "Reshape":
-            node.attributes["allowzero"] = onnx_ir.AttrInt64("allowzero", 0)
-            shape = _constant(graph, node, _copied(before.shape.numpy(), sizes))
-        else:
-            size = onnx_ir.node("Shape", [template.inputs[0]], {"start": 0, "end": 1})
-            rest = _constant(graph, node, sizes[1:])
-            whole = onnx_ir.node("Concat", [size.outputs[0], rest], {"axis": 0})
-            graph.insert_before(node, [size, whole])
-            shape = whole.outputs[0]
-        node.replace_input_with(1, shape)
+        copy_sizes(graph, node)
+        if node.op_type == "Expand":
+            _expand_to_batch(graph, node, template.inputs[0])
     for value in (*template.inputs, *(value for node in template.nodes for value in node.outputs)):
         value.shape = None
     for value, open_shape in zip(template.inputs, open_shapes, strict=True):
@@ -120,6 +108,31 @@ def _open_shape(kind: Kind, index: int, value: onnx_ir.Value) -> onnx_ir.Shape:
         return onnx_ir.Shape(sizes)
     open_axes = ["batch", "seen"] if index > 1 else ["batch"]
     return onnx_ir.Shape([*open_axes, *sizes[len(open_axes) :]])
+
+
+def _expand_to_batch(graph: onnx_ir.Graph, node: onnx_ir.Node, entering: onnx_ir.Value) -> None:
+    """Let an expansion read its first size off what enters the part."""
+    after = node.outputs[0]
+    if after.shape is None:  # of indices, which no batch has
+        return
+    size = onnx_ir.node("Shape", [entering], {"start": 0, "end": 1})
+    rest = _constant(graph, node, after.shape.numpy()[1:])
+    whole = onnx_ir.node("Concat", [size.outputs[0], rest], {"axis": 0})
+    graph.insert_before(node, [size, whole])
+    node.replace_input_with(1, whole.outputs[0])
+
+
+def copy_sizes(graph: onnx_ir.Graph, node: onnx_ir.Node) -> None:
+    """Let a node that reshapes say sizes by those before it, as far as they are the same."""
+    if node.op_type != "Reshape":
+        return
+    before, after = node.inputs[0], node.outputs[0]
+    assert before is not None
+    if before.shape is None or after.shape is None:  # of indices, which no batch has
+        return
+    node.attributes["allowzero"] = onnx_ir.AttrInt64("allowzero", 0)
+    sizes = _copied(before.shape.numpy(), after.shape.numpy())
+    node.replace_input_with(1, _constant(graph, node, sizes))
 
 
 def _copied(before: Sequence[int], after: Sequence[int]) -> list[int]:

@@ -25,7 +25,7 @@ from reefl_export.segments import FORMS, trace
 
 # Sizes to trace with; unlike each other, and unlike one, which would be taken for granted.
 _BATCH_SIZE = 3
-_NUM_SEEN = 5
+NUM_SEEN = 5
 
 
 Sort = Literal["stem", "block", "step"]
@@ -42,17 +42,19 @@ class Kind:
         variant: Of blocks: which of the distinct ones, counted from 0.
         is_first: Of steps: there are no keys and values yet.
         is_exit: Of steps: it gives logits, too.
+        is_last: Of steps: nothing follows, and it gives logits alone.
     """
 
     sort: Sort
     variant: int | None = None
     is_first: bool = False
     is_exit: bool = False
+    is_last: bool = False
 
     @property
     def name(self) -> str:
         """A name of its own."""
-        words = ("first" if self.is_first else "", "exit" if self.is_exit else "")
+        words = [word for word in ("first", "exit", "last") if getattr(self, f"is_{word}")]
         number = "" if self.variant is None else str(self.variant)
         return "_".join(filter(None, (self.sort, number, *words)))
 
@@ -66,7 +68,7 @@ class Kind:
     @property
     def num_outputs(self) -> int:
         """How many arrays it gives."""
-        return 3 + self.is_exit if self.sort == "step" else 1
+        return 3 + self.is_exit if self.sort == "step" and not self.is_last else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +113,34 @@ def trace_kinds(network: ReeFL) -> tuple[list[Kind], ExportedProgram]:
     """
     parts = (part for segment in network.submodel.segments() for part in parts_of(network, segment))
     kinds = list(dict.fromkeys(part.kind for part in parts))
-    inputs = {kind.name: _example(network.submodel.architecture, kind) for kind in kinds}
+    inputs = {kind.name: example(network.submodel.architecture, kind) for kind in kinds}
     return kinds, trace(_SideBySide(network, kinds), (inputs,), forms=FORMS["onnx"])
 
 
 class _SideBySide(nn.Module):
     def __init__(self, network: ReeFL, kinds: list[Kind]) -> None:
         super().__init__()
-        self.inside = _Accumulating(_with_first_blocks(network))
+        self.inside = Parts(network)
         self._kinds = kinds
 
     def forward(self, inputs: dict[str, tuple[Tensor, ...]]) -> dict[str, tuple[Tensor, ...]]:
-        return {kind.name: self._run(kind, *inputs[kind.name]) for kind in self._kinds}
+        return {kind.name: self.inside(kind, *inputs[kind.name]) for kind in self._kinds}
 
-    def _run(self, kind: Kind, entering: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        network = self.inside.network
+
+class Parts(nn.Module):
+    """A network of which one part is run at a time, of the first of its kind.
+
+    Args:
+        network: The whole network.
+    """
+
+    def __init__(self, network: ReeFL) -> None:
+        super().__init__()
+        self.accumulating = _Accumulating(_with_first_blocks(network))
+
+    def forward(self, kind: Kind, entering: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        """Run a kind of part on what it takes."""
+        network = self.accumulating.network
         match kind.sort:
             case "stem":
                 architecture = network.submodel.architecture
@@ -137,12 +152,12 @@ class _SideBySide(nn.Module):
             case "step":
                 rows, *cache = others
                 outputs: tuple[Tensor, ...] = functional_call(
-                    self.inside,
+                    self.accumulating,
                     {"network.accumulator.depth_embedding": rows},
                     (entering, *cache),
                     {"is_exit": kind.is_exit},
                 )
-                return outputs
+                return outputs[-1:] if kind.is_last else outputs
 
 
 class _Accumulating(nn.Module):
@@ -181,12 +196,14 @@ def _with_first_blocks(network: ReeFL) -> ReeFL:
     return first.eval()
 
 
-def _example(architecture: Architecture, kind: Kind) -> tuple[Tensor, ...]:
+def example(
+    architecture: Architecture, kind: Kind, *, batch_size: int = _BATCH_SIZE
+) -> tuple[Tensor, ...]:
     """Return what a kind of part takes."""
     edge, width = architecture.image_size, architecture.width
     if kind.sort == "stem":
-        return (torch.zeros(_BATCH_SIZE, edge, edge, 3, dtype=torch.uint8),)
-    tokens = torch.zeros(_BATCH_SIZE, architecture.num_tokens, width)
+        return (torch.zeros(batch_size, edge, edge, 3, dtype=torch.uint8),)
+    tokens = torch.zeros(batch_size, architecture.num_tokens, width)
     # Not one array twice: the tracer would take them for the same.
-    keys, values = torch.zeros(2, _BATCH_SIZE, _NUM_SEEN, architecture.accumulator_width).unbind()
+    keys, values = torch.zeros(2, batch_size, NUM_SEEN, architecture.accumulator_width).unbind()
     return (tokens, torch.zeros(2, width), keys, values)[: kind.num_inputs]

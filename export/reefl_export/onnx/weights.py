@@ -36,8 +36,15 @@ def write_weights(models: Iterable[onnx_ir.Model], names: Iterable[str], path: P
     write_safetensors(arrays, path)
 
 
-def point_at_weights(model: onnx_ir.Model, path: Path) -> None:
-    """Let every initialiser that is in the shared file read it from there."""
+def point_at_weights(model: onnx_ir.Model, path: Path, *, root: Path | None = None) -> None:
+    """Let every initialiser that is in the shared file read it from there.
+
+    Args:
+        model: The graph.
+        path: The file.
+        root: Where the graph will lie, above the file; None for beside it.
+    """
+    root = root or path.parent
     ranges = data_ranges(path)
     for name, value in model.graph.initializers.items():
         if name not in ranges:
@@ -46,11 +53,11 @@ def point_at_weights(model: onnx_ir.Model, path: Path) -> None:
         tensor = value.const_value
         assert tensor is not None  # initialisers have values
         value.const_value = onnx_ir.ExternalTensor(
-            location=path.name,
+            location=path.relative_to(root).as_posix(),
             offset=offset,
             length=length,
             dtype=tensor.dtype,
             shape=onnx_ir.Shape(tensor.shape.numpy()),
             name=name,
-            base_dir=path.parent,
+            base_dir=root,
         )

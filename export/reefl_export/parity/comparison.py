@@ -21,6 +21,7 @@ from reefl_edge.runtimes.base import Runtime
 from reefl_edge.runtimes.chain import Logits, run_chain
 from reefl_edge.thresholds import exits_taken
 from reefl_export.parity.gate import Gate
+from reefl_export.parity.step import MAX_GRADIENT_ERROR, StepRow
 
 # Images at once, where any number will do: what bounds the memory of a comparison on thousands.
 BATCH_SIZE = 32
@@ -76,6 +77,8 @@ class ParityReport:
         threshold: The confidence at which ``exit_agreement`` stops; None for never.
         gates: What the rows of an artifact are held to, by ``FORMAT-PRECISION``.
         rows: One per artifact and exit.
+        steps: One per training artifact and trained array.
+        max_gradient_error: What these are held to, as a share of the array's largest gradient.
         schema_version: Of this document.
     """
 
@@ -84,6 +87,8 @@ class ParityReport:
     threshold: float | None
     gates: dict[str, Gate]
     rows: tuple[ParityRow, ...]
+    steps: tuple[StepRow, ...] = ()
+    max_gradient_error: float = MAX_GRADIENT_ERROR
     schema_version: int = 2
 
 

@@ -1,11 +1,12 @@
 """Do the artifacts of a finished bundle compute what a network computes?"""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import PARITY_NAME
+from reefl_edge.bundles.start import read_start
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.errors import InputError
 from reefl_edge.runtimes.base import default_threads
@@ -14,6 +15,7 @@ from reefl_export.images import NamedImages
 from reefl_export.parity.comparison import ParityReport, ParityRow, problems
 from reefl_export.parity.gate import Gate
 from reefl_export.parity.reference import Reference
+from reefl_export.parity.step import StepRow, compare_step, step_problems
 from reefl_export.recipe import recipe_for
 
 _log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ def recheck(
     gates: Mapping[str, Gate],
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> ParityReport:
-    """Compare every artifact of a bundle with a network.
+    """Compare every artifact of a bundle with a network, and every training step with its own.
 
     Args:
         bundle: The bundle.
@@ -78,7 +80,21 @@ def recheck(
     for artifact in bundle.manifest.artifacts:
         on_stage(artifact.name)
         rows.extend(reference.rows(bundle, artifact))
-    return reference.report(gates, rows)
+    return reference.report(gates, rows, _step_rows(bundle, images, on_stage))
+
+
+def _step_rows(
+    bundle: Bundle, images: NamedImages, on_stage: Callable[[str], None]
+) -> Iterator[StepRow]:
+    """Compare every training step of a bundle with the network's, from where it starts."""
+    training = bundle.manifest.training
+    for step in () if training is None else training.steps:
+        start = read_start(bundle, step)
+        for artifact in step.artifacts:
+            on_stage(f"{artifact.target} {step.submodel.regime} training")
+            yield from compare_step(
+                bundle, step, artifact.target, start, images, threads=default_threads()
+            )
 
 
 def _hold_together(bundle: Bundle, submodel: Submodel) -> None:
@@ -92,6 +108,15 @@ def _hold_together(bundle: Bundle, submodel: Submodel) -> None:
         raise InputError(
             f"{bundle.directory} was exported from another model: sizes, exits or depth differ"
         )
+
+
+def step_failures(report: ParityReport) -> dict[tuple[str, str], str]:
+    """Return what is wrong with each array of a training step that is off, by artifact and name."""
+    return {
+        (row.artifact, row.array): problem
+        for row in report.steps
+        for problem in step_problems(row, report.max_gradient_error)
+    }
 
 
 def failures(report: ParityReport, *, is_trained: bool) -> dict[tuple[str, int], str]:

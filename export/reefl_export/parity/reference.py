@@ -21,6 +21,7 @@ from reefl_export.parity.comparison import (
     worst_row,
 )
 from reefl_export.parity.gate import Gate
+from reefl_export.parity.step import StepRow
 
 if TYPE_CHECKING:
     from reefl_edge.models.reefl import ReeFL
@@ -73,12 +74,15 @@ class Reference:
         ]
         return tuple(worst_row(rows) for rows in zip(*compared, strict=True))
 
-    def report(self, gates: Mapping[str, Gate], rows: Iterable[ParityRow]) -> ParityReport:
+    def report(
+        self, gates: Mapping[str, Gate], rows: Iterable[ParityRow], steps: Iterable[StepRow] = ()
+    ) -> ParityReport:
         """Put together the report of rows that were compared with this network on its images.
 
         Args:
             gates: What the rows are held to, by ``FORMAT-PRECISION``.
             rows: One per artifact and exit.
+            steps: One per training artifact and array.
         """
         return ParityReport(
             images=self.images.name,
@@ -86,6 +90,7 @@ class Reference:
             threshold=self.threshold,
             gates=dict(gates),
             rows=tuple(rows),
+            steps=tuple(steps),
         )
 
     @cached_property

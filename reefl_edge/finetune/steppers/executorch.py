@@ -14,6 +14,8 @@ from torch import Tensor
 from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.bundles.artifacts import BundleFile
 from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.facts import hold_to_step
+from reefl_edge.bundles.start import read_trained
 from reefl_edge.bundles.training import TrainingStep
 from reefl_edge.data.dataset import Images, Labels
 from reefl_edge.errors import InputError
@@ -22,6 +24,7 @@ from reefl_edge.runtimes.executorch import (
     STEP_METHOD,
     load_program,
     quiet_engine,
+    stated_facts,
     translated_errors,
 )
 from reefl_edge.submodel import Submodel
@@ -49,18 +52,22 @@ class ExecuTorchStepper:
         self.load(arrays)
 
     @classmethod
-    def open(cls, bundle: Bundle, step: TrainingStep, arrays: Arrays, *, threads: int) -> Self:
+    def open(
+        cls, bundle: Bundle, step: TrainingStep, *, threads: int, arrays: Arrays | None = None
+    ) -> Self:
         """Load the program of a bundle's training step.
 
         Args:
             bundle: The bundle.
-            step: One of its training steps.
-            arrays: The trained arrays to start from, by name.
+            step: What its manifest says of the step.
             threads: Threads to compute with.
+            arrays: Trained arrays to start from; None for the step's own.
 
         Raises:
-            InputError: The program is missing or changed, or ExecuTorch refuses it.
+            InputError: The step was not compiled to ExecuTorch, a file is missing or changed,
+                ExecuTorch refuses it, or the manifest says otherwise than it does.
             MissingToolchainError: ExecuTorch is not installed.
+            ValueError: ``arrays`` are not those that the regime trains.
         """
         file = _program_file(bundle, step)
         path = bundle.directory / file.path
@@ -68,9 +75,11 @@ class ExecuTorchStepper:
         program = load_program(content, content, path, threads=threads)
         if STEP_METHOD not in program.method_names:
             raise InputError(f"{path} holds no training step; export the bundle again")
+        hold_to_step(bundle, step, stated_facts(program, path), path)
+        start = read_trained(bundle, step) if arrays is None else arrays
         with quiet_engine(), translated_errors(f"load {path}"):
             method = program.load_method(STEP_METHOD)
-        return cls(method, step.submodel, batch_size=step.batch_size, arrays=arrays)
+        return cls(method, step.submodel, batch_size=step.batch_size, arrays=start)
 
     @property
     def submodel(self) -> Submodel:
@@ -143,13 +152,9 @@ class ExecuTorchStepper:
 
 
 def _program_file(bundle: Bundle, step: TrainingStep) -> BundleFile:
-    files = [
-        file
-        for artifact in step.artifacts
-        if artifact.target == "executorch"
-        for file in artifact.files
-        if file.path.endswith(".pte")
-    ]
+    artifact = step.artifact("executorch")
+    listed = () if artifact is None else artifact.files
+    files = [file for file in listed if file.path.endswith(".pte")]
     if len(files) != 1:
         raise InputError(
             f"{bundle.directory} lists {len(files) or 'no'} ExecuTorch programs for "

@@ -5,7 +5,6 @@ comparison of labels. Weights of the forward and of the backward pass are the sa
 program.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from reefl_edge.runtimes.executorch import STEP_METHOD
 from reefl_export.executorch.exporter import hold_to_core, without_ballast
 from reefl_export.executorch.step.trace import example_inputs, trace_step
 from reefl_export.quiet import quiet
+from reefl_export.training import StepConversion
 
 aten = torch.ops.aten
 
@@ -29,25 +29,28 @@ _WHOLE = (
 )
 
 
-def export_step(network: ReeFL, *, batch_size: int, facts: str, path: Path) -> None:
+def export_step(conversion: StepConversion) -> None:
     """Write the training step of a network's regime as an ExecuTorch program.
+
+    Raises:
+        RuntimeError: An operator of the network has no kernel.
+    """
+    conversion.say("trace and lower to XNNPACK")
+    lowered = lower_step(
+        conversion.network, batch_size=conversion.batch_size, facts=conversion.facts
+    )
+    write_bytes(conversion.path, lowered.to_executorch().buffer)
+
+
+@quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
+def lower_step(network: ReeFL, *, batch_size: int, facts: str) -> Any:
+    """Return a step lowered to XNNPACK: an ``EdgeProgramManager``.
 
     Args:
         network: Gives the frozen arrays, and which arrays are trained.
         batch_size: Images of a step; a smaller batch is filled up and masked.
         facts: What the program says of itself, as JSON.
-        path: Where it goes.
-
-    Raises:
-        RuntimeError: An operator of the network has no kernel.
     """
-    lowered = lower_step(network, batch_size=batch_size, facts=facts)
-    write_bytes(path, lowered.to_executorch().buffer)
-
-
-@quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
-def lower_step(network: ReeFL, *, batch_size: int, facts: str) -> Any:
-    """Return a step lowered to XNNPACK, an ``EdgeProgramManager``; see ``export_step``."""
     from executorch.exir import EdgeCompileConfig, to_edge
     from executorch.exir.passes import remove_unused_parameters_pass
 

@@ -15,9 +15,9 @@ from reefl_edge.finetune.steppers.executorch import ExecuTorchStepper
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import STEP_METHOD, quiet_engine
+from tests.fakes.compiled_steps import Batch, hold_to_pure_step, step_network
 from tests.fakes.exports import FACTS
 from tests.fakes.images import random_images
-from tests.fakes.steps import Batch, hold_to_pure_step, step_network
 from tests.fakes.submodels import tiny_submodel
 
 pytestmark = pytest.mark.skipif(

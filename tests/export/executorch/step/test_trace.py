@@ -9,7 +9,7 @@ from torch.fx import GraphModule
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.submodel import REGIMES, Regime, Submodel
 from reefl_export.executorch.step.trace import trace_step
-from tests.fakes.steps import Batch, hold_to_pure_step, step_network
+from tests.fakes.compiled_steps import Batch, hold_to_pure_step, step_network
 from tests.fakes.submodels import tiny_submodel
 
 XNNPACK_TAKES = """

@@ -1,0 +1,68 @@
+"""Which step trains what a user names: one that its bundle holds compiled, or PyTorch's?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.manifest import MANIFEST_NAME
+from reefl_edge.bundles.training import TrainingStep
+from reefl_edge.finetune.compiled import (
+    CompiledName,
+    StepperName,
+    check_batch_size,
+    preferred_stepper,
+    step_for,
+)
+from reefl_edge.regimes import Regime
+from reefl_edge.tasks.models import Model, trainable_model
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledStep:
+    """A compiled step of a bundle, and what runs it."""
+
+    bundle: Bundle
+    step: TrainingStep
+    stepper: CompiledName
+
+    def model(self) -> Model:
+        """Return what it starts from.
+
+        Raises:
+            InputError: A file is missing or changed.
+        """
+        return trainable_model(self.bundle, self.step)
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Refuse a batch that is larger than it was compiled for.
+
+        Raises:
+            ValueError: It is.
+        """
+        check_batch_size(self.step, self.stepper, batch_size)
+
+
+def compiled_step(
+    source: str | Path, stepper: StepperName | None, regime: Regime
+) -> CompiledStep | None:
+    """Return the compiled step that trains what a user names; None for PyTorch's.
+
+    Args:
+        source: A bundle's folder, or anything else that stands for a model.
+        stepper: What is to take the steps; None for what the bundle holds steps for, else PyTorch.
+        regime: What is trained.
+
+    Raises:
+        InputError: The bundle has no such step, or its manifest is damaged.
+        ValueError: A compiled step is asked for, and ``source`` is no bundle.
+    """
+    path = Path(source)
+    if not (path / MANIFEST_NAME).is_file():
+        if stepper not in (None, "eager"):
+            raise ValueError(f"{stepper} runs the compiled step of a bundle; {source} is none")
+        return None
+    bundle = Bundle.open(path)
+    chosen = stepper or preferred_stepper(bundle)
+    if chosen == "eager":
+        return None
+    return CompiledStep(bundle, step_for(bundle, regime, chosen), chosen)
