@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_BATCH_SIZE = 8
 
 # The formats that take a training step.
-STEP_TARGETS: tuple[Target, ...] = ("onnx",)
+STEP_TARGETS: tuple[Target, ...] = ("onnx", "executorch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,13 @@ class TrainingPlan:
 
     Raises:
         ValueError: The batch size is out of range, or a regime or format stands twice, or none is
-            given, or the format takes no training step.
+            given, or the format takes no training step, or
+            no blocks that are computed again.
     """
 
     regimes: tuple[Regime, ...]
     batch_size: int = DEFAULT_BATCH_SIZE
-    targets: tuple[Target, ...] = STEP_TARGETS
+    targets: tuple[Target, ...] = ("onnx",)
     recompute: bool = False
     seed: int = 0
 
@@ -48,6 +49,8 @@ class TrainingPlan:
         check_unique(self.regimes)
         check_unique(self.targets)
         check_batch_size(self.batch_size)
+        if self.recompute and "executorch" in self.targets:
+            raise ValueError("an ExecuTorch step does not compute blocks again; only ONNX does")
         for target in self.targets:
             if target not in STEP_TARGETS:
                 raise ValueError(
