@@ -54,8 +54,10 @@ else
 	$(BIN)/python -m benchmarks.export_size
 	$(BIN)/python -m benchmarks.export_speed
 	$(BIN)/python -m benchmarks.reexport
+	$(BIN)/python -m benchmarks.applying
 	$(BIN)/python -m benchmarks.batches
 	$(BIN)/python -m benchmarks.inference
+	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.int8_accuracy $(INT8_ARGS)
 	$(BIN)/python -m benchmarks.tables
 endif

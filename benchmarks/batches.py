@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.apparatus.documents import Bar, at_least, on_threads, parser, write
-from benchmarks.apparatus.harness import Run, Samples, in_fresh_process, interleave, median, ratio
+from benchmarks.apparatus.harness import (
+    PAUSE_S,
+    Run,
+    Samples,
+    in_fresh_process,
+    interleave,
+    median,
+    ratio,
+)
 from benchmarks.apparatus.measured import Runnable, add_runtimes, measured_submodel, settings_of
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy, softmax
 from reefl_edge.bundles.bundle import Bundle
@@ -40,7 +48,7 @@ class Sizes(NamedTuple):
     pause_s: float
 
 
-FULL_SIZE = Sizes(rounds=10, pause_s=0.02)
+FULL_SIZE = Sizes(rounds=10, pause_s=PAUSE_S)
 QUICK_SIZE = Sizes(rounds=2, pause_s=0.0)
 
 

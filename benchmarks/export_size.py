@@ -14,15 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from benchmarks.apparatus.bundle_runs import importing
 from benchmarks.apparatus.documents import Bar, at_most, parser, write
 from benchmarks.apparatus.harness import in_fresh_process, peak_above_imports_mib, ratio
-from benchmarks.apparatus.measured import Runnable, add_runtimes, settings_of
+from benchmarks.apparatus.measured import RUNNABLE, Runnable, add_runtimes, settings_of
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.jobs.job import INFERENCE_PLAN, InferenceJob
-from reefl_edge.jobs.sources import BundleFolder
-from reefl_edge.jobs.workloads import import_workload
 from reefl_edge.names import parse_name
-from reefl_edge.runtimes.base import RUNTIMES
 
 SIZE_LIMIT, MEMORY_LIMIT, INT8_LIMIT = 1.02, 1.05, 0.30
 
@@ -128,18 +125,7 @@ def measure_memory(
 
 def memory_mib(runtime: str, folder: Path, *, runs: int) -> float:
     """Return what a bundle takes in this process, which must be fresh."""
-    submodel = Bundle.open(folder).manifest.submodel
-    source = BundleFolder.of(folder)
-    job = InferenceJob(
-        runtime=parse_name(runtime, RUNTIMES, kind="runtime"),
-        precision="fp32",
-        threads=1,
-        batch_size=1,
-        submodel=submodel,
-        source=source,
-        plan=INFERENCE_PLAN,
-    )
-    load = import_workload(job, {source.sha256: folder})
+    load = importing(parse_name(runtime, RUNNABLE, kind="runtime"), folder)
     return peak_above_imports_mib(load, warmup_runs=1, runs=runs)
 
 

@@ -28,6 +28,7 @@ from benchmarks.apparatus.documents import (
     write,
 )
 from benchmarks.apparatus.harness import (
+    PAUSE_S,
     Run,
     Samples,
     in_fresh_process,
@@ -66,7 +67,7 @@ class Sizes(NamedTuple):
     sgemm_size: int
 
 
-FULL_SIZE = Sizes(rounds=30, pause_s=0.02, sgemm_size=2048)
+FULL_SIZE = Sizes(rounds=30, pause_s=PAUSE_S, sgemm_size=2048)
 QUICK_SIZE = Sizes(rounds=2, pause_s=0.0, sgemm_size=64)
 
 

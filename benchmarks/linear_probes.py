@@ -21,7 +21,7 @@ from reefl_edge.data.dataset import Dataset
 from reefl_edge.data.reading import read_dataset
 from reefl_edge.devices.host import describe_host
 from reefl_edge.files import write_text
-from reefl_edge.finetune.batches import shuffled_batches
+from reefl_edge.finetune.batches import ShuffledBatches
 from reefl_edge.finetune.rounds import learning_rate
 from reefl_edge.finetune.step import GRADIENT_LIMIT, cross_entropies
 from reefl_edge.models import load_checkpoint
@@ -107,7 +107,7 @@ def train_probes(
     ]
     parameters = [parameter for probe in probes for parameter in probe.parameters()]
     generator = np.random.default_rng(0)
-    for indices in shuffled_batches(
+    for indices in ShuffledBatches(
         len(labels),
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],

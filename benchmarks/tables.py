@@ -11,11 +11,13 @@ from pathlib import Path
 from benchmarks.apparatus.documents import RESULTS
 from benchmarks.sections import (
     against,
+    applying,
     batches,
     executorch_step,
     export_build,
     export_size,
     export_speed,
+    growth,
     inference,
     int8_accuracy,
     reexport,
@@ -34,8 +36,10 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "export_build": export_build.section,
     "int8_accuracy": int8_accuracy.section,
     "reexport": reexport.section,
+    "applying": applying.section,
     "batches": batches.section,
     "inference": inference.section,
+    "growth": growth.section,
     "against": against.section,
 }
 

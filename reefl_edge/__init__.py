@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.data.clients.part import Sharing as Sharing
     from reefl_edge.data.images import read_image as read_image
     from reefl_edge.data.reading import read_dataset as read_dataset
+    from reefl_edge.finetune.checkpoints import TrainingCheckpoints as TrainingCheckpoints
     from reefl_edge.finetune.client import train_client as train_client
     from reefl_edge.finetune.training import LocalTraining as LocalTraining
     from reefl_edge.models import build_model as build_model
@@ -27,6 +28,8 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.profiling.report import read_report as read_report
     from reefl_edge.profiling.report import write_report as write_report
     from reefl_edge.submodel import Submodel as Submodel
+    from reefl_edge.tasks.applying import UpdateRequest as UpdateRequest
+    from reefl_edge.tasks.applying import update_bundle as update_bundle
     from reefl_edge.tasks.examples import read_examples as read_examples
     from reefl_edge.tasks.exporting import ExportRequest as ExportRequest
     from reefl_edge.tasks.exporting import export_model as export_model
@@ -54,6 +57,8 @@ _HOMES = {
     "ProfileRequest": "reefl_edge.tasks.profiling",
     "Sharing": "reefl_edge.data.clients.part",
     "Submodel": "reefl_edge.submodel",
+    "TrainingCheckpoints": "reefl_edge.finetune.checkpoints",
+    "UpdateRequest": "reefl_edge.tasks.applying",
     "build_model": "reefl_edge.models",
     "classify": "reefl_edge.tasks.inference",
     "choose_exit": "reefl_edge.profiling.choose",
@@ -69,6 +74,7 @@ _HOMES = {
     "recheck_bundle": "reefl_edge.tasks.parity",
     "save_checkpoint": "reefl_edge.models",
     "train_client": "reefl_edge.finetune.client",
+    "update_bundle": "reefl_edge.tasks.applying",
     "verify": "reefl_export.verification",
     "write_checkpoint": "reefl_edge.checkpoints.checkpoint",
     "write_report": "reefl_edge.profiling.report",

@@ -53,21 +53,20 @@ def _fold_lora(arrays: Mapping[str, Array], depth: int) -> dict[str, Array]:
     folded = {}
     for block_index in range(depth):
         attention = f"blocks.{block_index}.attn"
-        weight = arrays[f"{attention}.qkv.weight"].astype(np.float64)
+        weight = arrays[f"{attention}.qkv.weight"].copy()
         query, _, value = np.split(weight, 3)  # views
-        query += _low_rank(arrays, f"{attention}.lora_q")
-        value += _low_rank(arrays, f"{attention}.lora_v")
-        folded[f"{attention}.qkv.weight"] = weight.astype(np.float32)
+        query[:] = query + _low_rank(arrays, f"{attention}.lora_q")
+        value[:] = value + _low_rank(arrays, f"{attention}.lora_v")
+        folded[f"{attention}.qkv.weight"] = weight
     return folded
 
 
 def _low_rank(arrays: Mapping[str, Array], lora: str) -> NDArray[np.float64]:
-    """Multiply b (D, r) by a (r, D), one rank after the other."""
+    """Multiply b (D, r) by a (r, D), one rank after the other: einsum's own loop, unlike BLAS."""
     a, b = (arrays[f"{lora}.{factor}"].astype(np.float64) for factor in ("a", "b"))
-    product = np.zeros((len(b), a.shape[1]))
-    for column, row in zip(b.T, a, strict=True):
-        product += np.outer(column, row)
-    return LORA_SCALING * product
+    product: NDArray[np.float64] = np.einsum("or,ri->oi", b, a)
+    product *= LORA_SCALING
+    return product
 
 
 def _fold_ssf(arrays: Mapping[str, Array], depth: int) -> dict[str, Array]:

@@ -8,6 +8,9 @@ loaded makes an ``ImportError`` of it): it stays *unanswered* until ``answer``.
 
 import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130
@@ -28,6 +31,43 @@ def listen() -> None:
     signal.signal(signal.SIGTERM, _raise_terminated)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _raise_interrupted)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let the block come to its end before Ctrl-C or SIGTERM is answered; a second one is at once.
+
+    Outside the main thread nothing is held back: no signal is answered there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    answers: dict[int, Callable[[int, FrameType | None], object]] = {
+        number: before
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(before := signal.getsignal(number))
+    }
+    waiting: list[tuple[int, FrameType | None]] = []
+
+    def hold_back(number: int, frame: FrameType | None) -> None:
+        waiting.append((number, frame))
+        if len(waiting) > 1:
+            put_back()
+            answers[number](number, frame)
+
+    def put_back() -> None:
+        for number, before in answers.items():
+            if signal.getsignal(number) is hold_back:
+                signal.signal(number, before)
+
+    for number in answers:
+        signal.signal(number, hold_back)
+    try:
+        yield
+    finally:
+        put_back()
+    for number, frame in waiting:
+        answers[number](number, frame)
 
 
 def _raise_terminated(_signal: int, _frame: FrameType | None) -> None:

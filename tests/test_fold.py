@@ -173,3 +173,17 @@ def test_an_update_for_other_weights_or_other_adapters_is_refused(tmp_path: Path
         apply_update(other, update)
     with pytest.raises(InputError, match="does not fit: the model has adapters of regime 'serial"):
         apply_update(with_regime(plain, "serial-adapter", seed=0), update)
+
+
+def test_lora_is_summed_rank_by_rank_on_every_machine() -> None:
+    checkpoint = checkpoint_of("lora", max_exit=0)
+    attention = "blocks.1.attn"
+    a, b = (checkpoint.arrays[f"{attention}.lora_q.{part}"].astype(np.float64) for part in "ab")
+    product = np.zeros((len(b), a.shape[1]))
+    for column, row in zip(b.T, a, strict=True):
+        product += np.outer(column, row)
+
+    folded = checkpoint.folded().arrays[f"{attention}.qkv.weight"][: len(b)]
+
+    before = checkpoint.arrays[f"{attention}.qkv.weight"][: len(b)].astype(np.float64)
+    np.testing.assert_array_equal(folded, (before + 2 * product).astype(np.float32))

@@ -27,6 +27,10 @@ ALLOCATORS: dict[str, dict[str, str]] = {
     "default": {},
     "large arrays mapped": {"MALLOC_MMAP_THRESHOLD_": "1048576"},
 }
+# onnxruntime's threads look for more work, on the cores that the next run needs, for some tens of
+# milliseconds after their last.
+PAUSE_S = 0.1
+
 _ALLOCATOR_VARIABLES = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "DYLD_INSERT")
 
 
@@ -36,8 +40,7 @@ def interleave(runs: Mapping[str, Run], *, rounds: int, pause_s: float = 0.0) ->
     Args:
         runs: What to time.
         rounds: How often.
-        pause_s: To wait before each run: the threads of another library's pool spin on for
-            milliseconds after their last work, on the cores that the next run needs.
+        pause_s: To wait before each run, for the threads of another library's pool to stop.
     """
     names = list(runs)
     samples: Samples = {name: {"wall_ms": [], "cpu_ms": []} for name in names}

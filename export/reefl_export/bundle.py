@@ -17,7 +17,7 @@ from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME, Deployment, Manifest, signatures
 from reefl_edge.bundles.start import read_start
 from reefl_edge.bundles.thresholds import same_threshold
-from reefl_edge.bundles.training import TrainingSection
+from reefl_edge.bundles.training import TrainingSection, TrainingStep
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.files import replacing_folder, write_text
@@ -25,7 +25,7 @@ from reefl_edge.partials import scratch_folder
 from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Submodel
 from reefl_export import cache
-from reefl_export.conversion import OnStage
+from reefl_export.conversion import OnArtifact, OnStage
 from reefl_export.destination import check_replaceable
 from reefl_export.images import NamedImages, noise
 from reefl_export.maker import Maker
@@ -124,6 +124,7 @@ def export_checkpoint(
     images: ExportImages | None = None,
     threads: int | None = None,
     on_stage: OnStage = lambda _: None,
+    on_artifact: OnArtifact = lambda _done, _total: None,
 ) -> Exported:
     """Export the arrays of a network; from the cache, without torch, where nothing has changed.
 
@@ -141,6 +142,8 @@ def export_checkpoint(
         images: Images to calibrate and to compare on.
         threads: Threads to compute with here; None for one per core this process may use.
         on_stage: Called with a description of each stage as it begins.
+        on_artifact: Called with how many artifacts and training steps are made and compared, and
+            with how many there are, at the start and after each.
 
     Raises:
         MissingToolchainError: A format's packages are not installed.
@@ -155,11 +158,13 @@ def export_checkpoint(
     threads = threads or default_threads()
     maker = Maker(checkpoint, manifest, images.calibration, threads, on_stage)
     compared_on = images.parity or noise(checkpoint.submodel)
-    reference = Reference(trained, compared_on, origin.threshold, threads=threads)
+    reference = Reference.of_network(trained, compared_on, origin.threshold, threads=threads)
     trained_sha256 = weights_sha256(trained.arrays)
     with scratch_folder(), replacing_folder(directory, check=check_replaceable) as folder:
         rows: list[ParityRow] = []
         artifacts: list[Artifact] = []
+        total = len(recipes) + (0 if training is None else len(training.regimes))
+        on_artifact(0, total)
         for recipe in recipes:
             artifact = maker.artifact(recipe, folder)
             on_stage(f"{recipe.title}: compare with the network")
@@ -172,15 +177,17 @@ def export_checkpoint(
             check_parity(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
             artifacts.append(artifact)
             rows.extend(compared)
-        steps: tuple[MadeStep, ...] = ()
+            on_artifact(len(artifacts), total)
+        steps: list[TrainingStep] = []
         step_rows: list[StepRow] = []
         if training is not None:
-            steps = tuple(StepMaker(trained, training, folder, tuple(artifacts), on_stage).steps())
             unfinished = Bundle(folder, replace(manifest, artifacts=tuple(artifacts)))
-            for made in steps:
+            for made in StepMaker(trained, training, folder, tuple(artifacts), on_stage).steps():
                 on_stage(f"{made.step.submodel.regime} training: compare with the network")
                 step_rows.extend(_step_rows(unfinished, made, compared_on, threads))
-            check_steps(step_rows)
+                check_steps(step_rows)
+                steps.append(made.step)
+                on_artifact(len(artifacts) + len(steps), total)
         report = reference.report({recipe.name: recipe.gate for recipe in recipes}, rows, step_rows)
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
         listed = BundleFile.of(folder, folder / PARITY_NAME)
@@ -189,7 +196,7 @@ def export_checkpoint(
             artifacts=tuple(artifacts),
             thresholds=same_threshold(tuple(artifacts), origin.threshold),
             parity=listed,
-            training=TrainingSection(steps=tuple(made.step for made in steps)) if steps else None,
+            training=TrainingSection(steps=tuple(steps)) if steps else None,
         )
         write_text(folder / MANIFEST_NAME, schema.to_json(manifest, indent=2))
     return Exported(Bundle(directory, manifest), report)

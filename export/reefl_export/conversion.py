@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reefl_edge.models.reefl import ReeFL
 
 OnStage = Callable[[str], None]
+OnArtifact = Callable[[int, int], None]
 Made = TypeVar("Made")
 
 

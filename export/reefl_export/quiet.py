@@ -18,12 +18,16 @@ def quiet(*loggers: str) -> Iterator[None]:
     levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
     for logger in levels:
         logger.setLevel(logging.ERROR)
+    # What the collector finds later may warn, so it goes here; it does not look through what was
+    # there before, torch's hundreds of thousands of objects above all, which takes half a second.
+    gc.freeze()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-            gc.collect()  # temporary folders left to the collector warn when it finds them
+            gc.collect()  # temporary folders, for one
     finally:
+        gc.unfreeze()
         for logger, level in levels.items():
             logger.setLevel(level)
 

@@ -34,10 +34,6 @@ PACKAGES: dict[Target, tuple[str, ...]] = {
     "onnx": ("torch", "onnx", "onnxscript", "onnx-ir"),
     "coreml": ("torch", "coremltools"),
 }
-# What a precision of a format needs besides: scikit-learn finds the palettes.
-_FURTHER_PACKAGES: dict[tuple[Target, Precision], tuple[str, ...]] = {
-    ("coreml", "palette4"): ("scikit-learn",),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +106,7 @@ class ExportRecipe:
             MissingToolchainError: One is not installed.
         """
         versions = {}
-        further = _FURTHER_PACKAGES.get((self.target, self.precision), ())
-        for package in (*PACKAGES[self.target], *further):
+        for package in PACKAGES[self.target]:
             try:
                 versions[package] = version(package)
             except PackageNotFoundError as error:

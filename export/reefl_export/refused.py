@@ -13,12 +13,10 @@ from torch.export import ExportedProgram
 
 from reefl_edge.errors import MissingToolchainError
 from reefl_export.recipe import ExportRecipe
+from reefl_export.segments import VIEW_PREFIX
 
 # aten.relu.default, fx node relu; prims.bessel_j0, which was aten.special_bessel_j0
 _OPERATOR = re.compile(r"(?:aten\.|prims\.|fx node )(\w+)")
-
-# What a view puts before every module's path.
-_VIEW_PREFIX = "network."
 
 
 @contextmanager
@@ -81,7 +79,7 @@ def _module_path(node: fx.Node) -> str:
     """Return the path of the innermost module that calls a node, as in the network's own names."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     path = str(stack[-1][0]) if stack else ""
-    _, is_below, below = path.rpartition(_VIEW_PREFIX)
+    _, is_below, below = path.rpartition(VIEW_PREFIX)
     return below if is_below else "the network itself"
 
 

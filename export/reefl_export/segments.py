@@ -18,6 +18,9 @@ from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.eager import run_segment
 from reefl_edge.submodel import Segment, TensorSpec
 
+# What a view puts before the path of every module and the name of every array.
+VIEW_PREFIX = "network."
+
 Forms = dict[Any, Callable[..., Any]]
 
 _DTYPES = {"uint8": torch.uint8, "float32": torch.float32}

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
 from reefl_edge.errors import InputError
-from reefl_edge.files import regular_file, write_bytes
+from reefl_edge.files import regular_file, replacing_file
 from reefl_edge.schema import parse_json
 from reefl_edge.sizes import MAX_ELEMENTS
 from reefl_edge.submodel import Shape
@@ -113,6 +113,25 @@ def read_safetensors(path: Path, names: Collection[str] | None = None) -> Arrays
         return {name: file.get_tensor(name) for name in entries if names is None or name in names}
 
 
+def map_safetensors(path: Path) -> Arrays:
+    """Return the float32 arrays of a safetensors file as views of it, which cannot be written to.
+
+    The file must stay as it is for as long as they are used; it may lose its name.
+
+    Raises:
+        InputError: The file is missing or damaged, or holds another type.
+    """
+    entries = read_header(path).entries
+    content = np.memmap(path, np.uint8, "r")
+    for name, entry in entries.items():
+        if entry.dtype != "float32":
+            raise InputError(f"{path} holds arrays that are not float32: {name} is {entry.dtype}")
+    return {
+        name: content[entry.offset :][: entry.length].view("<f4").reshape(entry.shape)
+        for name, entry in entries.items()
+    }
+
+
 def check_num_elements(shapes: Mapping[str, Shape], path: Path) -> None:
     """Refuse arrays that are together larger than any model that is supported.
 
@@ -153,7 +172,8 @@ def write_safetensors(
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     padded = {key: _padded(text, room) for key, text in (metadata or {}).items()}
-    write_bytes(path, save(contiguous, metadata=padded or None))
+    with replacing_file(path) as partial:
+        save_file(contiguous, partial, metadata=padded or None)
 
 
 def _padded(text: str, room: int) -> str:

@@ -7,11 +7,12 @@ are.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reefl_edge.array_files.safetensors import Arrays, read_header
+from reefl_edge.array_files.safetensors import Arrays, Header, map_safetensors, read_header
 from reefl_edge.checkpoints.metadata import (
     METADATA_KEY,
     Metadata,
     RandomPart,
+    check_entries,
     metadata_in,
     read_arrays,
     warn_of_no_hash,
@@ -102,15 +103,45 @@ def read_checkpoint(path: Path, *, is_verified: bool = False) -> Checkpoint:
         InputError: The file is missing, damaged, or not a checkpoint of ours.
     """
     header = read_header(path)
+    metadata = _metadata_in(header, path)
+    arrays = read_arrays(path, header, metadata, metadata.submodel.arrays())
+    if metadata.weights_sha256 is None and not is_verified:
+        warn_of_no_hash(path, "'reefl-edge convert' writes it anew")
+    return _checkpoint(metadata, arrays)
+
+
+def map_checkpoint(path: Path) -> Checkpoint:
+    """Return a checkpoint whose arrays are views of its file, which is held to its hash elsewhere.
+
+    Raises:
+        InputError: The file is missing, damaged, or not a checkpoint of ours.
+    """
+    header = read_header(path)
+    metadata = _metadata_in(header, path)
+    check_entries(path, header, metadata.submodel.arrays())
+    return _checkpoint(metadata, map_safetensors(path))
+
+
+def stated_weights_sha256(path: Path) -> str | None:
+    """Return the identity that a checkpoint states of its arrays; None in earlier versions.
+
+    Raises:
+        InputError: The file is missing, damaged, or not a checkpoint of ours.
+    """
+    return _metadata_in(read_header(path), path).weights_sha256
+
+
+def _metadata_in(header: Header, path: Path) -> Metadata:
     metadata = metadata_in(header, path)
     if metadata.update is not None:
         raise InputError(
             f"{path} is an update (trained arrays only), not a checkpoint; "
             "give it with --update, beside the model it was trained from"
         )
-    arrays = read_arrays(path, header, metadata, metadata.submodel.arrays())
-    if metadata.weights_sha256 is None and not is_verified:
-        warn_of_no_hash(path, "'reefl-edge convert' writes it anew")
+    return metadata
+
+
+def _checkpoint(metadata: Metadata, arrays: Arrays) -> Checkpoint:
     return Checkpoint(
         submodel=metadata.submodel,
         arrays=arrays,

@@ -145,9 +145,7 @@ def read_arrays(
     path: Path, header: Header, metadata: Metadata, specs: tuple[ArraySpec, ...]
 ) -> Arrays:
     """Read the arrays of a file of ours, held to what there must be before they are read."""
-    problems = differences(header.entries, {spec.name: spec.shape for spec in specs})
-    if problems:
-        raise InputError(f"{path} does not fit its sub-model: {'; '.join(problems)}")
+    check_entries(path, header, specs)
     arrays = read_safetensors(path)
     said = metadata.weights_sha256
     if said is not None and said != weights_sha256(arrays):
@@ -157,6 +155,17 @@ def read_arrays(
         )
     check_finite(arrays, str(path))
     return arrays
+
+
+def check_entries(path: Path, header: Header, specs: tuple[ArraySpec, ...]) -> None:
+    """Hold what a file says of its arrays to what there must be.
+
+    Raises:
+        InputError: It says otherwise; everything is listed.
+    """
+    problems = differences(header.entries, {spec.name: spec.shape for spec in specs})
+    if problems:
+        raise InputError(f"{path} does not fit its sub-model: {'; '.join(problems)}")
 
 
 def warn_of_no_hash(path: Path, way_out: str) -> None:

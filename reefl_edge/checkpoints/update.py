@@ -59,12 +59,19 @@ def read_update(path: Path) -> Update:
     return Update(submodel=metadata.submodel, arrays=arrays, provenance=metadata.update)
 
 
-def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
+def apply_update(
+    checkpoint: Checkpoint, update: Update, *, known_base: str | None = None
+) -> Checkpoint:
     """Return the checkpoint with an update's arrays in the place of its own.
 
     An update with adapters goes onto a plain checkpoint, too. Where the checkpoint is deeper than
     the update, its blocks stay as they are: those beyond the update get adapters that change
     nothing. A checkpoint with other adapters is folded first, as it was before training.
+
+    Args:
+        checkpoint: What the update was trained from, or something deeper.
+        update: The update.
+        known_base: The ``base_sha256`` of the whole checkpoint, where somebody has computed it.
 
     Raises:
         InputError: The update was trained from other weights, or deeper, or is of a regime that
@@ -78,7 +85,9 @@ def apply_update(checkpoint: Checkpoint, update: Update) -> Checkpoint:
             f"the model only to exit {checkpoint.submodel.max_exit}"
         )
     checkpoint = _under(checkpoint, update.submodel.regime)
-    base = base_sha256(checkpoint.cut(update.submodel.max_exit).arrays)
+    base = known_base
+    if base is None or update.submodel.max_exit < checkpoint.submodel.max_exit:
+        base = base_sha256(checkpoint.cut(update.submodel.max_exit).arrays)
     if base != trained_from:
         raise InputError(
             f"the update was trained from weights {trained_from[:12]}, "

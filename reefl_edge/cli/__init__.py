@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from reefl_edge.cli import (
+    apply,
     cache,
     convert,
     demo,
@@ -127,6 +128,7 @@ app.command("convert")(convert.convert)
 app.command("profile")(profile.profile)
 app.command("finetune")(finetune.finetune)
 app.command("export")(export.export)
+app.command("apply")(apply.apply)
 app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
 app.command("infer")(infer.infer)

@@ -29,7 +29,7 @@ CAPABILITIES = (
     ),
     Capability(
         what="export to Core ML",
-        packages=("torch", "coremltools", "scikit-learn"),
+        packages=("torch", "coremltools"),
         extra="coreml",
     ),
     Capability(what="take models from the hub", packages=("huggingface_hub",), extra="hub"),

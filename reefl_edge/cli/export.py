@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reefl_edge.cli import models, options, render
+from reefl_edge.cli.bundle_table import bundle_table
 from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def export(
         typer.Option(
             "--training",
             help="Regimes to compile a training step for, separated by commas: "
-            f"{', '.join(REGIMES)}. ONNX takes them.",
+            f"{', '.join(REGIMES)}. For onnx and executorch, where --format or --recipe names "
+            "them; else for onnx.",
         ),
     ] = None,
     training_batch_size: Annotated[
@@ -102,7 +104,7 @@ def export(
         bool,
         typer.Option(
             "--training-recompute",
-            help="Compile steps that take less memory, and up to half as much time again.",
+            help="Compile onnx steps that take less memory, and up to half as much time again.",
         ),
     ] = False,
     max_exit: options.MaxExit = None,
@@ -132,7 +134,7 @@ def export(
     from reefl_edge import schema
     from reefl_edge.cli.recipes import plan_of
     from reefl_edge.tasks.exporting import DEFAULT_NUM_IMAGES, ExportRequest, prepare_export
-    from reefl_export.training import DEFAULT_BATCH_SIZE
+    from reefl_export.training import DEFAULT_BATCH_SIZE, DEFAULT_STEP_TARGETS
 
     options.check_output(
         output, model, data, calibration, report, update, *(recipe or []), is_folder=True
@@ -152,6 +154,7 @@ def export(
         with options.usage_errors("--training"):
             plan = plan.with_training(
                 options.parse_list(training, REGIMES, "--training", kind="regime"),
+                formats=plan.formats if formats or recipe else DEFAULT_STEP_TARGETS,
                 batch_size=training_batch_size or DEFAULT_BATCH_SIZE,
                 recompute=training_recompute,
                 seed=seed,
@@ -182,7 +185,7 @@ def export(
     with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
         prepared = prepare_export(source, request)
     with render.progress_bar("export") as bar:
-        exported = prepared.write(output, threads=threads, on_stage=bar.say)
+        exported = prepared.write(output, threads=threads, on_stage=bar.say, on_artifact=bar.step)
     bundle = exported.bundle
     if json:
         render.print_json({"bundle": str(output), **schema.to_dict(bundle.manifest)})
@@ -203,19 +206,7 @@ def _show(exported: "Exported", reasons: Sequence[str]) -> None:
     from reefl_edge.cli.parity_table import steps_table_of, table_of
 
     bundle = exported.bundle
-    rows = [
-        (
-            artifact.target,
-            artifact.delegate or "-",
-            artifact.precision,
-            str(len(artifact.files)),
-            render.size(artifact.size_bytes),
-        )
-        for artifact in bundle.manifest.artifacts
-    ]
-    title = f"{bundle.manifest.name}: exits 0 to {bundle.manifest.submodel.max_exit}"
-    columns = ("format", "delegate", "precision", "files", "size")
-    render.out().print(render.table(title, columns, rows))
+    render.out().print(bundle_table(bundle.manifest))
     render.out().print(table_of(exported.parity, failed={}))
     if exported.parity.steps:
         render.out().print(steps_table_of(exported.parity))

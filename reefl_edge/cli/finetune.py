@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reefl_edge.cli import client_data, models, options, render
+from reefl_edge.cli import client_data, models, options, render, resuming
 from reefl_edge.cli.client_data import ClientOptions
 from reefl_edge.extras import needs_extra
 from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
     from reefl_edge.checkpoints.description import ModelDescription
+    from reefl_edge.finetune.checkpoints import TrainingCheckpoints
     from reefl_edge.finetune.training import LocalTraining
     from reefl_edge.tasks.models import Model
     from reefl_edge.tasks.training import CompiledStep
@@ -31,8 +32,9 @@ def finetune(
         str | None,
         typer.Option(
             "--runtime",
-            help="What takes the steps: onnx (a bundle's compiled step, without PyTorch) or eager "
-            "(PyTorch).  [default: what the bundle has a step for, else eager]",
+            help="What takes the steps: onnx (a bundle's compiled step, without PyTorch), "
+            "executorch (its step for XNNPACK) or eager (PyTorch).  [default: what the bundle has "
+            "a step for, onnx first, else eager]",
         ),
     ] = None,
     regime: Annotated[
@@ -99,6 +101,9 @@ def finetune(
     natural: client_data.Natural = False,
     eval_own: client_data.EvalOwn = False,
     eval_share: client_data.EvalShare = None,
+    checkpoint: resuming.CheckpointFolder = None,
+    checkpoint_every: resuming.CheckpointEvery = None,
+    resume: resuming.Resume = False,
     threads: options.Threads = None,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -106,6 +111,8 @@ def finetune(
     """Train one client's sub-model on its own data, the best exit teaching the others.
 
     Example:  reefl-edge finetune model.safetensors --data mine.npz -o update.safetensors
+
+    With --checkpoint run --resume, the same line goes on where it was stopped or killed.
     """
     from reefl_edge.data.augment import AUGMENTATIONS
     from reefl_edge.finetune.compiled import STEPPERS
@@ -116,6 +123,7 @@ def finetune(
     from reefl_edge.tasks.training import compiled_step
 
     options.check_output(output, model, data, eval_data)
+    checkpoints = resuming.checkpoints_of(checkpoint, checkpoint_every, is_resumed=resume)
     if lr is not None:
         with options.usage_errors("--lr"):
             check_rate(lr)
@@ -163,6 +171,7 @@ def finetune(
         eval_data=eval_data,
         output=output,
         part=part,
+        checkpoints=checkpoints,
         threads=threads or default_threads(),
     )
     if json:
@@ -226,10 +235,12 @@ def _train(
     eval_data: Path | None,
     output: Path,
     part: ClientOptions,
+    checkpoints: "TrainingCheckpoints | None",
     threads: int,
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
     from reefl_edge.checkpoints.update import write_update
+    from reefl_edge.cli.training_progress import steps_on
     from reefl_edge.finetune.client import train_client
     from reefl_edge.finetune.evaluate import checkpoint_accuracy
     from reefl_edge.tasks.examples import read_examples
@@ -240,7 +251,11 @@ def _train(
     if held_out is not None:
         with needs_extra("measuring before and after", "torch", "train"):
             import torch  # noqa: F401 - said before the work, not after
-    with options.input_errors(), render.progress_bar("fine-tune") as bar:
+    with (
+        resuming.resumable(checkpoints),
+        options.input_errors(),
+        render.progress_bar("fine-tune") as bar,
+    ):
         result = train_client(
             source.checkpoint if compiled is None else compiled.bundle,
             regime,
@@ -248,7 +263,8 @@ def _train(
             training,
             stepper="eager" if compiled is None else compiled.stepper,
             threads=threads,
-            on_step=bar.step,
+            checkpoints=checkpoints,
+            on_step=steps_on(bar, training.distill),
         )
     write_update(result.update, output)
     document: dict[str, Any] = {
@@ -261,6 +277,7 @@ def _train(
         "client": part.index,
         "losses": list(result.history.losses),
         "teacher_counts": list(result.history.teacher_counts),
+        "resumed_at": result.history.resumed_at,
     }
     if held_out is not None:
         document["accuracy_before"] = checkpoint_accuracy(result.start, held_out).tolist()

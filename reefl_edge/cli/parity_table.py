@@ -28,7 +28,8 @@ def table_of(report: "ParityReport", failed: "Mapping[tuple[str, int], str]") ->
         for row in report.rows
     ]
     stops = "no early stop" if report.threshold is None else f"threshold {report.threshold:g}"
-    title = f"against the network on {report.num_images} images ({report.images}), {stops}"
+    against = {"network": "the network", "onnx-fp32": "float32 ONNX"}[report.reference]
+    title = f"against {against} on {report.num_images} images ({report.images}), {stops}"
     columns = ("artifact", "exit", "max error", "mean error", "same class", "same exit", "")
     return render.table(title, columns, rows)
 

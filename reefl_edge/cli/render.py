@@ -74,6 +74,11 @@ def next_command(*words: object) -> None:
     _say("next: ", command, style="", message_style="bold")
 
 
+def tell(message: str) -> None:
+    """Print a line that is neither a result nor a warning."""
+    _say("", _one_line(message), style="")
+
+
 def warn(message: str) -> None:
     """Print a warning."""
     _say("warning: ", _one_line(message), style="yellow")
@@ -132,8 +137,8 @@ def size(num_bytes: int) -> str:
 class Bar(Protocol):
     """Progress: what is being done, how far, and since when."""
 
-    def step(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done."""
+    def step(self, done: int, total: int, detail: str = "") -> None:
+        """Show that ``done`` of ``total`` are done, and what else there is to say."""
         ...
 
     def say(self, description: str) -> None:
@@ -148,8 +153,8 @@ class _OneLine:
         self._progress = progress
         self._task = task
 
-    def step(self, done: int, total: int) -> None:
-        self._progress.update(self._task, completed=done, total=total)
+    def step(self, done: int, total: int, detail: str = "") -> None:
+        self._progress.update(self._task, completed=done, total=total, detail=detail)
 
     def say(self, description: str) -> None:
         self._progress.update(self._task, description=description)
@@ -160,17 +165,19 @@ class _Lines:
 
     def __init__(self, description: str) -> None:
         self._description = description
-        self._told = time.monotonic()
+        self._begun = self._told = time.monotonic()
 
-    def step(self, done: int, total: int) -> None:
-        if time.monotonic() - self._told >= _TOLD_EVERY_S:
-            self._told = time.monotonic()
-            _say("", f"{self._description}: {done} of {total}", style="")
+    def step(self, done: int, total: int, detail: str = "") -> None:
+        now = time.monotonic()
+        if now - self._told >= _TOLD_EVERY_S:
+            self._told = now
+            how_far = f"{self._description}: {done} of {total} after {now - self._begun:.0f} s"
+            tell(", ".join(filter(None, (how_far, detail))))
 
     def say(self, description: str) -> None:
         self._description = description
         self._told = time.monotonic()
-        _say("", description, style="")
+        tell(description)
 
 
 @contextmanager
@@ -196,8 +203,9 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Bar]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
     with Progress(*columns, console=err()) as progress:
-        task = progress.add_task(description, total=total)
+        task = progress.add_task(description, total=total, detail="")
         yield _OneLine(progress, task)
         progress.update(task, description=description)

@@ -13,12 +13,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from reefl_edge.data.dataset import Dataset, Images, num_examples
-from reefl_edge.finetune.batches import (
-    check_counts,
-    check_dataset,
-    num_steps,
-    shuffled_batches,
-)
+from reefl_edge.finetune.batches import ShuffledBatches, check_counts, check_dataset
 from reefl_edge.finetune.step import cross_entropies
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
@@ -66,13 +61,12 @@ def pretrain(
     check_dataset(dataset, architecture)
     draw_weights(network, seed=seed)
     generator = np.random.default_rng(seed)
-    batches = shuffled_batches(
+    batches = ShuffledBatches(
         num_examples(dataset), epochs=epochs, batch_size=batch_size, generator=generator
     )
-    total = num_steps(num_examples(dataset), epochs=epochs, batch_size=batch_size)
     parameters = [*network.parameters()]
     optimizer = AdamW(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
-    cycle = OneCycleLR(optimizer, learning_rate, total_steps=total, pct_start=RISE)
+    cycle = OneCycleLR(optimizer, learning_rate, total_steps=len(batches), pct_start=RISE)
     for step, indices in enumerate(batches, start=1):
         images = shift(dataset.images(indices), max_shift, generator)
         loss = weighted_loss(
@@ -84,7 +78,7 @@ def pretrain(
         optimizer.step()
         cycle.step()
         if on_step is not None:
-            on_step(step, total)
+            on_step(step, len(batches))
 
 
 def weighted_loss(logits: Tensor, labels: Tensor) -> Tensor:

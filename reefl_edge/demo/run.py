@@ -202,7 +202,10 @@ def _finetune(
         epochs=CLIENT_EPOCHS, batch_size=16, learning_rate=CLIENT_LEARNING_RATE, seed=seed
     )
     with narrator.stage("4/6 fine-tune on one client") as bar:
-        result = train_client(model.checkpoint, "frozen", client, training, on_step=bar.step)
+        result = train_client(
+            *(model.checkpoint, "frozen", client, training),
+            on_step=lambda done, total, _: bar.step(done, total),
+        )
         write_update(result.update, output / "update.safetensors")
     before, after = result.start, result.trained
     own = test.subset(np.flatnonzero(np.isin(test.labels, client.labels)))

@@ -1,10 +1,12 @@
 """In which batches does training go through the examples of a dataset?"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from reefl_edge.data.dataset import Dataset, Indices
+from reefl_edge.finetune.generators import GeneratorState
 from reefl_edge.submodel import Architecture
 
 
@@ -36,16 +38,74 @@ def check_dataset(dataset: Dataset, architecture: Architecture) -> None:
         )
 
 
-def num_steps(num_examples: int, *, epochs: int, batch_size: int) -> int:
-    """Return how many batches ``shuffled_batches`` yields."""
-    return epochs * -(-num_examples // batch_size)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchesPosition:
+    """How far batches have come.
+
+    Attributes:
+        num_taken: How many were taken, in all epochs.
+        epoch_start: The generator, before it drew the order of the epoch of the last one.
+    """
+
+    num_taken: int
+    epoch_start: GeneratorState
 
 
-def shuffled_batches(
-    num_examples: int, *, epochs: int, batch_size: int, generator: np.random.Generator
-) -> Iterator[Indices]:
-    """Yield indices, each epoch in an order of its own; its last batch may be partial."""
-    for _ in range(epochs):
-        order = generator.permutation(num_examples)
-        for start in range(0, num_examples, batch_size):
-            yield order[start : start + batch_size]
+class ShuffledBatches(Iterator[Indices]):
+    """Indices of examples, batch by batch, each epoch in an order of its own.
+
+    An epoch's last batch may be partial. ``len`` is how many batches there are in all.
+
+    Args:
+        num_examples: How many examples there are.
+        epochs: How often each of them comes.
+        batch_size: Examples per batch.
+        generator: Draws the order; one that others draw from, too, has no position to go to.
+    """
+
+    def __init__(
+        self, num_examples: int, *, epochs: int, batch_size: int, generator: np.random.Generator
+    ) -> None:
+        self._num_examples = num_examples
+        self._batch_size = batch_size
+        self._generator = generator
+        self._per_epoch = -(-num_examples // batch_size)
+        self._length = epochs * self._per_epoch
+        self._num_taken = 0
+        self._epoch_start = GeneratorState.of(generator)
+        self._order: Indices = np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __next__(self) -> Indices:
+        if self._num_taken == self._length:
+            raise StopIteration
+        batch_index = self._num_taken % self._per_epoch
+        if batch_index == 0:
+            self._draw()
+        self._num_taken += 1
+        start = batch_index * self._batch_size
+        return self._order[start : start + self._batch_size]
+
+    @property
+    def position(self) -> BatchesPosition:
+        """How far they have come."""
+        return BatchesPosition(num_taken=self._num_taken, epoch_start=self._epoch_start)
+
+    def go_to(self, position: BatchesPosition) -> None:
+        """Go on from where other batches of the same examples have come.
+
+        Raises:
+            ValueError: There are not so many batches.
+        """
+        if not 0 <= position.num_taken <= self._length:
+            raise ValueError(f"there is no batch {position.num_taken} of {self._length}")
+        position.epoch_start.put_into(self._generator)
+        self._num_taken = position.num_taken
+        if position.num_taken > 0:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._epoch_start = GeneratorState.of(self._generator)
+        self._order = self._generator.permutation(self._num_examples)

@@ -14,14 +14,17 @@ from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import bundled_checkpoint
 from reefl_edge.bundles.start import read_start
 from reefl_edge.checkpoints.checkpoint import Checkpoint
-from reefl_edge.checkpoints.hashes import base_sha256
+from reefl_edge.checkpoints.hashes import base_sha256, weights_sha256
 from reefl_edge.checkpoints.metadata import Provenance
 from reefl_edge.checkpoints.update import Update, apply_update
 from reefl_edge.data.dataset import Dataset
+from reefl_edge.data.hashes import dataset_sha256
 from reefl_edge.errors import DivergenceError
 from reefl_edge.extras import needs_extra
+from reefl_edge.finetune.checkpoints import TrainingCheckpoints
 from reefl_edge.finetune.compiled import CompiledName, StepperName, check_batch_size, step_for
 from reefl_edge.finetune.loop import History, OnStep, train
+from reefl_edge.finetune.state_file import TrainingIdentity
 from reefl_edge.finetune.steppers.base import Stepper, check_trained
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.runtimes.base import default_threads
@@ -63,6 +66,7 @@ def train_client(
     stepper: StepperName = "eager",
     threads: int | None = None,
     torch_device: str = "cpu",
+    checkpoints: TrainingCheckpoints | None = None,
     on_step: OnStep | None = None,
 ) -> ClientResult:
     """Train a client's sub-model on its own data.
@@ -80,23 +84,32 @@ def train_client(
         stepper: What computes the steps.
         threads: Threads to compute with; None for what the library takes.
         torch_device: Where the eager stepper computes.
-        on_step: Called after every step with the steps done and those to do.
+        checkpoints: Where training is kept, and goes on from after it was stopped. What it then
+            gives is, bit for bit, what it would have given, on as many threads of the same device.
+        on_step: Called after every step with the steps done, those to do, and what the step saw.
 
     Raises:
         ValueError: The dataset is empty or does not fit, the regime has no place for the source's
             adapters, ``start_arrays`` are not those that it trains, or a compiled step is asked for
             with a checkpoint, a larger batch, or recomputation that it does not do.
-        DivergenceError: A trained array is no longer finite.
+        DivergenceError: A loss, or a trained array, is no longer finite.
         InputError: The bundle holds no checkpoint, or no step of the regime, or a file of it is
-            missing or changed.
+            missing or changed; or the training checkpoints are those of another training, or
+            damaged.
+        OSError: A training checkpoint cannot be written.
         MissingToolchainError: The stepper's package is not installed.
     """
+    if checkpoints is not None:
+        checkpoints.check()
     client = (
         _eager(source, regime, start_arrays, training, threads=threads, torch_device=torch_device)
         if stepper == "eager"
         else _compiled(source, regime, start_arrays, training, stepper, threads=threads)
     )
-    history = train(client.stepper, dataset, training, on_step=on_step)
+    opened = None
+    if checkpoints is not None:
+        opened = checkpoints.opened(_identity(stepper, client, dataset, training))
+    history = train(client.stepper, dataset, training, checkpoints=opened, on_step=on_step)
     arrays = client.stepper.arrays()
     _check_finite(arrays)
     provenance = Provenance(
@@ -121,6 +134,18 @@ class _Client:
     stepper: Stepper
     base_sha256: str
     open_start: Callable[[], Checkpoint]
+
+
+def _identity(
+    stepper: StepperName, client: _Client, dataset: Dataset, training: LocalTraining
+) -> TrainingIdentity:
+    return TrainingIdentity(
+        stepper=stepper,
+        submodel=client.stepper.submodel,
+        weights_sha256=weights_sha256(client.open_start().arrays),
+        data_sha256=dataset_sha256(dataset),
+        training=training,
+    )
 
 
 def _eager(

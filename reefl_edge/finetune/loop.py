@@ -2,25 +2,32 @@
 
 Epochs, shuffling, augmentation, which exit teaches: numpy alone. What a step computes, and with
 what, is the stepper's. Nothing is kept from one round to the next: weights come from the server,
-running losses start at zero.
+running losses start at zero. Within a round, training that was stopped goes on from a checkpoint
+as if it had not been.
 
 Source: royson/reefl 61b18c1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from reefl_edge.data.augment import Augmentation, augment
 from reefl_edge.data.dataset import Dataset, Images, Indices, num_examples
-from reefl_edge.finetune.batches import check_dataset, num_steps, shuffled_batches
+from reefl_edge.errors import DivergenceError
+from reefl_edge.finetune.batches import ShuffledBatches, check_dataset
+from reefl_edge.finetune.checkpoints import OpenCheckpoints
+from reefl_edge.finetune.generators import GeneratorState
 from reefl_edge.finetune.modes import DistillMode
+from reefl_edge.finetune.state import LoopPosition, LoopState
 from reefl_edge.finetune.steppers.base import StepMetrics, Stepper
 from reefl_edge.finetune.teaching import hold_out, teaching
 from reefl_edge.finetune.training import LocalTraining
+from reefl_edge.interruption import held_back
 
-OnStep = Callable[[int, int], None]
+# Told of every step: the steps done, those to do in all, and what the step saw.
+OnStep = Callable[[int, int, StepMetrics], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +38,14 @@ class History:
         num_examples: How many were trained on; ``dynamic`` holds some out.
         losses: The loss of every step, before the step.
         teacher_counts: On how many batches each exit taught.
+        resumed_at: How many of the steps were taken before training was stopped and went on; 0
+            where it began anew.
     """
 
     num_examples: int
     losses: tuple[float, ...]
     teacher_counts: tuple[int, ...]
+    resumed_at: int = 0
 
     @property
     def num_steps(self) -> int:
@@ -48,6 +58,7 @@ def train(
     dataset: Dataset,
     training: LocalTraining,
     *,
+    checkpoints: OpenCheckpoints | None = None,
     on_step: OnStep | None = None,
 ) -> History:
     """Train on all examples of a client.
@@ -56,48 +67,172 @@ def train(
         stepper: What takes the steps, and holds what is trained.
         dataset: The client's examples; images of the network's size.
         training: The settings.
-        on_step: Called after every step with the steps done and those to do.
+        checkpoints: Where training goes on from, and what keeps it.
+        on_step: Called after every step with the steps done, those to do, and what the step saw.
 
     Raises:
         ValueError: The dataset is empty or does not fit the network, or is too small for the mode
             of distillation, which the stepper may not know either.
+        DivergenceError: A loss is not finite.
+        OSError: A checkpoint cannot be written.
     """
-    check_dataset(dataset, stepper.submodel.architecture)
-    order = np.random.default_rng(training.seed)
-    varying, contest = order.spawn(2)
-    examples, held_out = hold_out(dataset, training.distill, contest)
-    count, batch_size = num_examples(examples), training.batch_size
-    total = num_steps(count, epochs=training.epochs, batch_size=batch_size)
-    teaches = teaching(
-        training.distill,
-        stepper,
-        held_out,
-        num_steps=total,
-        batch_size=batch_size,
-        generator=contest,
-    )
-    pixels = _pixels(examples, training.augmentation, varying)
-    batches = shuffled_batches(
-        count, epochs=training.epochs, batch_size=batch_size, generator=order
-    )
-    steps: list[StepMetrics] = []
-    for indices in batches:
-        metrics = stepper.step(
-            pixels(indices),
-            examples.labels[indices],
-            learning_rate=training.rate,
-            distill_weight=training.distill_weight,
-            teaches=teaches(),
+    loop = _Loop(stepper, dataset, training)
+    tell = on_step or _tell_nobody
+    if checkpoints is None:
+        while not loop.is_done:
+            metrics = loop.step()
+            tell(loop.num_done, loop.num_steps, metrics)
+    else:
+        _train_kept(loop, checkpoints, tell)
+    return loop.history()
+
+
+class _Loop:
+    """Local training step by step, which can say between two where it stands."""
+
+    def __init__(self, stepper: Stepper, dataset: Dataset, training: LocalTraining) -> None:
+        check_dataset(dataset, stepper.submodel.architecture)
+        order = np.random.default_rng(training.seed)
+        self._varying, contest = order.spawn(2)
+        self._examples, held_out = hold_out(dataset, training.distill, contest)
+        self._batches = ShuffledBatches(
+            num_examples(self._examples),
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            generator=order,
         )
-        steps.append(metrics)
-        if on_step is not None:
-            on_step(len(steps), total)
-    return History(
-        num_examples=count,
-        losses=tuple(metrics.loss for metrics in steps),
-        teacher_counts=_count_teachers(
-            steps, training.distill, num_exits=stepper.submodel.num_exits
-        ),
+        self._contest = (
+            None
+            if held_out is None
+            else ShuffledBatches(
+                num_examples(held_out),
+                epochs=len(self._batches),
+                batch_size=training.batch_size,
+                generator=contest,
+            )
+        )
+        self._teaches = teaching(training.distill, stepper, held_out, self._contest)
+        self._pixels = _pixels(self._examples, training.augmentation, self._varying)
+        self._stepper = stepper
+        self._training = training
+        self._losses: list[float] = []
+        self._teachers: list[int] = []
+        self._resumed_at = 0
+        self.is_between_steps = True
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps there are in all."""
+        return len(self._batches)
+
+    @property
+    def num_done(self) -> int:
+        """How many were taken."""
+        return len(self._losses)
+
+    @property
+    def is_done(self) -> bool:
+        """No step is left."""
+        return self.num_done == self.num_steps
+
+    def step(self) -> StepMetrics:
+        """Take the next step.
+
+        Raises:
+            DivergenceError: Its loss is not finite.
+        """
+        self.is_between_steps = False
+        indices = next(self._batches)
+        metrics = self._stepper.step(
+            self._pixels(indices),
+            self._examples.labels[indices],
+            learning_rate=self._training.rate,
+            distill_weight=self._training.distill_weight,
+            teaches=self._teaches(),
+        )
+        _check_finite(metrics, f"step {self.num_done + 1} of {self.num_steps}")
+        self._losses.append(metrics.loss)
+        self._teachers.append(metrics.teacher_index)
+        self.is_between_steps = True
+        return metrics
+
+    def state(self) -> LoopState:
+        """Say where training stands; only between steps."""
+        return LoopState(
+            arrays=self._stepper.arrays(),
+            running_losses=self._stepper.running_losses,
+            losses=np.array(self._losses, np.float64),
+            teachers=np.array(self._teachers, np.int64),
+            position=LoopPosition(
+                batches=self._batches.position,
+                varying=GeneratorState.of(self._varying),
+                contest=None if self._contest is None else self._contest.position,
+            ),
+        )
+
+    def go_to(self, state: LoopState) -> None:
+        """Go on from where training of the same stood."""
+        self._stepper.load(state.arrays)
+        self._stepper.running_losses = state.running_losses
+        self._losses = state.losses.tolist()
+        self._teachers = state.teachers.tolist()
+        self._batches.go_to(state.position.batches)
+        state.position.varying.put_into(self._varying)
+        if self._contest is not None and state.position.contest is not None:
+            self._contest.go_to(state.position.contest)
+        self._resumed_at = state.num_steps
+
+    def history(self) -> History:
+        """Return what happened so far."""
+        return History(
+            num_examples=num_examples(self._examples),
+            losses=tuple(self._losses),
+            teacher_counts=_count_teachers(
+                self._teachers,
+                self._training.distill,
+                num_exits=self._stepper.submodel.num_exits,
+            ),
+            resumed_at=self._resumed_at,
+        )
+
+
+def _train_kept(loop: _Loop, checkpoints: OpenCheckpoints, on_step: OnStep) -> None:
+    """Take all steps that are left, and keep where training stands."""
+    if (state := checkpoints.take_state()) is not None:
+        loop.go_to(state)
+        del state  # its arrays are the stepper's now
+    try:
+        while not loop.is_done:
+            with held_back():  # a step changes its arrays one by one
+                metrics = loop.step()
+            if loop.is_done or checkpoints.is_due(loop.num_done):
+                checkpoints.keep(loop.state())
+            on_step(loop.num_done, loop.num_steps, metrics)
+    except KeyboardInterrupt:
+        if loop.is_between_steps:  # not where a second one did not wait
+            checkpoints.keep(loop.state())
+        raise
+    except DivergenceError as error:
+        raise DivergenceError(f"{error}; {checkpoints.told()}") from error
+
+
+def _tell_nobody(_done: int, _total: int, _metrics: StepMetrics) -> None:
+    """Be nobody who watches."""
+
+
+def _check_finite(metrics: StepMetrics, step: str) -> None:
+    """Refuse to go on from a loss that says nothing.
+
+    Raises:
+        DivergenceError: It is not finite.
+    """
+    if np.isfinite(metrics.loss) and np.isfinite(metrics.exit_losses).all():
+        return
+    exits = np.flatnonzero(~np.isfinite(metrics.exit_losses))
+    where = f"the loss of exit {exits[0]}" if len(exits) else "the loss of distillation"
+    value = metrics.exit_losses[exits[0]] if len(exits) else metrics.loss
+    raise DivergenceError(
+        f"training diverged at {step}, {where} is {value}; lower the learning rate"
     )
 
 
@@ -113,10 +248,9 @@ def _pixels(
 
 
 def _count_teachers(
-    steps: list[StepMetrics], distill: DistillMode, *, num_exits: int
+    teachers: Sequence[int], distill: DistillMode, *, num_exits: int
 ) -> tuple[int, ...]:
-    """Count the batches on which each exit taught."""
+    """Count the batches on which each exit taught; ``teachers`` has one of every step."""
     if distill in ("none", "all"):
-        return (len(steps) if distill == "all" else 0,) * num_exits
-    teachers = [metrics.teacher_index for metrics in steps]
+        return (len(teachers) if distill == "all" else 0,) * num_exits
     return tuple(teachers.count(exit_index) for exit_index in range(num_exits))

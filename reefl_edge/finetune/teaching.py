@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reefl_edge.data.dataset import Dataset, Subset, num_examples
-from reefl_edge.finetune.batches import shuffled_batches
+from reefl_edge.finetune.batches import ShuffledBatches
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.steppers.base import JudgesExits, Stepper
 
@@ -52,10 +52,7 @@ def teaching(
     mode: DistillMode,
     stepper: Stepper,
     held_out: Dataset | None,
-    *,
-    num_steps: int,
-    batch_size: int,
-    generator: np.random.Generator,
+    batches: ShuffledBatches | None,
 ) -> Teaching:
     """Return what says who teaches whom.
 
@@ -63,9 +60,7 @@ def teaching(
         mode: Of distillation.
         stepper: What trains; for ``dynamic`` it must be able to judge exits.
         held_out: What ``hold_out`` set aside.
-        num_steps: How many steps there will be.
-        batch_size: Held-out examples per step.
-        generator: Of the order of the held-out examples.
+        batches: Which of it the exits compete on, one batch a step; None where nothing was.
 
     Raises:
         ValueError: The stepper cannot do what the mode needs.
@@ -81,12 +76,12 @@ def teaching(
         case "all":
             teaches = all_teach(num_exits)
         case "dynamic":
-            if held_out is None or not isinstance(stepper, JudgesExits):
+            if held_out is None or batches is None or not isinstance(stepper, JudgesExits):
                 raise ValueError(
                     f"distillation mode 'dynamic' needs held-out examples and a stepper that "
                     f"judges exits; {type(stepper).__name__} does not"
                 )
-            return _contest(stepper, held_out, num_steps, batch_size, generator)
+            return _contest(stepper, held_out, batches)
         case _:
             assert_never(mode)
     return lambda: teaches
@@ -106,17 +101,8 @@ def all_teach(num_exits: int) -> Teaches:
     return (1 - np.eye(num_exits, dtype=np.float32)) / np.float32(others)
 
 
-def _contest(
-    stepper: JudgesExits,
-    held_out: Dataset,
-    num_steps: int,
-    batch_size: int,
-    generator: np.random.Generator,
-) -> Teaching:
+def _contest(stepper: JudgesExits, held_out: Dataset, batches: ShuffledBatches) -> Teaching:
     """Let the exit teach that is best on the next held-out batch."""
-    batches = shuffled_batches(
-        num_examples(held_out), epochs=num_steps, batch_size=batch_size, generator=generator
-    )
 
     def teaches() -> Teaches:
         indices = next(batches)

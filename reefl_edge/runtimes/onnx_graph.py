@@ -1,9 +1,9 @@
 """What does an ONNX graph say of itself, and which files does it read, before anything loads it?
 
-Read without the onnx package, which a device need not have. A graph is a protobuf message: fields,
-each a number and a value, whose nested messages are walked here as far as tensors lie in them.
+Read without the onnx package, which a device need not have. A graph is a protobuf message,
+whose nested messages are walked here as far as tensors lie in them.
 
-Source: onnx.proto of ONNX 1.23, https://protobuf.dev/programming-guides/encoding.
+Source: onnx.proto of ONNX 1.23.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,12 +16,12 @@ from reefl_edge.bundles.facts import METADATA_KEY, hold_to_artifact, hold_to_ste
 from reefl_edge.bundles.manifest import MANIFEST_NAME
 from reefl_edge.bundles.training import StepArtifact, TrainingStep
 from reefl_edge.errors import InputError
+from reefl_edge.runtimes.protobuf import fields, text
 
-# Which fields of a message hold messages that lead to what is looked for, by their numbers.
+# Which fields of a message hold messages that lead to tensors, by their numbers.
 NESTED: dict[str, dict[int, str]] = {
     "ModelProto": {
         7: "GraphProto",
-        14: "StringStringEntryProto",
         20: "TrainingInfoProto",
         25: "FunctionProto",
     },
@@ -38,13 +38,28 @@ NESTED: dict[str, dict[int, str]] = {
         23: "SparseTensorProto",
     },
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
-    "TensorProto": {13: "StringStringEntryProto"},
 }
+_METADATA = 14  # of a ModelProto
 _KEY, _VALUE = 1, 2  # of a StringStringEntryProto
+_LOCATION = b"location"  # the key under which a tensor names its file
+_NAME, _RAW_DATA, _EXTERNAL_DATA = 8, 9, 13  # of a TensorProto
 
-_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
-_FIXED_SIZES = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
-_MAX_VARINT_BYTES = 10
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor that lies in another file than the graph.
+
+    Attributes:
+        name: How the graph calls it.
+        location: The file, as a path from the graph's folder.
+        offset: Where its bytes begin in the file.
+        length: How many there are; None for all that follow.
+    """
+
+    name: str
+    location: str
+    offset: int
+    length: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +68,28 @@ class GraphFile:
 
     Attributes:
         metadata: The model's own metadata, by key.
-        locations: The files its tensors lie in, as paths from the graph's folder.
+        stored: The tensors that lie in other files.
     """
 
     metadata: dict[str, str]
-    locations: frozenset[str]
+    stored: tuple[StoredTensor, ...]
+
+    @property
+    def locations(self) -> frozenset[str]:
+        """The files its tensors lie in, as paths from the graph's folder."""
+        return frozenset(tensor.location for tensor in self.stored)
 
 
-def hold_graph(bundle: Bundle, artifact: Artifact, path: Path) -> frozenset[BundleFile]:
+def hold_graph(
+    bundle: Bundle, artifact: Artifact, path: Path, graph: GraphFile | None = None
+) -> frozenset[BundleFile]:
     """Hold a bundle's manifest to a graph: its facts, and the files it reads.
+
+    Args:
+        bundle: The bundle.
+        artifact: The artifact that the graph is of.
+        path: The graph.
+        graph: What was read of it already.
 
     Returns:
         These files, which are not looked at.
@@ -69,7 +97,7 @@ def hold_graph(bundle: Bundle, artifact: Artifact, path: Path) -> frozenset[Bund
     Raises:
         InputError: The manifest says something else, or does not list one of the files.
     """
-    graph = read_graph(path)
+    graph = graph or read_graph(path)
     hold_to_artifact(bundle, graph.metadata.get(METADATA_KEY), path)
     return _listed(bundle, artifact.files, path, graph)
 
@@ -121,70 +149,61 @@ def read_graph(path: Path) -> GraphFile:
         InputError: It is no ONNX file, or a damaged one.
     """
     metadata: dict[str, str] = {}
-    locations: set[str] = set()
+    stored: list[StoredTensor] = []
     try:
-        for parent, entry in _entries(path.read_bytes()):
-            key, value = (_text(entry, number) for number in (_KEY, _VALUE))
-            if parent == "ModelProto":
-                metadata[key] = value
-            elif key == "location":
-                locations.add(value)
+        for kind, message in messages(memoryview(path.read_bytes()), holding=_LOCATION):
+            if kind == "ModelProto":
+                metadata |= _entries(message, _METADATA)
+            elif kind == "TensorProto" and (facts := _entries(message, _EXTERNAL_DATA)):
+                stored.append(_stored(text(message, _NAME), facts))
     except (IndexError, ValueError) as error:
         raise InputError(f"{path} is no ONNX graph, or a damaged one") from error
-    return GraphFile(metadata, frozenset(locations))
+    return GraphFile(metadata, tuple(stored))
 
 
-def _entries(content: bytes) -> Iterator[tuple[str, memoryview]]:
-    """Give each entry of a key and a value, with the kind of message it stands in."""
-    waiting = [("ModelProto", memoryview(content))]
-    while waiting:
-        kind, message = waiting.pop()
-        for number, value in _fields(message):
-            nested = NESTED[kind].get(number)
-            if nested == "StringStringEntryProto":
-                yield kind, value
-            elif nested is not None:
-                waiting.append((nested, value))
+def messages(content: memoryview, *, holding: bytes = b"") -> Iterator[tuple[str, memoryview]]:
+    """Give every message on the way to a tensor, with its kind; tensors, too.
 
-
-def _text(entry: memoryview, number: int) -> str:
-    values = [bytes(value).decode() for found, value in _fields(entry) if found == number]
-    return values[-1] if values else ""
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Give the number and the bytes of each field that has a length.
+    Args:
+        content: The graph.
+        holding: What is looked for: messages without these bytes are passed over.
 
     Raises:
-        IndexError: The message ends within a field.
+        IndexError: One ends within a field.
         ValueError: It is no message.
     """
-    position = 0
-    while position < len(message):
-        tag, position = _varint(message, position)
-        number, wire_type = tag >> 3, tag & 7
-        if wire_type == _VARINT:
-            _, position = _varint(message, position)
-            continue
-        if wire_type == _LENGTH:
-            length, position = _varint(message, position)
-        elif wire_type in _FIXED_SIZES:
-            length = _FIXED_SIZES[wire_type]
-        else:
-            raise ValueError(f"no field has wire type {wire_type}")
-        if position + length > len(message):
-            raise IndexError("a field is longer than its message")
-        if wire_type == _LENGTH:
-            yield number, message[position : position + length]
-        position += length
+    waiting = [("ModelProto", content)]
+    while waiting:
+        kind, message = waiting.pop()
+        yield kind, message
+        nested = NESTED.get(kind, {})
+        for number, value in fields(message) if nested else ():
+            if number in nested and holding in bytes(value):
+                waiting.append((nested[number], value))
 
 
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """Return a number of variable length, and where it ends."""
-    value = 0
-    for index in range(_MAX_VARINT_BYTES):
-        byte = message[position + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value, position + index + 1
-    raise ValueError("a number has too many bytes")
+def constants(content: memoryview) -> Iterator[tuple[str, memoryview]]:
+    """Give the name and the bytes of each tensor that stands in a graph itself.
+
+    Raises:
+        IndexError, ValueError: As for ``messages``.
+    """
+    for kind, message in messages(content):
+        if kind == "TensorProto":
+            for number, value in fields(message):
+                if number == _RAW_DATA:
+                    yield text(message, _NAME), value
+
+
+def _entries(message: memoryview, number: int) -> dict[str, str]:
+    """Return the keys and values that stand in a field of a message."""
+    return {
+        text(entry, _KEY): text(entry, _VALUE)
+        for found, entry in fields(message)
+        if found == number
+    }
+
+
+def _stored(name: str, facts: dict[str, str]) -> StoredTensor:
+    length = int(facts["length"]) if "length" in facts else None
+    return StoredTensor(name, facts.get("location", ""), int(facts.get("offset", "0")), length)

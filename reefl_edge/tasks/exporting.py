@@ -1,6 +1,7 @@
 """How does a model become a bundle: updated, cut, and compared on which images?"""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from reefl_edge.bundles.bundle import Bundle
@@ -12,7 +13,7 @@ from reefl_edge.profiling.match import check_model
 from reefl_edge.profiling.report import Report, read_report
 from reefl_edge.tasks.models import Model
 from reefl_export.bundle import Exported, ExportImages, Origin, check_recipes, export_checkpoint
-from reefl_export.conversion import OnStage
+from reefl_export.conversion import OnArtifact, OnStage
 from reefl_export.images import NamedImages
 from reefl_export.plan import ExportPlan
 
@@ -76,6 +77,7 @@ class PreparedExport:
         *,
         threads: int | None = None,
         on_stage: OnStage = lambda _: None,
+        on_artifact: OnArtifact = lambda _done, _total: None,
     ) -> Exported:
         """Compile the model to a bundle; see ``export_model``."""
         return export_checkpoint(
@@ -87,6 +89,7 @@ class PreparedExport:
             images=self.images,
             threads=threads,
             on_stage=on_stage,
+            on_artifact=on_artifact,
         )
 
 
@@ -97,6 +100,7 @@ def export_model(
     *,
     threads: int | None = None,
     on_stage: OnStage = lambda _: None,
+    on_artifact: OnArtifact = lambda _done, _total: None,
 ) -> Bundle:
     """Compile a model to a bundle: one segment per exit, each proven equal.
 
@@ -106,6 +110,8 @@ def export_model(
         request: What to export of it, and as what; None for all of it in every format.
         threads: Threads to compute with here; None for one per core this process may use.
         on_stage: Called with a description of each stage as it begins.
+        on_artifact: Called with the artifacts that are made and compared, and with all there are,
+            at the start and after each.
 
     Raises:
         InputError: A file is missing, damaged or of another model, or ``directory`` holds something
@@ -115,7 +121,9 @@ def export_model(
         ParityError: An artifact does not compute what the network computes.
     """
     prepared = prepare_export(model, request or ExportRequest())
-    return prepared.write(directory, threads=threads, on_stage=on_stage).bundle
+    return prepared.write(
+        directory, threads=threads, on_stage=on_stage, on_artifact=on_artifact
+    ).bundle
 
 
 def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
@@ -133,10 +141,13 @@ def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
         update = request.update
         model = model.updated(update if isinstance(update, Update) else read_update(Path(update)))
     model = model.cut(max_exit)
-    images = ExportImages(
-        calibration=read_images(request.calibration, model, limit=request.num_images),
-        parity=read_images(request.data, model, limit=request.num_images),
+    read = partial(
+        read_images,
+        image_size=model.image_size,
+        class_names=model.class_names,
+        limit=request.num_images,
     )
+    images = ExportImages(calibration=read(request.calibration), parity=read(request.data))
     check_recipes(request.plan.recipes, images, model.checkpoint.submodel)
     if request.plan.training is not None:
         for regime in request.plan.training.regimes:
@@ -168,15 +179,21 @@ def _reported_exit(report: Report | str | Path, model: Model) -> int:
         raise InputError(f"{report}: {error}") from error
 
 
-def read_images(path: str | Path | None, model: Model, *, limit: int) -> NamedImages | None:
-    """Read images of a model's size; None for no path.
+def read_images(
+    path: str | Path | None, *, image_size: int, class_names: tuple[str, ...], limit: int
+) -> NamedImages | None:
+    """Read images for a model; None for no path.
+
+    Args:
+        path: As ``read_pictures`` takes it.
+        image_size: Edge in pixels of the images that the model takes.
+        class_names: Its classes.
+        limit: How many to take at most.
 
     Raises:
         InputError: The path is missing or damaged, or holds no images.
     """
     if path is None:
         return None
-    pixels = read_pictures(
-        Path(path), image_size=model.image_size, class_names=model.class_names, limit=limit
-    )
+    pixels = read_pictures(Path(path), image_size=image_size, class_names=class_names, limit=limit)
     return NamedImages(name=Path(path).name, pixels=pixels)

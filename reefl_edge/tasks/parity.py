@@ -88,7 +88,12 @@ def recheck_bundle(
             "the bundle stores no threshold that its artifacts share: give one (--threshold)"
         )
     gates = {name: gate.replaced(request.gate) for name, gate in gates_of(bundle).items()}
-    images = read_images(request.data, model, limit=request.num_images)
+    images = read_images(
+        request.data,
+        image_size=model.image_size,
+        class_names=model.class_names,
+        limit=request.num_images,
+    )
     report = recheck(
         bundle,
         model.checkpoint,

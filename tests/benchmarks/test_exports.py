@@ -28,6 +28,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "batches": onnx,
             "int8_accuracy": onnx,
             "reexport": (),
+            "applying": (),
             "inference": (),
         }.items():
             output = str(folder / f"{name}.json")

@@ -18,6 +18,7 @@ COMMANDS = (
     "profile",
     "finetune",
     "export",
+    "apply",
     "parity",
     "verify",
     "infer",

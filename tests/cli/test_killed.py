@@ -41,3 +41,35 @@ def test_an_export_that_is_killed_leaves_nothing_for_long(
     assert list(workplace.out.iterdir()) == [bundle]
     assert workplace.unfinished() == []
     assert Bundle.open(bundle).manifest.artifacts
+
+
+def test_what_was_finished_before_an_interrupt_is_not_made_again(
+    home: Path, tmp_path: Path
+) -> None:
+    workplace = Workplace.made_in(tmp_path)
+    command = [
+        sys.executable, "-m", "reefl_edge", "export", str(home / "model.safetensors"),
+        "--format", "onnx,executorch", "-o", str(workplace.out / "bundle"),
+    ]  # fmt: skip
+    environment = workplace.environment()
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process.stderr as lines:
+        assert any("ExecuTorch fp32:" in line for line in lines), "the second was never begun"
+        process.send_signal(signal.SIGINT)
+        lines.read()
+    process.wait(_LONGEST_S)
+
+    assert process.returncode == 130
+    assert cache_entries(workplace) == 1
+    again = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert "ONNX fp32: unchanged, taken from the cache" in again.stderr
+    assert workplace.unfinished() == []
+    assert cache_entries(workplace) == 2
+
+
+def cache_entries(workplace: Workplace) -> int:
+    """Count the artifacts in the cache; fail where it holds anything else."""
+    found = [path for path in (workplace.home / "artifacts").iterdir() if path.name != ".lock"]
+    assert all((path / "artifact.json").is_file() for path in found)
+    return len(found)

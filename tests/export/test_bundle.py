@@ -181,6 +181,20 @@ def test_an_unchanged_export_comes_from_the_cache_without_torch(
     assert again.name == "again"
 
 
+def test_progress_counts_the_artifacts(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    counted: list[tuple[int, int]] = []
+
+    export_checkpoint(
+        checkpoint,
+        tmp_path / "b",
+        stock(["onnx"], ["fp32", "fp16"]),
+        Origin(name="tiny"),
+        on_artifact=lambda done, total: counted.append((done, total)),
+    )
+
+    assert counted == [(0, 2), (1, 2), (2, 2)]
+
+
 def test_another_threshold_compiles_nothing(
     bundle: Bundle, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """Do all examples reach the network, in the form it reads?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from reefl_edge.data.dataset import ArrayDataset, Images, Labels
-from reefl_edge.finetune.batches import check_dataset, num_steps, shuffled_batches
+from reefl_edge.finetune.batches import ShuffledBatches, check_dataset
 from reefl_edge.models.preprocess import network_input
 from tests.fakes.images import random_images
 from tests.fakes.submodels import TINY_ARCHITECTURE
@@ -37,14 +37,14 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 
 def test_epoch_holds_every_example_once_and_keeps_the_partial_batch() -> None:
-    batches = list(shuffled_batches(70, epochs=1, batch_size=32, generator=generator()))
+    batches = list(ShuffledBatches(70, epochs=1, batch_size=32, generator=generator()))
 
     assert [len(indices) for indices in batches] == [32, 32, 6]
     assert sorted(np.concatenate(batches)) == list(range(70))
 
 
 def test_each_epoch_has_an_order_of_its_own() -> None:
-    first, second = shuffled_batches(50, epochs=2, batch_size=50, generator=generator())
+    first, second = ShuffledBatches(50, epochs=2, batch_size=50, generator=generator())
 
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, np.arange(50))
@@ -53,7 +53,7 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
 
 def test_seed_sets_the_order() -> None:
     def order(seed: int) -> list[int]:
-        batches = shuffled_batches(50, epochs=1, batch_size=50, generator=generator(seed))
+        batches = ShuffledBatches(50, epochs=1, batch_size=50, generator=generator(seed))
         return [int(index) for index in next(batches)]
 
     assert order(3) == order(3)
@@ -66,10 +66,37 @@ def test_seed_sets_the_order() -> None:
 def test_steps_are_counted_with_the_partial_batch(
     num_examples: int, epochs: int, expected: int
 ) -> None:
-    batches = shuffled_batches(num_examples, epochs=epochs, batch_size=32, generator=generator())
+    batches = ShuffledBatches(num_examples, epochs=epochs, batch_size=32, generator=generator())
 
-    assert num_steps(num_examples, epochs=epochs, batch_size=32) == expected
+    assert len(batches) == expected
     assert len(list(batches)) == expected
+
+
+@pytest.mark.parametrize("num_taken", range(7))
+def test_batches_go_on_from_where_others_came_to(num_taken: int) -> None:
+    whole = [indices.tolist() for indices in some_batches()]
+    first = some_batches()
+    for _ in range(num_taken):
+        next(first)
+
+    second = some_batches()
+    second.go_to(first.position)
+
+    assert [indices.tolist() for indices in second] == whole[num_taken:]
+
+
+def some_batches() -> ShuffledBatches:
+    """Two epochs of batches of 3, 3 and 1, and one more of the generator's numbers before."""
+    drawn_from = generator()
+    drawn_from.permutation(5)
+    return ShuffledBatches(7, epochs=2, batch_size=3, generator=drawn_from)
+
+
+def test_batches_do_not_go_to_where_there_is_none() -> None:
+    position = replace(some_batches().position, num_taken=7)
+
+    with pytest.raises(ValueError, match="there is no batch 7 of 6"):
+        some_batches().go_to(position)
 
 
 def test_input_is_normalised_per_channel() -> None:

@@ -51,7 +51,10 @@ def test_one_epoch_takes_a_step_per_batch_and_keeps_the_partial_one(
     seen = []
 
     result = finetune(
-        tiny_network, tiny_dataset, epochs=2, batch_size=4, on_step=lambda *at: seen.append(at)
+        *(tiny_network, tiny_dataset),
+        epochs=2,
+        batch_size=4,
+        on_step=lambda done, total, _: seen.append((done, total)),
     )
 
     assert seen == [(step, 6) for step in range(1, 7)]  # batches of 4, 4 and 2, twice
@@ -188,7 +191,10 @@ def test_option_out_of_range_is_refused(options: dict[str, Any], message: str) -
 def test_training_that_diverges_gives_no_update(
     tiny_network: ReeFL, tiny_dataset: ArrayDataset
 ) -> None:
-    with pytest.raises(DivergenceError, match=r"training diverged, .* lower the learning rate"):
+    with pytest.raises(
+        DivergenceError,
+        match=r"training diverged at step 2 of 3, the loss of exit 0 is .*; lower the learning",
+    ):
         finetune(tiny_network, tiny_dataset, learning_rate=1e38, epochs=3)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reefl_edge.data.dataset import ArrayDataset
+from reefl_edge.finetune.batches import ShuffledBatches
 from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.distill import distill_loss, lowest_teaches
 from reefl_edge.finetune.loop import History, train
@@ -120,9 +121,7 @@ def test_a_step_minimises_labels_plus_weighted_teaching(num_exits: int, mode: Di
     network, dataset = tiny_network(num_exits), tiny_dataset()
     images, labels = dataset.images(np.arange(10)), torch.from_numpy(dataset.labels)
     stepper = EagerStepper(network)
-    teaches = teaching(
-        mode, stepper, None, num_steps=1, batch_size=4, generator=np.random.default_rng(0)
-    )
+    teaches = teaching(mode, stepper, None, None)
 
     metrics = stepper.step(
         images, dataset.labels, learning_rate=0.1, distill_weight=0.5, teaches=teaches()
@@ -144,14 +143,8 @@ def test_a_step_minimises_labels_plus_weighted_teaching(num_exits: int, mode: Di
 @pytest.mark.parametrize("num_exits", EXITS)
 def test_dynamic_the_best_exit_on_the_held_out_batch_teaches(num_exits: int) -> None:
     network, held_out = tiny_network(num_exits), tiny_dataset(3)
-    says = teaching(
-        "dynamic",
-        EagerStepper(network),
-        held_out,
-        num_steps=2,
-        batch_size=3,
-        generator=np.random.default_rng(0),
-    )
+    batches = ShuffledBatches(3, epochs=2, batch_size=3, generator=np.random.default_rng(0))
+    says = teaching("dynamic", EagerStepper(network), held_out, batches)
 
     images = network_input(held_out.images(np.arange(3)), network.submodel.architecture)
     with torch.no_grad():

@@ -20,24 +20,34 @@ import torch
 from torch.export import ExportedProgram
 
 from reefl_edge.bundles.facts import METADATA_KEY
-from reefl_edge.files import write_bytes
 from reefl_edge.submodel import Segment, TensorSpec
 from reefl_export.conversion import Conversion
-from reefl_export.coreml.mil.package import (
-    SPEC_PATH,
-    WEIGHTS_PATH,
-    load_coremltools,
-    load_spec,
-    quiet_coremltools,
-)
-from reefl_export.coreml.precision import compute_precision, passes_for, repeatable
+from reefl_export.coreml.mil.package import load_coremltools, quiet_coremltools
+from reefl_export.coreml.precision import in_precision
+from reefl_export.coreml.program import Program, joined, write_program
 from reefl_export.coreml.structure import check_structure
 from reefl_export.quiet import without_progress_bars
-from reefl_export.recipe import ExportRecipe
 from reefl_export.refused import naming_refused
 from reefl_export.segments import FORMS, trace_segments
 
 PACKAGE_NAME = "model.mlpackage"
+
+_OLDEST_TARGET = "iOS18"
+
+# Those of coremltools' passes that change a program of ours, in their order; it would hold the
+# program to its rules after each of ninety. Left out on purpose: ``fuse_elementwise_to_batchnorm``
+# makes the normalisation of the pixels a batch norm and forgets its epsilon of 1e-5. Pixels lose
+# 5e-6 of their value, and logits differ from the network's by ten times as much (coremltools 9.0).
+_PASSES = (
+    "common::cast_optimization",
+    "common::noop_elimination",
+    "common::const_elimination",
+    "common::const_deduplication",
+    "common::reduce_transposes",
+    "common::dedup_op_and_var_names",
+    "common::topological_reorder",
+    "common::dead_code_elimination",
+)
 
 
 def export_coreml(conversion: Conversion) -> None:
@@ -57,48 +67,51 @@ def export_coreml(conversion: Conversion) -> None:
     write_package(conversion, conversion.shared.once("Core ML: traced", trace))
 
 
+@quiet_coremltools()
 def write_package(conversion: Conversion, programs: dict[str, ExportedProgram]) -> None:
     """Write traced segments, by name, as the functions of a package; the programs stay as they are.
 
     Raises: as ``export_coreml``.
     """
     ct = load_coremltools()
+    target = conversion.recipe.deployment_target or _OLDEST_TARGET
+    float32 = conversion.shared.once(
+        f"Core ML: float32 for {target}", partial(_converted, ct, target, conversion, programs)
+    )
+    program = in_precision(float32, conversion.recipe.precision)
+    _describe(conversion, program.model.description.metadata)
+    path = conversion.folder / PACKAGE_NAME
+    write_program(program, path)
+    check_structure(path, conversion.submodel, conversion.recipe.precision)
+
+
+def _converted(
+    ct: Any, target: str, conversion: Conversion, programs: dict[str, ExportedProgram]
+) -> Program:
+    """Return the float32 program that every precision starts from."""
     with tempfile.TemporaryDirectory() as scratch:
         parts = {}
         for segment in conversion.segments():
             conversion.say(f"convert {segment.name}")
             parts[segment.name] = Path(scratch, f"{segment.name}.mlpackage")
-            program = conversion.shared.once(
-                f"Core ML: {segment.name}", partial(_prepared, programs[segment.name], segment)
+            program = programs[segment.name]
+            refused = naming_refused(
+                conversion.recipe, {segment.name: program}, NotImplementedError
             )
-            _convert(ct, conversion.recipe, program, segment, parts[segment.name])
-        _join(ct, parts, conversion.folder / PACKAGE_NAME)
-    _describe(conversion, conversion.folder / PACKAGE_NAME)
-    check_structure(
-        conversion.folder / PACKAGE_NAME, conversion.submodel, conversion.recipe.precision
-    )
+            with refused, without_progress_bars():
+                ct.convert(
+                    _prepared(program, segment),
+                    inputs=[_input_type(ct, spec) for spec in segment.inputs],
+                    outputs=[_tensor_type(ct, spec) for spec in segment.outputs],
+                    minimum_deployment_target=ct.target[target],
+                    compute_precision=ct.precision.FLOAT32,
+                    pass_pipeline=ct.PassPipeline(list(_PASSES), "segment"),
+                    package_dir=str(parts[segment.name]),
+                    skip_model_load=True,
+                )
+        return joined(parts)
 
 
-@quiet_coremltools()
-def _convert(
-    ct: Any, recipe: ExportRecipe, program: ExportedProgram, segment: Segment, path: Path
-) -> None:
-    """Write one segment as a package of its own."""
-    refused = naming_refused(recipe, {segment.name: program}, NotImplementedError)
-    with refused, without_progress_bars(), repeatable(recipe.precision):
-        ct.convert(
-            program,
-            inputs=[_input_type(ct, spec) for spec in segment.inputs],
-            outputs=[_tensor_type(ct, spec) for spec in segment.outputs],
-            minimum_deployment_target=ct.target[recipe.deployment_target or "iOS18"],
-            compute_precision=compute_precision(ct, recipe.precision),
-            pass_pipeline=passes_for(ct, recipe.precision),
-            package_dir=str(path),
-            skip_model_load=True,
-        )
-
-
-@quiet_coremltools()
 def _prepared(program: ExportedProgram, segment: Segment) -> ExportedProgram:
     """Return a traced segment as coremltools takes it, the same for every precision."""
     # With no decompositions, linear layers and norms stay whole, as Core ML has them.
@@ -133,27 +146,10 @@ def _tensor_type(ct: Any, spec: TensorSpec) -> Any:
     return ct.TensorType(name=spec.name, dtype=np.float32)
 
 
-@quiet_coremltools()
-def _join(ct: Any, parts: dict[str, Path], path: Path) -> None:
-    """Write packages as the functions of one, which share equal weights."""
-    joined = ct.utils.MultiFunctionDescriptor()
-    for name, part in parts.items():
-        joined.add_function(str(part), src_function_name="main", target_function_name=name)
-    joined.default_function_name = next(iter(parts))
-    with without_progress_bars():
-        ct.utils.save_multifunction(joined, str(path))
-    # coremltools lets only its owner in.
-    (path / WEIGHTS_PATH).parent.chmod(0o755)
-    (path / SPEC_PATH).chmod(0o644)
-
-
-def _describe(conversion: Conversion, path: Path) -> None:
+def _describe(conversion: Conversion, metadata: Any) -> None:
     """Say in a package's metadata what it is."""
-    spec = load_spec(path)
-    metadata = spec.description.metadata
     submodel = conversion.submodel
     metadata.shortDescription = (
         f"ReeFL, {submodel.num_exits} exits over {submodel.depth} blocks: a function per segment"
     )
     metadata.userDefined[METADATA_KEY] = conversion.facts
-    write_bytes(path / SPEC_PATH, spec.SerializeToString())

@@ -9,7 +9,8 @@ from reefl_edge.errors import ParityError
 from reefl_edge.submodel import ArraySpec, Submodel, TensorSpec
 from reefl_export.coreml.mil.operators import OPERATORS
 from reefl_export.coreml.mil.package import WEIGHTS_PATH, load_spec
-from reefl_export.coreml.precision import PALETTE_CHANNELS, is_palettized, is_quantized
+from reefl_export.coreml.narrow import PALETTE_CHANNELS
+from reefl_export.coreml.precision import is_palettized, is_quantized
 
 # The weights file begins with 64 bytes; before each array stand 64, and behind it up to 63, so that
 # the next begins at a multiple of 64. Source: MILBlob's StorageFormat.hpp, coremltools 9.0.

@@ -11,14 +11,12 @@ attention) stays in float32. Activations:
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
-from torchao.quantization import Int8DynamicActivationIntxWeightConfig, PerAxis, quantize_
 from torchao.quantization.pt2e import HistogramObserver
 
 from reefl_edge.models.preprocess import normalise
@@ -30,9 +28,7 @@ _PARTS_OF_QKV = ("query", "key", "value")
 _STATIC = ("blocks.*.attn.qkv", "blocks.*.mlp.fc1")
 
 _CALIBRATION_BATCH = 8
-_LEAST, _LARGEST = -128, 127
-# As torchao rounds weights: to the whole range of 8 bits, whose halves differ in length.
-_WEIGHT_STEPS = 127.5
+LEAST, LARGEST = -128, 127
 
 
 class Rounding(NamedTuple):
@@ -42,36 +38,8 @@ class Rounding(NamedTuple):
     zero_point: int
 
 
+# What a layer takes and what it gives, by its name.
 Roundings = dict[str, tuple[Rounding, Rounding]]
-
-
-def quantise_dynamic(network: ReeFL, keep_float: Sequence[str]) -> None:
-    """Let the linear layers of a network written for XNNPACK compute in 8 bits, in place.
-
-    Args:
-        network: The network.
-        keep_float: Patterns of the names of layers that do not.
-    """
-    config = Int8DynamicActivationIntxWeightConfig(
-        weight_dtype=torch.int8, weight_granularity=PerAxis(0)
-    )
-    quantize_(
-        network,
-        config,
-        filter_fn=lambda module, name: (
-            isinstance(module, nn.Linear) and not matches(array_name(name), keep_float)
-        ),
-    )
-
-
-def quantise_static(network: ReeFL, roundings: Roundings, keep_float: Sequence[str]) -> None:
-    """As ``quantise_dynamic``, but with ``roundings`` where there are some."""
-    for name, (taken, given) in roundings.items():
-        if not matches(array_name(name), keep_float):
-            layer = network.get_submodule(name)
-            assert isinstance(layer, nn.Linear)
-            network.set_submodule(name, _StaticLinear(layer, taken, given))
-    quantise_dynamic(network, keep_float)
 
 
 @torch.no_grad()
@@ -105,8 +73,8 @@ def _observer() -> HistogramObserver:
     return HistogramObserver(
         dtype=torch.int8,
         qscheme=torch.per_tensor_affine,
-        quant_min=_LEAST,
-        quant_max=_LARGEST,
+        quant_min=LEAST,
+        quant_max=LARGEST,
         bins=1024,
     )
 
@@ -122,42 +90,6 @@ def _hook(taken: HistogramObserver, given: HistogramObserver) -> Callable[..., N
 def _rounding(observer: HistogramObserver) -> Rounding:
     scale, zero_point = observer.calculate_qparams()
     return Rounding(float(scale), int(zero_point))
-
-
-class _StaticLinear(nn.Module):
-    """A linear layer of which XNNPACK makes one product of integers."""
-
-    weight: Tensor
-    scales: Tensor
-    zero_points: Tensor
-
-    def __init__(self, plain: nn.Linear, taken: Rounding, given: Rounding) -> None:
-        super().__init__()
-        largest = plain.weight.abs().amax(dim=1)
-        scales = (largest / _WEIGHT_STEPS).clamp(min=torch.finfo(torch.float32).eps)
-        rounded = (plain.weight / scales[:, None]).round().clamp(_LEAST, _LARGEST)
-        # A parameter: of those, what the delegate has taken over leaves the program.
-        self.weight = nn.Parameter(rounded.to(torch.int8), requires_grad=False)
-        self.register_buffer("scales", scales)
-        self.register_buffer("zero_points", torch.zeros(len(scales), dtype=torch.int64))
-        self.bias = plain.bias
-        self._taken, self._given = taken, given
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Apply the layer to rows (..., D)."""
-        weight = torch.ops.quantized_decomposed.dequantize_per_channel(
-            self.weight, self.scales, self.zero_points, 0, _LEAST, _LARGEST, torch.int8
-        )
-        return _rounded(
-            functional.linear(_rounded(rows, self._taken), weight, self.bias), self._given
-        )
-
-
-def _rounded(array: Tensor, rounding: Rounding) -> Tensor:
-    ops: Any = torch.ops.quantized_decomposed
-    arguments = (*rounding, _LEAST, _LARGEST, torch.int8)
-    real: Tensor = ops.dequantize_per_tensor(ops.quantize_per_tensor(array, *arguments), *arguments)
-    return real
 
 
 def array_name(name: str) -> str:

@@ -98,17 +98,19 @@ class _Attention(nn.Module):
 
 
 class _Seen(NamedTuple):
-    """What the accumulator has seen within a segment.
+    """What the accumulator has seen.
+
+    What lies in memory between two steps must not depend on how much was seen before the segment:
+    runtimes of all segments share one workspace, and one that needs more memory than the last
+    leaves a hole of its size behind.
 
     Attributes:
-        keys: Of the meta token and the modulated tokens, head by head, (B * H, A / H, 1 + l).
-        values: Theirs, (B * H, 1 + l, A / H).
-        rows: Keys and values to hand on, one pair of (B, l, A) for every step.
+        before: Keys and values of the earlier segments, as they come in; None in the first.
+        within: Those of this segment; None at its first step.
     """
 
-    keys: Tensor
-    values: Tensor
-    rows: tuple[tuple[Tensor, Tensor], ...]
+    before: Cache | None
+    within: Cache | None
 
 
 class _Accumulator(nn.Module):
@@ -132,8 +134,8 @@ class _Accumulator(nn.Module):
         normed = self.norm1(meta)
         self.register_buffer("meta", meta)
         self.register_buffer("meta_query", self.query(normed))
-        self.register_buffer("meta_key", self._keys_by_head(self.key(normed)).contiguous())
-        self.register_buffer("meta_value", self._values_by_head(self.value(normed)).contiguous())
+        self.register_buffer("meta_key", self.key(normed))
+        self.register_buffer("meta_value", self.value(normed))
         for index, row in enumerate(plain.depth_embedding[1:]):
             self.register_buffer(f"depth_row_{index}", row.reshape(1, 1, -1).clone())
 
@@ -141,51 +143,39 @@ class _Accumulator(nn.Module):
         self, cls_token: Tensor, cache: Cache | _Seen | None, block_index: int, *, is_exit: bool
     ) -> tuple[Tensor | None, Tensor, Cache | _Seen]:
         """Read the class token of one block, (B, 1, D); see ``Accumulator.forward``."""
-        seen = cache if isinstance(cache, _Seen) else self._begin(cache)
+        seen = cache if isinstance(cache, _Seen) else _Seen(cache, None)
         depth_row = self.get_buffer(f"depth_row_{block_index}")
         rows = cls_token + depth_row
         normed = self.norm1(rows)
         query = self.query(normed)
-        now = self._longer(seen, self.key(normed), self.value(normed))
+        now = Cache(self.key(normed), self.value(normed))
         if is_exit:
             rows = torch.cat([self.meta, rows], dim=1)
             query = torch.cat([self.meta_query, query], dim=1)
-        rows = rows + self.proj(self._attend(query, now))
+        rows = rows + self.proj(self._attend(query, seen, now))
         rows = rows + self.mlp(self.norm2(rows))
         fused, modulated = (rows[:, :1], rows[:, 1:]) if is_exit else (None, rows)
-        seen = self._remember(seen, self.norm1(modulated + depth_row))
-        return fused, modulated, _as_cache(seen) if is_exit else seen
+        normed = self.norm1(modulated + depth_row)
+        within = _joined_caches(seen.within, Cache(self.key(normed), self.value(normed)))
+        if is_exit:
+            return fused, modulated, _joined_caches(seen.before, within)
+        return fused, modulated, seen._replace(within=within)
 
-    def _begin(self, cache: Cache | None) -> _Seen:
-        seen = _Seen(self.meta_key, self.meta_value, ())
-        if cache is None:
-            return seen
-        return self._longer(seen, *cache)._replace(rows=(cache,))
-
-    def _attend(self, query: Tensor, seen: _Seen) -> Tensor:
-        weights = torch.bmm(self._values_by_head(query), seen.keys).softmax(dim=-1)
-        return _joined(torch.bmm(weights, seen.values), self.num_heads)
-
-    def _remember(self, seen: _Seen, normed: Tensor) -> _Seen:
-        key, value = self.key(normed), self.value(normed)
-        return self._longer(seen, key, value)._replace(rows=(*seen.rows, (key, value)))
-
-    def _longer(self, seen: _Seen, key: Tensor, value: Tensor) -> _Seen:
-        keys = torch.cat([seen.keys, self._keys_by_head(key)], dim=2)
-        values = torch.cat([seen.values, self._values_by_head(value)], dim=1)
-        return _Seen(keys, values, seen.rows)
-
-    def _keys_by_head(self, keys: Tensor) -> Tensor:
-        return _by_head(keys, self.num_heads, is_transposed=True)
-
-    def _values_by_head(self, values: Tensor) -> Tensor:
-        return _by_head(values, self.num_heads)
+    def _attend(self, query: Tensor, seen: _Seen, now: Cache) -> Tensor:
+        """Attend from queries (B, R, A) to the meta token, all that was seen, and what is now."""
+        meta = Cache(self.meta_key, self.meta_value)
+        keys, values = _joined_caches(meta, seen.before, seen.within, now)
+        query = _by_head(query, self.num_heads)
+        weights = torch.bmm(query, _by_head(keys, self.num_heads, is_transposed=True)).softmax(-1)
+        return _joined(torch.bmm(weights, _by_head(values, self.num_heads)), self.num_heads)
 
 
-def _as_cache(seen: _Seen) -> Cache:
-    keys, values = zip(*seen.rows, strict=True)
-    if len(seen.rows) == 1:
-        return Cache(keys[0], values[0])
+def _joined_caches(*caches: Cache | None) -> Cache:
+    """Put what some caches hold one behind the other; None holds nothing."""
+    held = [cache for cache in caches if cache is not None]
+    if len(held) == 1:
+        return held[0]
+    keys, values = zip(*held, strict=True)
     return Cache(torch.cat(keys, dim=1), torch.cat(values, dim=1))
 
 

@@ -5,7 +5,7 @@ is that of the same axis before, ONNX lets it be copied (0), and what is left of
 counted (-1): so said, a reshape holds for any batch and cache, and a part can stand anywhere.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +48,30 @@ def templates_of(kinds: Sequence[Kind], program: ExportedProgram) -> dict[Kind, 
     model = converted(program)
     for kind, template in _split(kinds, model.graph):
         _free_axes(model.graph, template, kind)
-    onnxscript.optimizer.optimize(model)
+    _optimise(model, program.state_dict.keys())
     return dict(_split(kinds, model.graph))
+
+
+def _optimise(model: onnx_ir.Model, weights: Collection[str]) -> None:
+    """Simplify a graph without a look at its weights, in whose places others may come.
+
+    The optimiser would make one of two that are equal today, and leave out a bias of zeros. Inputs
+    have no values to look at.
+    """
+    graph = model.graph
+    num_inputs = len(graph.inputs)
+    hidden = {
+        value: value.const_value for name, value in graph.initializers.items() if name in weights
+    }
+    for value in hidden:
+        graph.initializers.pop(str(value.name))
+        value.const_value = None
+    graph.inputs.extend(hidden)
+    onnxscript.optimizer.optimize(model)
+    del graph.inputs[num_inputs:]
+    for value, content in hidden.items():
+        value.const_value = content
+        graph.register_initializer(value)
 
 
 def converted(program: ExportedProgram) -> onnx_ir.Model:

@@ -7,13 +7,18 @@ import torch
 
 from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, write_checkpoint
+from reefl_edge.runtimes.onnx_ranges import input_ranges
 from reefl_export.conversion import Conversion
 from reefl_export.onnx.adaptive import write_adaptive_graph
 from reefl_export.onnx.assembly import assemble, templates_of
 from reefl_export.onnx.half import halve
-from reefl_export.onnx.int8 import quantise_dynamic, quantise_static
+from reefl_export.onnx.int8 import (
+    layer_of,
+    linear_nodes,
+    quantise_dynamic,
+    quantise_static,
+)
 from reefl_export.onnx.parts import trace_kinds
-from reefl_export.onnx.ranges import input_ranges
 from reefl_export.onnx.weights import point_at_weights, write_weights
 from reefl_export.refused import naming_refused
 
@@ -78,14 +83,15 @@ def _narrow(models: list[onnx_ir.Model], conversion: Conversion) -> None:
         case "int8-static":
             assert conversion.calibration is not None  # as checked
             conversion.say("calibrate")
+            keep_float = conversion.recipe.keep_float
             ranges = input_ranges(
-                models,
+                (onnx_ir.to_proto(model).SerializeToString() for model in models),
                 conversion.calibration,
-                conversion.recipe.keep_float,
+                {layer_of(node) for model in models for node in linear_nodes(model, keep_float)},
                 threads=conversion.threads,
             )
             for model in models:
-                quantise_static(model, conversion.recipe.keep_float, ranges)
+                quantise_static(model, keep_float, ranges)
         case "fp16":
             for model in models:
                 halve(model)

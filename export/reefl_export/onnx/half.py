@@ -6,10 +6,10 @@ provider has no float16 kernel for an operation, onnxruntime casts around it: on
 slow, it is meant for others.
 """
 
-import numpy as np
 import onnx_ir
 from onnx_ir import DataType
 
+from reefl_edge.narrowing import halved
 from reefl_export.onnx.int8 import array_of
 
 
@@ -19,7 +19,7 @@ def halve(model: onnx_ir.Model) -> None:
     inputs, outputs = list(graph.inputs), list(graph.outputs)
     for value in graph.initializers.values():
         if value.dtype == DataType.FLOAT:
-            value.const_value = onnx_ir.tensor(array_of(value).astype(np.float16), name=value.name)
+            value.const_value = onnx_ir.tensor(halved(array_of(value)), name=value.name)
             _as_half(value)
     for node in graph:
         if node.op_type == "Cast" and node.attributes["to"].as_int() == DataType.FLOAT:

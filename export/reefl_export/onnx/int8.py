@@ -1,12 +1,7 @@
 """How does a float32 graph compute its linear layers in 8-bit integers?
 
-Weights are symmetric int8, one scale per output channel; activations uint8 with a zero point, one
-scale per tensor, found while running (*dynamic*) or from calibration images (*static*).
-
-Without VNNI, onnxruntime multiplies with an x86 instruction that adds two neighbouring products in
-16 bits and saturates. Neighbouring weights are therefore rounded so that they sum to no more than
-128: 255 * 128 fits, and every CPU gives the same sums. That costs a fraction of the bit that a
-narrower range of all weights would; unsigned weights, which do not saturate, have no fast kernel.
+Weights and activations are rounded as in ``narrowing.py``. The scale of activations is found while
+running (*dynamic*) or from calibration images (*static*).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +14,13 @@ from numpy.typing import NDArray
 from onnx_ir.convenience import replace_nodes_and_values
 from onnx_ir.tape import Tape
 
-_MAX_WEIGHT = 127
-_MAX_PAIR = 128
+from reefl_edge.narrowing import (
+    INT8_SUFFIX,
+    SCALE_SUFFIX,
+    input_point,
+    input_point_names,
+    quantised,
+)
 
 
 def quantise_dynamic(model: onnx_ir.Model, keep_float: Sequence[str]) -> None:
@@ -79,13 +79,12 @@ def _input_point(
     graph: onnx_ir.Graph, layer: str, extremes: tuple[float, float]
 ) -> tuple[onnx_ir.Value, onnx_ir.Value]:
     """Return the scale and the zero point of a layer's input, as uint8."""
-    name = f"{layer}.input"
-    if f"{name}_scale" not in graph.initializers:
-        low, high = min(extremes[0], 0.0), max(extremes[1], 0.0)
-        scale = np.float32((high - low) / 255 or 1)
-        add_initializer(graph, f"{name}_scale", np.array(scale))
-        add_initializer(graph, f"{name}_zero_point", np.array(np.rint(-low / scale), np.uint8))
-    return graph.initializers[f"{name}_scale"], graph.initializers[f"{name}_zero_point"]
+    scale_name, zero_point_name = input_point_names(layer)
+    if scale_name not in graph.initializers:
+        scale, zero_point = input_point(*extremes)
+        add_initializer(graph, scale_name, scale)
+        add_initializer(graph, zero_point_name, zero_point)
+    return graph.initializers[scale_name], graph.initializers[zero_point_name]
 
 
 def _zero_points(graph: onnx_ir.Graph, count: int) -> onnx_ir.Value:
@@ -110,30 +109,17 @@ def layer_of(node: onnx_ir.Node) -> str:
     return name_of(node.inputs[1]).removesuffix(".weight")
 
 
-def quantise_weight(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Round a weight (out, in) to int8.
-
-    Returns:
-        The weight (in, out) and the scale of each output, (out,).
-    """
-    pairs = np.abs(weight[:, :-1] + weight[:, 1:]).max(axis=1, initial=0)
-    # Half a step each for the rounding of the two.
-    largest = np.maximum(np.abs(weight).max(axis=1) / _MAX_WEIGHT, pairs / (_MAX_PAIR - 1))
-    scale = np.where(largest > 0, largest, 1).astype(np.float32)
-    rounded = np.rint(weight / scale[:, None]).astype(np.int8)
-    return np.ascontiguousarray(rounded.T), scale
-
-
 def quantised_weight(
     graph: onnx_ir.Graph, node: onnx_ir.Node
 ) -> tuple[onnx_ir.Value, onnx_ir.Value]:
     """Return the quantised weight of a layer (in, out) and its scale; nodes may share them."""
     name = name_of(node.inputs[1])
-    if f"{name}_int8" not in graph.initializers:
-        weight, scale = quantise_weight(array_of(node.inputs[1]))
-        add_initializer(graph, f"{name}_int8", weight)
-        add_initializer(graph, f"{name}_scale", scale)
-    return graph.initializers[f"{name}_int8"], graph.initializers[f"{name}_scale"]
+    weight_name, scale_name = f"{name}{INT8_SUFFIX}", f"{name}{SCALE_SUFFIX}"
+    if weight_name not in graph.initializers:
+        weight, scale = quantised(array_of(node.inputs[1]))
+        add_initializer(graph, weight_name, weight)
+        add_initializer(graph, scale_name, scale)
+    return graph.initializers[weight_name], graph.initializers[scale_name]
 
 
 def add_initializer(graph: onnx_ir.Graph, name: str, array: NDArray[Any]) -> onnx_ir.Value:

@@ -5,7 +5,8 @@ that anybody can read the weights by their names; in float32 it is a checkpoint,
 runtime and the trainer read too.
 
 A *weight* is an initialiser named after an array of the checkpoint, or after one made from it
-(``NAME_int8``, ``NAME_scale``); all others are small constants of one graph, and stay inside it.
+(``NAME_int8``, ``NAME_scale``: ``narrowing.py``); all others are small constants of one graph, and
+stay inside it.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ import onnx_ir
 from numpy.typing import NDArray
 
 from reefl_edge.array_files.safetensors import data_ranges, write_safetensors
+from reefl_edge.narrowing import origin_of
 
 
 def write_weights(models: Iterable[onnx_ir.Model], names: Iterable[str], path: Path) -> None:
@@ -30,7 +32,7 @@ def write_weights(models: Iterable[onnx_ir.Model], names: Iterable[str], path: P
     arrays: dict[str, NDArray[np.generic]] = {}
     for model in models:
         for name, value in model.graph.initializers.items():
-            if name not in arrays and (name in known or name.rpartition("_")[0] in known):
+            if name not in arrays and origin_of(name, known) is not None:
                 assert value.const_value is not None  # initialisers have values
                 arrays[name] = value.const_value.numpy()
     write_safetensors(arrays, path)

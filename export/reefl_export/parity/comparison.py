@@ -8,7 +8,7 @@ Letters: N images, C classes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from reefl_edge.runtimes.chain import Logits, run_chain
 from reefl_edge.thresholds import exits_taken
 from reefl_export.parity.gate import Gate
 from reefl_export.parity.step import MAX_GRADIENT_ERROR, StepRow
+
+# What rows compare an artifact with: the eager network, or the bundle's own float32 ONNX artifact.
+ReferenceKind = Literal["network", "onnx-fp32"]
 
 # Images at once, where any number will do: what bounds the memory of a comparison on thousands.
 BATCH_SIZE = 32
@@ -76,9 +79,10 @@ class ParityReport:
         num_images: How many.
         threshold: The confidence at which ``exit_agreement`` stops; None for never.
         gates: What the rows of an artifact are held to, by ``FORMAT-PRECISION``.
-        rows: One per artifact and exit.
+        rows: One per artifact and exit; none for the artifact that is the reference.
         steps: One per training artifact and trained array.
         max_gradient_error: What these are held to, as a share of the array's largest gradient.
+        reference: What the rows compare with.
         schema_version: Of this document.
     """
 
@@ -89,6 +93,7 @@ class ParityReport:
     rows: tuple[ParityRow, ...]
     steps: tuple[StepRow, ...] = ()
     max_gradient_error: float = MAX_GRADIENT_ERROR
+    reference: ReferenceKind = "network"
     schema_version: int = 2
 
 

@@ -75,7 +75,7 @@ def recheck(
         ValueError: The images do not fit the network.
     """
     _hold_together(bundle, checkpoint.submodel)
-    reference = Reference(checkpoint, images, threshold, threads=default_threads())
+    reference = Reference.of_network(checkpoint, images, threshold, threads=default_threads())
     rows: list[ParityRow] = []
     for artifact in bundle.manifest.artifacts:
         on_stage(artifact.name)

@@ -1,8 +1,12 @@
-"""How are the artifacts of a bundle run beside the network they were made from?"""
+"""How are the artifacts of a bundle run beside what they are held to?
 
-from collections.abc import Iterable, Mapping
+That is the network they were made from; or, where there is no PyTorch, the bundle's own float32
+ONNX artifact.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Self, assert_never
 
 from reefl_edge.bundles.artifacts import Artifact
 from reefl_edge.bundles.bundle import Bundle
@@ -11,11 +15,13 @@ from reefl_edge.extras import needs_extra
 from reefl_edge.runtimes.base import Runtime
 from reefl_edge.runtimes.chain import Logits
 from reefl_edge.runtimes.opening import open_runtime
+from reefl_edge.submodel import Submodel
 from reefl_export.images import NamedImages
 from reefl_export.parity.comparison import (
     BATCH_SIZE,
     ParityReport,
     ParityRow,
+    ReferenceKind,
     chain_logits,
     compare,
     worst_row,
@@ -28,29 +34,90 @@ if TYPE_CHECKING:
 
 
 class Reference:
-    """The network that artifacts are held to; its logits are computed once, when first asked for.
+    """What artifacts are held to; its logits are computed once, when first asked for.
 
     Args:
-        checkpoint: The network's arrays, as they were trained.
+        submodel: What it is the network of.
         images: What to compare on.
         threshold: The confidence at which to stop; None for never.
-        threads: Threads to run both with: one process has one pool of them.
+        kind: What it is, for the report.
+        opened: Opens what computes it.
+        threads: Threads to run it and the artifacts with: one process has one pool of them.
 
     Raises:
-        ValueError: The images do not fit the network.
+        ValueError: The images do not fit the sub-model.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, images: NamedImages, threshold: float | None, *, threads: int
+        self,
+        submodel: Submodel,
+        images: NamedImages,
+        threshold: float | None,
+        *,
+        kind: ReferenceKind,
+        opened: Callable[[], Runtime],
+        threads: int,
     ) -> None:
-        images.fits(checkpoint.submodel)
+        images.fits(submodel)
         self.images = images
         self.threshold = threshold
-        self._checkpoint = checkpoint
+        self._submodel = submodel
+        self._kind: ReferenceKind = kind
+        self._opened = opened
         self._threads = threads
 
+    @classmethod
+    def of_network(
+        cls, checkpoint: Checkpoint, images: NamedImages, threshold: float | None, *, threads: int
+    ) -> Self:
+        """Hold artifacts to a network, which PyTorch runs.
+
+        Args:
+            checkpoint: The network's arrays, as they were trained.
+            images: What to compare on.
+            threshold: The confidence at which to stop; None for never.
+            threads: Threads to run both with.
+
+        Raises:
+            ValueError: The images do not fit the network.
+        """
+
+        def opened() -> Runtime:
+            network = network_of(checkpoint)
+            from reefl_edge.runtimes.eager import EagerRuntime
+
+            return EagerRuntime(network, threads=threads)
+
+        return cls(
+            checkpoint.submodel, images, threshold, kind="network", opened=opened, threads=threads
+        )
+
+    @classmethod
+    def of_onnx(
+        cls, bundle: Bundle, images: NamedImages, threshold: float | None, *, threads: int
+    ) -> Self:
+        """Hold the artifacts of a bundle to its float32 ONNX artifact, which onnxruntime runs.
+
+        Args:
+            bundle: The bundle.
+            images: What to compare on.
+            threshold: The confidence at which to stop; None for never.
+            threads: Threads to run all with.
+
+        Raises:
+            ValueError: The images do not fit the bundle's sub-model.
+        """
+        return cls(
+            bundle.manifest.submodel,
+            images,
+            threshold,
+            kind="onnx-fp32",
+            opened=lambda: open_runtime("onnx", bundle, precision="fp32", threads=threads),
+            threads=threads,
+        )
+
     def rows(self, bundle: Bundle, artifact: Artifact) -> tuple[ParityRow, ...]:
-        """Compare an artifact of a bundle with the network, at every batch size it was made for.
+        """Compare an artifact of a bundle with the reference, at every batch size it was made for.
 
         Returns:
             A row per exit: of several batch sizes, the one with the largest error.
@@ -77,7 +144,7 @@ class Reference:
     def report(
         self, gates: Mapping[str, Gate], rows: Iterable[ParityRow], steps: Iterable[StepRow] = ()
     ) -> ParityReport:
-        """Put together the report of rows that were compared with this network on its images.
+        """Put together the report of rows that were compared with this reference on its images.
 
         Args:
             gates: What the rows are held to, by ``FORMAT-PRECISION``.
@@ -88,6 +155,7 @@ class Reference:
             images=self.images.name,
             num_images=len(self.images.pixels),
             threshold=self.threshold,
+            reference=self._kind,
             gates=dict(gates),
             rows=tuple(rows),
             steps=tuple(steps),
@@ -95,12 +163,8 @@ class Reference:
 
     @cached_property
     def _logits(self) -> list[Logits]:
-        network = network_of(self._checkpoint)
-        from reefl_edge.runtimes.eager import EagerRuntime
-
-        eager = EagerRuntime(network, threads=self._threads)
-        num_exits = self._checkpoint.submodel.num_exits
-        return chain_logits(eager, self.images.pixels, num_exits=num_exits)
+        num_exits = self._submodel.num_exits
+        return chain_logits(self._opened(), self.images.pixels, num_exits=num_exits)
 
 
 def network_of(checkpoint: Checkpoint) -> "ReeFL":

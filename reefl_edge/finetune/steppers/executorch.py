@@ -23,6 +23,7 @@ from reefl_edge.finetune.steppers.base import Losses, StepMetrics, check_trained
 from reefl_edge.runtimes.executorch import (
     STEP_METHOD,
     load_program,
+    outputs_in_place,
     quiet_engine,
     stated_facts,
     translated_errors,
@@ -118,10 +119,10 @@ class ExecuTorchStepper:
             *self._trained.values(),
         ]
         with translated_errors("take a training step"):
-            outputs: list[Tensor] = self._method.execute(inputs)
+            outputs = outputs_in_place(self._method, inputs)
         running_losses, loss, exit_losses, teacher_index, *arrays = outputs
         for array, after in zip(self._trained.values(), arrays, strict=True):
-            array.copy_(after)
+            np.copyto(array.numpy(), after.numpy())
         self.running_losses = running_losses.numpy().copy()
         return StepMetrics(
             loss=float(loss),

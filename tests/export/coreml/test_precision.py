@@ -3,6 +3,7 @@
 The sub-model has two blocks with an exit each.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,9 +22,11 @@ from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.submodel import ExitSchedule, Submodel
 from reefl_export.coreml.exporter import PACKAGE_NAME, write_package
 from reefl_export.coreml.mil import MilRuntime
-from reefl_export.coreml.mil.package import WEIGHTS_PATH, load_spec
+from reefl_export.coreml.mil.constants import Constants, type_of
+from reefl_export.coreml.mil.package import WEIGHTS_PATH, load_spec, quiet_coremltools
 from reefl_export.coreml.structure import check_structure
 from reefl_export.parity.comparison import chain_logits
+from reefl_export.quiet import without_progress_bars
 from reefl_export.recipe import recipe_for
 from reefl_export.segments import trace_segments
 from tests.fakes.exports import conversion_of
@@ -129,9 +132,46 @@ def test_narrowed_weights_are_the_matrices(exported: Exported) -> None:
     # Outputs of the classifier (10) and of the accumulator's first MLP layer (86) make no groups.
     accumulator = ["accumulator_qkv", "accumulator_proj", "accumulator_mlp_fc2"]
     block = [f"blocks_1_{layer}" for layer in ("attn_qkv", "attn_proj", "mlp_fc1", "mlp_fc2")]
-    assert narrowed == [
-        f"p_network_{layer}_weight_to_fp16_palettized" for layer in (*block, *accumulator)
-    ]
+    assert narrowed == [f"p_network_{layer}_weight" for layer in (*block, *accumulator)]
+
+
+def test_half_precision_is_what_coremltools_makes_of_a_segment(
+    exported: Exported, tmp_path: Path
+) -> None:
+    import coremltools as ct
+
+    segment = SUBMODEL.segments()[1]
+    program = trace_segments(trained_like(), batch_size=1, forms={})[segment.name]
+    theirs = tmp_path / "half.mlpackage"
+    with quiet_coremltools(), without_progress_bars():
+        ct.convert(
+            program.run_decompositions({}),
+            inputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in segment.inputs],
+            outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in segment.outputs],
+            minimum_deployment_target=ct.target.iOS18,
+            compute_precision=ct.precision.FLOAT16,
+            package_dir=str(theirs),
+            skip_model_load=True,
+        )
+
+    ours = exported.paths["fp16"]
+    assert _operations(ours, segment.name) == _operations(theirs, "main")
+
+
+def _operations(path: Path, name: str) -> Counter[tuple[str, bytes]]:
+    """Count the operations of a function by type, and its constants by content.
+
+    Not those that are no weights: an axis may be counted from either end.
+    """
+    function = load_spec(path).mlProgram.functions[name]
+    constants = Constants(path / WEIGHTS_PATH)
+    return Counter(
+        (each.type, np.asarray(constants.value(each.attributes["val"])).tobytes())
+        if each.type == "const"
+        else (each.type, each.outputs[0].type.SerializeToString(deterministic=True))
+        for each in function.block_specializations[function.opset].operations
+        if each.type != "const" or type_of(each.outputs[0].type).name == "FLOAT16"
+    )
 
 
 @pytest.mark.parametrize(

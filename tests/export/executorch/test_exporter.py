@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from psutil import Process
 from torch import nn
 
 from reefl_edge.models.build import build
@@ -148,6 +149,50 @@ def test_the_runtime_takes_batches_of_any_size(float_export: Export) -> None:
     np.testing.assert_allclose(runtime.run(0, (images,))[-1], expected, atol=1e-5)
 
 
+def test_what_a_run_gave_stays_when_it_runs_again(float_export: Export) -> None:
+    first, second = random_images(1, seed=1), random_images(1, seed=2)
+    segments = float_export.network.submodel.segments()
+    runtime = ExecuTorchRuntime(float_export.program, segments, (1,))
+
+    kept = runtime.run(0, (first,))
+    expected = [array.copy() for array in kept]
+    runtime.run(0, (second,))
+
+    for array, before in zip(kept, expected, strict=True):
+        np.testing.assert_array_equal(array, before)
+
+
+def test_a_run_wakes_no_threads_of_pytorch(float_export: Export, tmp_path: Path) -> None:
+    array = np.ones((1, 200, 500), dtype=np.float32)  # PyTorch copies that on several threads
+    program = program_of(_Same(), torch.from_numpy(array), tmp_path)
+    runtime = ExecuTorchRuntime(program, float_export.network.submodel.segments(), (1,))
+    runtime.run(0, (array,))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 5)
+    before = Process().num_threads()
+
+    runtime.run(0, (array,))
+
+    torch.set_num_threads(threads)
+    assert Process().num_threads() == before
+
+
+class _Same(nn.Module):
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows + 0.0
+
+
+def program_of(module: nn.Module, example: torch.Tensor, folder: Path) -> Any:
+    with quiet_engine():
+        from executorch.exir import to_edge
+        from executorch.runtime import Runtime as Engine
+
+        edge = to_edge({"segment_0": torch.export.export(module, (example,))})
+        path = folder / "model.pte"
+        path.write_bytes(edge.to_executorch().buffer)
+        return Engine.get().load_program(path)
+
+
 def test_int8_is_one_delegated_subgraph_near_the_network(int8_export: Export) -> None:
     images = random_images(1)
     expected = logits_of(int8_export.network, images).numpy()
@@ -156,6 +201,89 @@ def test_int8_is_one_delegated_subgraph_near_the_network(int8_export: Export) ->
 
     assert num_delegates(int8_export) == {"segment_0": 1}
     assert 1e-5 < error.mean() < 0.1 * expected.std()
+
+
+def test_all_precisions_are_made_of_one_trace_that_stays_as_it_is(tmp_path: Path) -> None:
+    with quiet_engine():
+        from reefl_export.executorch.exporter import export_executorch
+
+    network = network_of(SUBMODEL.cut(0))
+    alone = conversion_of(network, tmp_path / "alone", recipe=recipe_for("executorch"))
+    stages: list[str] = []
+    first = replace(
+        conversion_of(network, tmp_path / "first", stages.append),
+        recipe=recipe_for("executorch", "int8-dynamic"),
+    )
+    second = replace(first, recipe=alone.recipe, folder=tmp_path / "second")
+
+    for conversion in (alone, first, second):
+        conversion.folder.mkdir()
+        export_executorch(conversion)
+
+    assert sum(stage.endswith("trace") for stage in stages) == 1
+    assert (second.folder / "model.pte").read_bytes() == (alone.folder / "model.pte").read_bytes()
+
+
+def test_layers_kept_in_float_keep_their_weights(tmp_path: Path) -> None:
+    with quiet_engine():
+        from reefl_export.executorch.exporter import trace_methods
+        from reefl_export.executorch.lowering import to_edge_dialect
+        from reefl_export.executorch.quantised import quantised
+
+        recipe = recipe_for("executorch")
+        conversion = conversion_of(network_of(SUBMODEL.cut(0)), tmp_path, recipe=recipe)
+        (program,) = to_edge_dialect(trace_methods(conversion)).values()
+        narrowed = quantised(program, ("accumulator.*", "blocks.*.qkv"), {})
+
+    dtypes = {name: array.dtype for name, array in narrowed.state_dict.items()}
+    assert dtypes["network.blocks.0.mlp.fc1.weight"] == torch.int8
+    assert dtypes["network.classifier.linear.weight"] == torch.int8
+    assert dtypes["network.blocks.0.attn.query.weight"] == torch.float32
+    assert dtypes["network.accumulator.proj.weight"] == torch.float32
+    assert {array.dtype for array in program.state_dict.values()} == {torch.float32}
+
+
+def test_passes_left_out_would_have_changed_nothing(tmp_path: Path) -> None:
+    with quiet_engine():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+        from executorch.runtime import Runtime as Engine
+
+        from reefl_export.executorch.exporter import lower, trace_methods
+
+        # It has activations to fuse, too.
+        submodel = SUBMODEL.cut(0).with_regime("serial-adapter")
+        conversion = conversion_of(network_of(submodel), tmp_path, recipe=recipe_for("executorch"))
+        traced = trace_methods(conversion)
+        lowerings = {
+            "ours": lower(conversion, traced),
+            "stock": to_edge_transform_and_lower(dict(traced), partitioner=[XnnpackPartitioner()]),
+        }
+        images = torch.from_numpy(random_images(1))
+        sizes, outputs = [], []
+        for name, lowered in lowerings.items():
+            delegate = lowered.exported_program("segment_0").graph_module.lowered_module_0
+            sizes.append(len(delegate.processed_bytes))
+            path = tmp_path / f"{name}.pte"
+            path.write_bytes(lowered.to_executorch().buffer)
+            program = Engine.get().load_program(path)
+            outputs.append(
+                [out.clone() for out in program.load_method("segment_0").execute([images])]
+            )
+
+    assert sizes[0] == sizes[1]
+    for ours, stock in zip(*outputs, strict=True):
+        assert torch.equal(ours, stock)
+
+
+def test_a_segment_hands_on_more_keys_than_xnnpack_puts_side_by_side_at_once(
+    tmp_path: Path,
+) -> None:
+    long = export(tmp_path, recipe_for("executorch"), tiny_submodel(num_blocks=12, max_exit=0))
+    images = random_images(1)
+
+    assert num_delegates(long) == {"segment_0": 1}
+    np.testing.assert_allclose(long.logits(images, 1), logits_of(long.network, images), atol=1e-5)
 
 
 def test_methods_share_their_weights(float_export: Export) -> None:

@@ -14,7 +14,6 @@ from reefl_edge.errors import InputError
 from reefl_edge.models.reefl import ReeFL
 from reefl_export.onnx.assembly import IR_VERSION, OPSET_VERSION
 from reefl_export.onnx.exporter import export_onnx
-from reefl_export.onnx.int8 import quantise_weight
 from reefl_export.recipe import recipe_for
 from tests.export.onnx.artifacts import (
     eager_logits,
@@ -99,25 +98,3 @@ def test_onnxruntime_runs_a_layer_as_one_operation(folder: Path, tmp_path: Path)
 def test_the_weights_are_no_checkpoint(folder: Path) -> None:
     with pytest.raises(InputError, match="not written by reefl-edge"):
         read_checkpoint(folder / WEIGHTS_NAME)
-
-
-def test_a_weight_is_rounded_channel_by_channel() -> None:
-    weight = np.array([[0.3, -1.0, 0.24], [0.0, 0.0, 0.0], [127.0, -2.4, 2.6]], np.float32)
-
-    rounded, scale = quantise_weight(weight)
-
-    assert rounded.dtype == np.int8
-    np.testing.assert_array_equal(rounded.T, [[38, -127, 30], [0, 0, 0], [127, -2, 3]])
-    np.testing.assert_allclose(scale, [1 / 127, 1, 1])
-
-
-def test_neighbouring_weights_never_saturate_16_bits() -> None:
-    weight = np.random.default_rng(0).normal(size=(32, 64)).astype(np.float32)
-    weight[0] = 1
-
-    rounded, scale = quantise_weight(weight)
-
-    columns = rounded.T.astype(int)
-    assert np.abs(columns[:, :-1] + columns[:, 1:]).max() * 255 < 2**15
-    assert np.abs(columns).max() * 255 < 2**15
-    np.testing.assert_allclose(columns * scale[:, None], weight, atol=scale.max() / 2 * 1.01)

@@ -12,10 +12,8 @@ from safetensors.numpy import load_file
 
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.runtimes.base import default_threads
 from reefl_export.onnx.exporter import export_onnx
 from reefl_export.onnx.int8 import quantise_static
-from reefl_export.onnx.ranges import input_ranges
 from reefl_export.recipe import recipe_for
 from tests.export.onnx.artifacts import (
     eager_logits,
@@ -99,17 +97,6 @@ def one_layer() -> onnx_ir.Model:
         }
     """
     return onnx_ir.from_proto(onnx.parser.parse_model(text))
-
-
-def test_a_range_is_the_mean_over_images_of_the_extremes() -> None:
-    images = np.array([[51, 102, 255], [102, 153, 204]], np.uint8).reshape(2, 1, 1, 3)
-
-    ranges = input_ranges([one_layer()], images, keep_float=(), threads=default_threads())
-
-    assert ranges.keys() == {"layer"}
-    assert ranges["layer"] == pytest.approx((0.3, 0.9))
-    none = input_ranges([one_layer()], images, keep_float=("lay*",), threads=default_threads())
-    assert none == {}
 
 
 def test_a_range_is_widened_to_hold_zero() -> None:

@@ -13,7 +13,7 @@ from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.files import write_bytes
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import STEP_METHOD
-from reefl_export.executorch.exporter import hold_to_core, without_ballast
+from reefl_export.executorch.exporter import uncollected
 from reefl_export.executorch.step.trace import example_inputs, trace_step
 from reefl_export.quiet import quiet
 from reefl_export.training import StepConversion
@@ -43,6 +43,7 @@ def export_step(conversion: StepConversion) -> None:
 
 
 @quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
+@uncollected()
 def lower_step(network: ReeFL, *, batch_size: int, facts: str) -> Any:
     """Return a step lowered to XNNPACK: an ``EdgeProgramManager``.
 
@@ -54,9 +55,11 @@ def lower_step(network: ReeFL, *, batch_size: int, facts: str) -> Any:
     from executorch.exir import EdgeCompileConfig, to_edge
     from executorch.exir.passes import remove_unused_parameters_pass
 
+    from reefl_export.executorch.lowering import hold_to_core, sharing_notes
+
     module = trace_step(network, batch_size)
     config = EdgeCompileConfig(preserve_ops=list(_WHOLE), _check_ir_validity=False)
-    with without_ballast(), torch.no_grad():
+    with sharing_notes(), torch.no_grad():
         program = torch.export.export(module, example_inputs(network, batch_size))
         edge = to_edge(
             {STEP_METHOD: program}, constant_methods={METADATA_KEY: facts}, compile_config=config

@@ -1,27 +1,25 @@
 """Between which values do the inputs of linear layers lie, on typical images?"""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 import numpy as np
-import onnx_ir
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
+from reefl_edge.partials import partial_file
 from reefl_edge.runtimes.base import Tensors
 from reefl_edge.runtimes.onnx import open_session
-from reefl_export.onnx.int8 import layer_of, linear_nodes, name_of
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from reefl_edge.runtimes.onnx_edit import linear_inputs, with_outputs
 
 Range = tuple[float, float]
 
 
 def input_ranges(
-    models: Sequence[onnx_ir.Model],
+    graphs: Iterable[Path | bytes],
     images: NDArray[np.uint8],
-    keep_float: Sequence[str],
+    layers: Collection[str],
     *,
     threads: int,
 ) -> dict[str, Range]:
@@ -32,9 +30,9 @@ def input_ranges(
     of their ranges.
 
     Args:
-        models: The graphs of the segments, in order.
+        graphs: The graphs of the segments, in order: files, or as they would stand in some.
         images: Typical images, uint8 (N, H, W, 3).
-        keep_float: Layers not asked for; see ``ExportRecipe.keep_float``.
+        layers: Those asked for.
         threads: Threads to run it with.
 
     Returns:
@@ -42,18 +40,17 @@ def input_ranges(
     """
     found: dict[str, list[Range]] = defaultdict(list)
     carried: list[Tensors] = [(image[None],) for image in images]
-    for model in models:
-        layers = {
-            name_of(node.inputs[0]): layer_of(node) for node in linear_nodes(model, keep_float)
-        }
-        num_outputs = len(model.graph.outputs)
-        session = _session(model, watched=list(layers), threads=threads)
+    for graph in graphs:
+        content = graph if isinstance(graph, bytes) else graph.read_bytes()
+        watched = {rows: name for rows, name in linear_inputs(content).items() if name in layers}
+        session = _session(graph, with_outputs(content, watched), threads=threads)
+        num_outputs = len(session.get_outputs()) - len(watched)
         extremes = []
         for index, inputs in enumerate(carried):
             outputs = _run(session, inputs)
             carried[index] = outputs[: num_outputs - 1]  # the logits come last
             extremes.append([(rows.min(), rows.max()) for rows in outputs[num_outputs:]])
-        for layer, (low, high) in zip(layers.values(), np.mean(extremes, axis=0), strict=True):
+        for layer, (low, high) in zip(watched.values(), np.mean(extremes, axis=0), strict=True):
             found[layer].append((float(low), float(high)))
     return {
         layer: (min(low for low, _ in ranges), max(high for _, high in ranges))
@@ -61,16 +58,15 @@ def input_ranges(
     }
 
 
-def _session(model: onnx_ir.Model, *, watched: list[str], threads: int) -> "InferenceSession":
-    """Load a graph that also gives the watched values, after its own outputs."""
-    values = {value.name: value for node in model.graph for value in node.outputs}
-    num_outputs = len(model.graph.outputs)
-    model.graph.outputs.extend(values[name] for name in watched)
-    content = onnx_ir.to_proto(model).SerializeToString()
-    del model.graph.outputs[num_outputs:]
-    return open_session(content, threads=threads)
+def _session(graph: Path | bytes, content: bytes, *, threads: int) -> InferenceSession:
+    """Load what was made of a graph: of one in a file, beside the weights that it reads."""
+    if isinstance(graph, bytes):
+        return open_session(content, threads=threads)
+    with partial_file(graph) as changed:
+        changed.write_bytes(content)
+        return open_session(changed, threads=threads)
 
 
-def _run(session: "InferenceSession", inputs: Tensors) -> Tensors:
+def _run(session: InferenceSession, inputs: Tensors) -> Tensors:
     names = [value.name for value in session.get_inputs()]
     return tuple(session.run(None, dict(zip(names, inputs, strict=True))))
