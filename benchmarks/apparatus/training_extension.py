@@ -88,9 +88,9 @@ class ExtensionStepper:
         )
         loss, running_losses = self._module.forward_backward(_METHOD, inputs)
         if self._optimizer is None:
-            parameters = self._module.named_parameters(_METHOD)
+            parameters = self._module.named_parameters()
             self._optimizer = self._optimizer_of(parameters, self._learning_rate)
-        self._optimizer.step(self._module.named_gradients(_METHOD))
+        self._optimizer.step(self._module.named_gradients())
         self._running_losses = running_losses.clone()
         return float(loss)
 
