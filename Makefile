@@ -50,6 +50,7 @@ ifneq ($(BASE),)
 else
 	$(BIN)/python -m benchmarks.training_step
 	$(BIN)/python -m benchmarks.compiled_step
+	$(BIN)/python -m benchmarks.executorch_step
 	$(BIN)/python -m benchmarks.export_build
 	$(BIN)/python -m benchmarks.export_size
 	$(BIN)/python -m benchmarks.export_speed

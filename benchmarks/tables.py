@@ -14,6 +14,7 @@ from benchmarks.sections import (
     applying,
     batches,
     compiled_step,
+    executorch_step,
     export_build,
     export_size,
     export_speed,
@@ -31,6 +32,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 SECTIONS: dict[str, Callable[[Document], str]] = {
     "training_step": training_step.section,
     "compiled_step": compiled_step.section,
+    "executorch_step": executorch_step.section,
     "export_size": export_size.section,
     "export_speed": export_speed.section,
     "export_build": export_build.section,

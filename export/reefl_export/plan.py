@@ -9,7 +9,12 @@ from reefl_edge.bundles.manifest import Deployment
 from reefl_edge.regimes import Regime
 from reefl_export.deployment import Capabilities, suggest_deployment
 from reefl_export.recipe import ExportRecipe, recipe_for, stock
-from reefl_export.training import DEFAULT_BATCH_SIZE, STEP_TARGETS, TrainingPlan
+from reefl_export.training import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_STEP_TARGETS,
+    STEP_TARGETS,
+    TrainingPlan,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,11 @@ class ExportPlan:
         )
 
     @property
+    def formats(self) -> tuple[Target, ...]:
+        """The formats of the artifacts, each once."""
+        return tuple(dict.fromkeys(recipe.target for recipe in self.recipes))
+
+    @property
     def needs_calibration(self) -> bool:
         """Whether an artifact needs images to find the ranges of activations."""
         return any(recipe.needs_calibration for recipe in self.recipes)
@@ -84,22 +94,25 @@ class ExportPlan:
         self,
         regimes: Sequence[Regime],
         *,
+        formats: Sequence[Target] = DEFAULT_STEP_TARGETS,
         batch_size: int = DEFAULT_BATCH_SIZE,
         recompute: bool = False,
         seed: int = 0,
     ) -> Self:
-        """Return the same with training steps in every format that takes them.
+        """Return the same with training steps.
 
         Args:
             regimes: One step for each.
+            formats: Which of the planned formats get them; those that take none are left out.
             batch_size: Images of a step.
             recompute: Compute blocks again on the way back, instead of keeping what they computed.
             seed: Of adapters that the model lacks.
 
         Raises:
-            ValueError: No format takes them, or the batch size is out of range.
+            ValueError: No format takes them or computes blocks again, or the batch size is out of
+                range.
         """
-        planned = {recipe.target for recipe in self.recipes}
+        planned = {*self.formats} & {*formats}
         targets = tuple(target for target in STEP_TARGETS if target in planned)
         if not targets:
             raise ValueError(

@@ -22,6 +22,8 @@ from reefl_export.parity.reference import network_of
 from reefl_export.recipe import PACKAGES, TITLES, recipe_for
 from reefl_export.training import StepConversion, TrainingPlan
 
+_SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "executorch": ".pte"}
+
 
 @dataclass(frozen=True, slots=True)
 class MadeStep:
@@ -114,7 +116,7 @@ class StepMaker:
         else:
             own = StepArtifact(
                 target=target,
-                delegate=None,
+                delegate=recipe_for(target).delegate,
                 toolchain=recipe_for(target).toolchain(),
                 files=tuple(
                     BundleFile.of(self._folder, path) for path in self._make(regime, target)
@@ -138,7 +140,7 @@ class StepMaker:
             files.append(self._folder / start_name(regime))
             write_start(start, own, files[-1])
             yield files[-1]
-        path = self._folder / f"train_{regime}.onnx"
+        path = self._folder / f"train_{regime}{_SUFFIXES[target]}"
         convert(
             StepConversion(
                 network=network_of(start),
@@ -162,7 +164,11 @@ def step_converter_for(target: Target) -> Callable[[StepConversion], None]:
             from reefl_export.onnx.step.exporter import export_step
 
             return export_step
-        case "executorch" | "coreml":
+        case "executorch":
+            from reefl_export.executorch.step.exporter import export_step as lower_step
+
+            return lower_step
+        case "coreml":
             raise ValueError(f"no training step is compiled to {target}")
         case _:
             assert_never(target)

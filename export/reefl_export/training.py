@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH_SIZE = 8
 
-# The formats that take a training step.
-STEP_TARGETS: tuple[Target, ...] = ("onnx",)
+# The formats that take a training step, the preferred one first.
+STEP_TARGETS: tuple[Target, ...] = ("onnx", "executorch")
+# Those that get one unasked: the others take minutes to compile.
+DEFAULT_STEP_TARGETS: tuple[Target, ...] = ("onnx",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +35,12 @@ class TrainingPlan:
 
     Raises:
         ValueError: The batch size is out of range, or a regime or format stands twice, or none is
-            given, or the format takes no training step.
+            given, or the format takes no training step, or none that computes blocks again.
     """
 
     regimes: tuple[Regime, ...]
     batch_size: int = DEFAULT_BATCH_SIZE
-    targets: tuple[Target, ...] = STEP_TARGETS
+    targets: tuple[Target, ...] = DEFAULT_STEP_TARGETS
     recompute: bool = False
     seed: int = 0
 
@@ -48,6 +50,8 @@ class TrainingPlan:
         check_unique(self.regimes)
         check_unique(self.targets)
         check_batch_size(self.batch_size)
+        if self.recompute and "executorch" in self.targets:
+            raise ValueError("only an onnx step computes blocks again, not one for executorch")
         for target in self.targets:
             if target not in STEP_TARGETS:
                 raise ValueError(

@@ -4,6 +4,7 @@ An *artifact* is what a model becomes for one runtime. It lies in a bundle, whos
 (``manifest.py``) lists its files with their hashes.
 """
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -62,6 +63,18 @@ class BundleFile:
         if sha256_of_file(path) != self.sha256:
             raise _changed(path, "its hash differs")
         return path
+
+    def read(self, root: Path) -> bytes:
+        """Return what the file below ``root`` holds: the very bytes that have its hash.
+
+        Raises:
+            InputError: As for ``verified``.
+        """
+        path = self.located(root)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise _changed(path, "its hash differs")
+        return content
 
     def located(self, root: Path) -> Path:
         """Return where the file lies below ``root``, held to its size alone: that takes no time.

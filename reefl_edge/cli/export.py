@@ -88,7 +88,8 @@ def export(
         typer.Option(
             "--training",
             help="Regimes to compile a training step for, separated by commas: "
-            f"{', '.join(REGIMES)}. ONNX takes them.",
+            f"{', '.join(REGIMES)}. For onnx and executorch, where --format or --recipe names "
+            "them; else for onnx.",
         ),
     ] = None,
     training_batch_size: Annotated[
@@ -103,7 +104,7 @@ def export(
         bool,
         typer.Option(
             "--training-recompute",
-            help="Compile steps that take less memory, and up to half as much time again.",
+            help="Compile onnx steps that take less memory, and up to half as much time again.",
         ),
     ] = False,
     max_exit: options.MaxExit = None,
@@ -133,7 +134,7 @@ def export(
     from reefl_edge import schema
     from reefl_edge.cli.recipes import plan_of
     from reefl_edge.tasks.exporting import DEFAULT_NUM_IMAGES, ExportRequest, prepare_export
-    from reefl_export.training import DEFAULT_BATCH_SIZE
+    from reefl_export.training import DEFAULT_BATCH_SIZE, DEFAULT_STEP_TARGETS
 
     options.check_output(
         output, model, data, calibration, report, update, *(recipe or []), is_folder=True
@@ -153,6 +154,7 @@ def export(
         with options.usage_errors("--training"):
             plan = plan.with_training(
                 options.parse_list(training, REGIMES, "--training", kind="regime"),
+                formats=plan.formats if formats or recipe else DEFAULT_STEP_TARGETS,
                 batch_size=training_batch_size or DEFAULT_BATCH_SIZE,
                 recompute=training_recompute,
                 seed=seed,

@@ -31,8 +31,9 @@ def finetune(
         str | None,
         typer.Option(
             "--runtime",
-            help="What takes the steps: onnx (a bundle's compiled step, without PyTorch) or eager "
-            "(PyTorch).  [default: what the bundle has a step for, else eager]",
+            help="What takes the steps: onnx (a bundle's compiled step, without PyTorch), "
+            "executorch (its step for XNNPACK) or eager (PyTorch).  [default: what the bundle has "
+            "a step for, onnx first, else eager]",
         ),
     ] = None,
     regime: Annotated[

@@ -200,6 +200,12 @@ def _compiled(
             stepper: Stepper = OnnxStepper.open(
                 source, step, threads=threads or default_threads(), arrays=start_arrays
             )
+        case "executorch":
+            from reefl_edge.finetune.steppers.executorch import ExecuTorchStepper
+
+            stepper = ExecuTorchStepper.open(
+                source, step, threads=threads or default_threads(), arrays=start_arrays
+            )
         case _:
             assert_never(name)
     return _Client(

@@ -8,8 +8,8 @@ from reefl_edge.errors import InputError
 from reefl_edge.regimes import Regime
 
 # What runs compiled steps, by the format that they are compiled to; the preferred one first.
-CompiledName = Literal["onnx"]
-StepperName = Literal["onnx", "eager"]
+CompiledName = Literal["onnx", "executorch"]
+StepperName = Literal["onnx", "executorch", "eager"]
 
 STEPPERS: tuple[StepperName, ...] = get_args(StepperName)
 _COMPILED: tuple[CompiledName, ...] = get_args(CompiledName)

@@ -6,7 +6,7 @@ ExecuTorch's Python runtime exchanges torch tensors.
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,17 @@ from reefl_edge.submodel import Segment
 
 PROGRAM_NAME = "model.pte"
 
+# The one method of a training step's program.
+STEP_METHOD = "step"
+
 # Where a program says that it is one, and that its sizes follow: without them, ExecuTorch 1.4
 # ends the process. Source: executorch, schema/program.fbs (ET12) and schema/extended_header.cpp.
 _IDENTIFIER, _HEADER_MAGIC = b"ET12", b"eh00"
+_HEAD_BYTES = 12
 
 # What ExecuTorch's bindings make of errors; text that is no UTF-8 is a ValueError.
 _ERRORS = (RuntimeError, ValueError, LookupError, MemoryError)
-_translated = partial(translated, "ExecuTorch", errors=_ERRORS)
+translated_errors = partial(translated, "ExecuTorch", errors=_ERRORS)
 
 
 class ExecuTorchRuntime:
@@ -62,7 +66,7 @@ class ExecuTorchRuntime:
         missing = sorted(names - program.method_names)
         if missing:
             raise InputError(f"{path} has no {', '.join(missing)}; export the bundle again")
-        with _quiet(), _translated(f"load {path}"):
+        with quiet_engine(), translated_errors(f"load {path}"):
             for segment in segments:
                 program.load_method(method_name(segment, 1))
         return cls(program, segments, artifact.batch_sizes)
@@ -76,13 +80,9 @@ class ExecuTorchRuntime:
                 torch.from_numpy(np.require(array, requirements=("C", "W"))) for array in part
             ]
             name = method_name(segment, size)
-            with _translated(f"run {name}"):
+            with translated_errors(f"run {name}"):
                 method = self._program.load_method(name)  # keeps what it loaded
-                # What ``execute`` clones, PyTorch copies on threads of its own, which then wait for
-                # more on the cores that the next segment needs.
-                outputs = method._method(tensors, clone_outputs=False)
-                # They lie in the method's memory, which its next call overwrites.
-                return tuple(out.numpy().copy() for out in outputs)
+                return tuple(out.numpy().copy() for out in outputs_in_place(method, tensors))
 
         return in_batches(run_part, self._batch_sizes, inputs)
 
@@ -99,34 +99,55 @@ def hold_program(bundle: Bundle, artifact: Artifact, *, threads: int) -> tuple[P
         MissingToolchainError: ExecuTorch is not installed.
     """
     path = bundle.file(artifact, PROGRAM_NAME)
-    program = _load(path, threads=threads)
-    hold_to_artifact(bundle, _stated_facts(program, path), path)
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    program = load_program(path, head, path, threads=threads)
+    hold_to_artifact(bundle, stated_facts(program, path), path)
     return path, program
 
 
-def _load(path: Path, *, threads: int) -> Any:
-    """Load a program without its methods: an ``executorch.runtime.Program``."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] != _IDENTIFIER or head[8:] != _HEADER_MAGIC:
+def load_program(source: Path | bytes, head: bytes, path: Path, *, threads: int) -> Any:
+    """Load a program without its methods: an ``executorch.runtime.Program``.
+
+    Args:
+        source: Where it lies, to be mapped into memory, or what it holds.
+        head: Its first bytes.
+        path: Where it lies.
+        threads: Threads to compute with.
+
+    Raises:
+        InputError: ExecuTorch refuses it.
+        MissingToolchainError: ExecuTorch is not installed.
+    """
+    if head[4:8] != _IDENTIFIER or head[8:_HEAD_BYTES] != _HEADER_MAGIC:
         raise InputError(f"{path} is no ExecuTorch program; export the bundle again")
-    with _quiet():
+    with quiet_engine():
         with needs_extra("the ExecuTorch runtime", "executorch", "executorch"):
             from executorch.extension.pybindings import portable_lib
             from executorch.runtime import Runtime as Engine
             from executorch.runtime import Verification
         portable_lib._unsafe_reset_threadpool(threads)
-        with _translated(f"load {path}"):
+        with translated_errors(f"load {path}"):
             # Checks that what the file points at lies within it: an accident in a file becomes an
             # error. Against intent it is no protection (docs/deploy.md).
-            return Engine.get().load_program(path, verification=Verification.InternalConsistency)
+            return Engine.get().load_program(source, verification=Verification.InternalConsistency)
 
 
-def _stated_facts(program: Any, path: Path) -> str | None:
+def outputs_in_place(method: Any, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Run a method, and give its outputs as they lie in its memory, which its next run overwrites.
+
+    What ``execute`` clones, PyTorch copies on threads of its own, which then wait for more on the
+    cores that the next run needs.
+    """
+    outputs: list[torch.Tensor] = method._method(inputs, clone_outputs=False)
+    return outputs
+
+
+def stated_facts(program: Any, path: Path) -> str | None:
     """Return the facts that a program holds, as JSON; None if it holds none."""
     if METADATA_KEY not in program.method_names:
         return None
-    with _quiet(), _translated(f"read the facts in {path}"):
+    with quiet_engine(), translated_errors(f"read the facts in {path}"):
         return str(*program.load_method(METADATA_KEY).execute([]))
 
 
@@ -136,7 +157,7 @@ def method_name(segment: Segment, batch_size: int) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_engine() -> Iterator[None]:
     """Drop what ExecuTorch prints and warns of while it loads; errors are raised.
 
     It speaks of processor files it did not find, the size of its thread pool, and that its Python

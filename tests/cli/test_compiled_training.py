@@ -119,6 +119,10 @@ def test_a_compiled_step_is_asked_of_a_bundle(
         (("--training-batch-size", 4), "say which regimes to compile a training step for"),
         (("--training", "frozn"), "frozen"),
         (("--training", "frozen", "--format", "coreml"), "no format asked for takes training"),
+        (
+            ("--training", "frozen", "--training-recompute", "--format", "onnx,executorch"),
+            "only an onnx step computes blocks again",
+        ),
     ],
 )
 def test_training_that_cannot_be_compiled_is_a_usage_error(

@@ -83,11 +83,11 @@ def lower_to_xnnpack(
         program = lowered.exported_program(name)
         # The delegate holds a copy of what it reads.
         remove_unused_parameters_pass(program)
-        _hold_to_core(program)
+        hold_to_core(program)
     return lowered
 
 
-def _hold_to_core(program: ExportedProgram) -> None:
+def hold_to_core(program: ExportedProgram) -> None:
     """Refuse an operator outside the delegate that no ExecuTorch runtime must have."""
     for node in program.graph.nodes:
         operator = getattr(node.target, "_op", None)  # of the edge dialect
@@ -106,14 +106,23 @@ def _is_core(operator: OpOverload) -> bool:
 
 
 @contextmanager
+def sharing_notes() -> Iterator[None]:
+    """Spare every pass a copy of where every node came from, through all passes before.
+
+    Nothing changes these notes.
+    """
+    with patch.object(NodeSource, "__deepcopy__", lambda self, _: self, create=True):
+        yield
+
+
+@contextmanager
 def _without_ballast() -> Iterator[None]:
     """Spare the lowering what takes a good part of its time and adds nothing to the program.
 
-    Passes that find nothing to do in our networks; and a copy, in every pass, of where every node
-    came from, through all passes before: nothing changes these notes.
+    Passes that find nothing to do in our networks, and copies of notes.
     """
     with (
-        patch.object(NodeSource, "__deepcopy__", lambda self, _: self, create=True),
+        sharing_notes(),
         patch.object(_program, "_get_aten_to_edge_passes", lambda _: ([], [])),
         patch.object(xnnpack_preprocess, "XNNPACKPassManager", _few_passes),
     ):

@@ -119,7 +119,11 @@ def _stepper(bundle: Bundle, step: TrainingStep, target: Target, threads: int) -
             from reefl_edge.finetune.steppers.onnx import OnnxStepper
 
             return OnnxStepper.open(bundle, step, threads=threads)
-        case "executorch" | "coreml":
+        case "executorch":
+            from reefl_edge.finetune.steppers.executorch import ExecuTorchStepper
+
+            return ExecuTorchStepper.open(bundle, step, threads=threads)
+        case "coreml":
             raise ParityError(f"no training step is compiled to {target}")
         case _:
             assert_never(target)

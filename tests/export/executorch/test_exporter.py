@@ -15,7 +15,7 @@ from torch import nn
 from reefl_edge.models.build import build
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.runtimes.executorch import ExecuTorchRuntime, _quiet, method_name
+from reefl_edge.runtimes.executorch import ExecuTorchRuntime, method_name, quiet_engine
 from reefl_edge.submodel import Submodel
 from reefl_export.executorch.absorb_norms import absorb_norms, can_absorb
 from reefl_export.executorch.xnnpack import written_for_xnnpack
@@ -68,7 +68,7 @@ class Export:
 
 
 def export(folder: Path, recipe: ExportRecipe, submodel: Submodel) -> Export:
-    with _quiet():
+    with quiet_engine():
         from executorch.runtime import Runtime as Engine
 
         from reefl_export.executorch.exporter import lower, trace_methods
@@ -83,7 +83,7 @@ def export(folder: Path, recipe: ExportRecipe, submodel: Submodel) -> Export:
 
 
 def num_delegates(export: Export) -> dict[str, int]:
-    with _quiet():
+    with quiet_engine():
         from executorch.devtools.backend_debug import get_delegation_info
 
     return {
@@ -183,7 +183,7 @@ class _Same(nn.Module):
 
 
 def program_of(module: nn.Module, example: torch.Tensor, folder: Path) -> Any:
-    with _quiet():
+    with quiet_engine():
         from executorch.exir import to_edge
         from executorch.runtime import Runtime as Engine
 
@@ -204,7 +204,7 @@ def test_int8_is_one_delegated_subgraph_near_the_network(int8_export: Export) ->
 
 
 def test_all_precisions_are_made_of_one_trace_that_stays_as_it_is(tmp_path: Path) -> None:
-    with _quiet():
+    with quiet_engine():
         from reefl_export.executorch.exporter import export_executorch
 
     network = network_of(SUBMODEL.cut(0))
@@ -225,7 +225,7 @@ def test_all_precisions_are_made_of_one_trace_that_stays_as_it_is(tmp_path: Path
 
 
 def test_layers_kept_in_float_keep_their_weights(tmp_path: Path) -> None:
-    with _quiet():
+    with quiet_engine():
         from reefl_export.executorch.exporter import trace_methods
         from reefl_export.executorch.lowering import to_edge_dialect
         from reefl_export.executorch.quantised import quantised
@@ -244,7 +244,7 @@ def test_layers_kept_in_float_keep_their_weights(tmp_path: Path) -> None:
 
 
 def test_passes_left_out_would_have_changed_nothing(tmp_path: Path) -> None:
-    with _quiet():
+    with quiet_engine():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
         from executorch.runtime import Runtime as Engine
@@ -327,7 +327,7 @@ def test_a_network_written_for_xnnpack_computes_the_same(regime: Any, batch_size
 def test_patterns_of_layers_kept_in_float_are_names_of_arrays(
     patterns: Sequence[str], kept: bool
 ) -> None:
-    with _quiet():
+    with quiet_engine():
         from reefl_export.executorch.int8 import array_name, matches
 
     assert array_name("blocks.3.attn.query") == "blocks.3.attn.qkv"
