@@ -20,9 +20,7 @@ from reefl_export import cache
 from reefl_export.conversion import OnStage, SharedWork
 from reefl_export.parity.reference import network_of
 from reefl_export.recipe import PACKAGES, TITLES, recipe_for
-from reefl_export.training import StepConversion, TrainingPlan
-
-_SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "executorch": ".pte"}
+from reefl_export.training import STEP_SUFFIXES, StepConversion, TrainingPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ class StepMaker:
             files.append(self._folder / start_name(regime))
             write_start(start, own, files[-1])
             yield files[-1]
-        path = self._folder / f"train_{regime}{_SUFFIXES[target]}"
+        path = self._folder / f"train_{regime}{STEP_SUFFIXES[target]}"
         convert(
             StepConversion(
                 network=network_of(start),

@@ -17,6 +17,8 @@ DEFAULT_BATCH_SIZE = 8
 
 # The formats that take a training step, the preferred one first.
 STEP_TARGETS: tuple[Target, ...] = ("onnx", "executorch")
+# Of the file in which a format computes a step.
+STEP_SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "executorch": ".pte"}
 # Those that get one unasked: the others take minutes to compile.
 DEFAULT_STEP_TARGETS: tuple[Target, ...] = ("onnx",)
 

@@ -102,9 +102,7 @@ def refill_bundle(
         filling = _filling(bundle, update)
         artifacts = _refilled(bundle, kept, filling, folder, images, threads, on_stage)
         manifest = _manifest(bundle.manifest, filling, artifacts, folder)
-        training = refill_training(
-            bundle, update.submodel.regime, filling, folder, _weights(artifacts)
-        )
+        training = refill_training(bundle, update, filling, folder, _weights(artifacts))
         report = _compared(Bundle(folder, manifest), gates, images, threads, on_stage)
         write_text(folder / PARITY_NAME, schema.to_json(report, indent=2))
         listed = BundleFile.of(folder, folder / PARITY_NAME)

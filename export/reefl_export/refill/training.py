@@ -2,8 +2,8 @@
 
 The step of the update's own regime goes on from the new arrays before folding: where inference
 holds them folded, they go into the file of the step's start, and the graph reads them from there.
-All else in the graph stays as it was exported. Steps of other regimes start from arrays that are no
-more, and are left out.
+All else in the graph stays as it was exported, and a compiled program as a whole: it holds what the
+regime does not train. Steps of other regimes start from arrays that are no more, and are left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +17,7 @@ from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.start import start_arrays, start_name, write_start
 from reefl_edge.bundles.training import StepArtifact, TrainingSection, TrainingStep
 from reefl_edge.checkpoints.hashes import base_sha256
+from reefl_edge.checkpoints.update import Update
 from reefl_edge.errors import InputError
 from reefl_edge.files import write_bytes
 from reefl_edge.regimes import Regime
@@ -25,6 +26,7 @@ from reefl_edge.runtimes.onnx_graph import StoredTensor, read_graph
 from reefl_export.refill.filling import Filling
 from reefl_export.refill.left_out import LeftOut
 from reefl_export.refill.onnx import GRAPH_SUFFIX
+from reefl_export.training import STEP_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,33 +48,42 @@ def step_of(bundle: Bundle, regime: Regime) -> TrainingStep | None:
 
 
 def refill_training(
-    bundle: Bundle, regime: Regime, filling: Filling, folder: Path, weights: BundleFile
+    bundle: Bundle, update: Update, filling: Filling, folder: Path, weights: BundleFile
 ) -> RefilledTraining:
     """Write the training step of a bundle that goes on from other arrays.
 
     Args:
         bundle: The bundle.
-        regime: The update's.
-        filling: The arrays.
+        update: The update.
+        filling: The arrays with it.
         folder: The folder of the new bundle.
         weights: The float32 weights of inference, which lie in it already.
 
     Raises:
         InputError: A file is missing or changed, or a graph reads what is no array of the model.
     """
+    regime = update.submodel.regime
     step = step_of(bundle, regime)
-    section = None
-    if step is not None:
-        section = TrainingSection(steps=(_refilled(bundle, step, filling, folder, weights),))
     reason = f"it started from the weights before this {regime} update"
-    return RefilledTraining(
-        section=section,
-        left_out=tuple(
-            LeftOut(what=f"{each.submodel.regime} training", reason=reason)
-            for each in _steps(bundle)
-            if each != step
-        ),
-    )
+    left_out = [
+        LeftOut(what=f"{each.submodel.regime} training", reason=reason)
+        for each in _steps(bundle)
+        if each != step
+    ]
+    if step is None:
+        return RefilledTraining(section=None, left_out=tuple(left_out))
+    artifacts = []
+    for artifact in step.artifacts:
+        if artifact.target == "onnx" or update.provenance.base_sha256 == step.base_sha256:
+            artifacts.append(artifact)
+        else:
+            what = f"{regime} training in {artifact.target}"
+            left_out.append(LeftOut(what=what, reason="its frozen weights are compiled, not these"))
+    section = None
+    if artifacts:
+        kept = replace(step, artifacts=tuple(artifacts))
+        section = TrainingSection(steps=(_refilled(bundle, kept, filling, folder, weights),))
+    return RefilledTraining(section=section, left_out=tuple(left_out))
 
 
 def _steps(bundle: Bundle) -> tuple[TrainingStep, ...]:
@@ -97,7 +108,7 @@ def _refilled(
         artifacts=tuple(
             replace(
                 artifact,
-                files=(*own, *_refilled_graphs(bundle, artifact, folder, places), weights),
+                files=(*own, *_refilled_programs(bundle, artifact, folder, places), weights),
             )
             for artifact in step.artifacts
         ),
@@ -114,19 +125,27 @@ def _written_start(step: TrainingStep, filling: Filling, folder: Path) -> Bundle
     return BundleFile.of(folder, path)
 
 
-def _refilled_graphs(
+def _refilled_programs(
     bundle: Bundle,
     artifact: StepArtifact,
     folder: Path,
     places: Mapping[str, tuple[str, Entry]],
 ) -> Iterator[BundleFile]:
-    """Write the graphs of a step so that they read every array from where it lies now."""
+    """Write what computes a step: graphs read every array from where it lies now.
+
+    A compiled program holds what it does not train, and is as it was.
+    """
     for file in artifact.files:
-        if PurePosixPath(file.path).suffix == GRAPH_SUFFIX:
-            source, destination = file.verified(bundle.directory), folder / file.path
+        suffix = PurePosixPath(file.path).suffix
+        if suffix not in STEP_SUFFIXES.values():  # arrays, which are written elsewhere
+            continue
+        source, destination = file.verified(bundle.directory), folder / file.path
+        content = source.read_bytes()
+        if suffix == GRAPH_SUFFIX:
             tensors = _tensors(source, PurePosixPath(file.path).parent, places)
-            write_bytes(destination, with_places(source.read_bytes(), tensors))
-            yield BundleFile.of(folder, destination)
+            content = with_places(content, tensors)
+        write_bytes(destination, content)
+        yield BundleFile.of(folder, destination)
 
 
 def _tensors(

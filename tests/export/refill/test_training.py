@@ -1,5 +1,6 @@
 """Training steps of a bundle after an update: those that an export of the updated model has."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 
 from reefl_edge.bundles.artifacts import BundleFile
 from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.checkpoint import bundled_checkpoint
 from reefl_edge.bundles.start import read_start
-from reefl_edge.bundles.training import TrainingStep
+from reefl_edge.bundles.training import StepArtifact, TrainingSection, TrainingStep
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.hashes import base_sha256
 from reefl_edge.checkpoints.update import Update, apply_update
@@ -162,3 +164,52 @@ def test_a_graph_that_reads_what_is_no_array_of_the_model_is_refused(
             Bundle(bundle.directory, manifest), update_of(checkpoint, "frozen"), tmp_path / "new"
         )
     assert not (tmp_path / "new").exists()
+
+
+def with_program(bundle: Bundle, regime: Regime, folder: Path) -> Bundle:
+    """Copy a bundle with a compiled program of one regime's step beside its graph."""
+    shutil.copytree(bundle.directory, folder)
+    program = folder / f"train_{regime}.pte"
+    program.write_bytes(b"what the regime does not train is compiled into this")
+    training = bundle.manifest.training
+    assert training is not None
+    compiled = StepArtifact(
+        target="executorch",
+        delegate="xnnpack",
+        toolchain={"executorch": "1.4.1"},
+        files=(BundleFile.of(folder, program),),
+    )
+    steps = tuple(
+        replace(step, artifacts=(*step.artifacts, compiled))
+        if step.submodel.regime == regime
+        else step
+        for step in training.steps
+    )
+    return Bundle(folder, replace(bundle.manifest, training=TrainingSection(steps=steps)))
+
+
+def test_a_compiled_program_goes_along_where_it_holds_what_is_not_trained(
+    checkpoint: Checkpoint, trainable: Bundle, tmp_path: Path
+) -> None:
+    source = with_program(trainable, "lora", tmp_path / "source")
+
+    refilled = refill_bundle(source, update_of(checkpoint, "lora"), tmp_path / "new").bundle
+
+    program = only_step(refilled).artifact("executorch")
+    assert program is not None
+    (file,) = (file for file in program.files if file.path.endswith(".pte"))
+    assert file.read(refilled.directory) == (source.directory / file.path).read_bytes()
+
+
+def test_a_compiled_program_is_left_out_where_its_frozen_weights_are_no_more(
+    checkpoint: Checkpoint, trainable: Bundle, tmp_path: Path
+) -> None:
+    once = refill_bundle(trainable, update_of(checkpoint, "lora"), tmp_path / "once").bundle
+    source = with_program(once, "lora", tmp_path / "source")
+    folded = bundled_checkpoint(once)[0]
+
+    refilled = refill_bundle(source, update_of(folded, "lora"), tmp_path / "new")
+
+    assert only_step(refilled.bundle).artifact("executorch") is None
+    assert refilled.left_out[-1].what == "lora training in executorch"
+    assert "compiled" in refilled.left_out[-1].reason
