@@ -218,7 +218,7 @@ def _stored(kind: type[Stored], artifact: str, comparison: str) -> Stored | None
     path = _rows_path(artifact, comparison)
     try:
         return schema.read_json(kind, path) if path.is_file() else None
-    except InputError:
+    except (InputError, OSError):  # another process may have put a new entry in its place
         return None
 
 

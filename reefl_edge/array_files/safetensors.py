@@ -6,6 +6,8 @@ Source: the safetensors format description.
 """
 
 import json
+import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,11 +171,25 @@ def write_safetensors(
         metadata: One text at most is written the same every time: the library shuffles several.
         room: Each text is padded with spaces to a multiple of this many bytes in the header, so
             that arrays stay where they are whatever it says.
+
+    Raises:
+        OSError: The folder cannot be written to, or the disk is full.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     padded = {key: _padded(text, room) for key, text in (metadata or {}).items()}
     with replacing_file(path) as partial:
-        save_file(contiguous, partial, metadata=padded or None)
+        try:
+            save_file(contiguous, partial, metadata=padded or None)
+        except SafetensorError as error:
+            raise _of_the_system(error, path) from error
+
+
+def _of_the_system(error: SafetensorError, path: Path) -> Exception:
+    """Return what the system said, of which the library gives the text alone."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is None:
+        return error
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
 
 
 def _padded(text: str, room: int) -> str:
