@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reefl_edge.runtimes.executorch import STEP_METHOD, quiet_engine
 from reefl_edge.submodel import REGIMES, Regime
+from reefl_export.quiet import quiet
 from tests.fakes.compiled_steps import Batch, hold_to_pure_step, step_network
 from tests.fakes.exports import FACTS
 from tests.fakes.submodels import tiny_submodel
@@ -20,8 +21,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("num_exits", [1, 4])
-@pytest.mark.parametrize("regime", REGIMES)
+# What a network of one exit leaves out, it leaves out in every regime.
+@pytest.mark.parametrize(
+    ("regime", "num_exits"), [("frozen", 1), *((regime, 4) for regime in REGIMES)]
+)
 def test_a_compiled_step_is_the_pure_step(regime: Regime, num_exits: int) -> None:
     with quiet_engine():
         from executorch.runtime import Runtime as Engine
@@ -30,7 +33,8 @@ def test_a_compiled_step_is_the_pure_step(regime: Regime, num_exits: int) -> Non
 
     submodel = replace(tiny_submodel(num_blocks=4, num_exits=num_exits), regime=regime)
     network = step_network(submodel)
-    content = lower_step(network, batch_size=3, facts=FACTS).to_executorch().buffer
+    with quiet():
+        content = lower_step(network, batch_size=3, facts=FACTS).to_executorch().buffer
     with quiet_engine():
         method = Engine.get().load_program(content).load_method(STEP_METHOD)
 
