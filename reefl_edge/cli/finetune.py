@@ -177,10 +177,13 @@ def finetune(
         render.print_json(document)
     else:
         _show(document)
-    render.next_command(
-        *("reefl-edge", "export", *models.said_again(model, description, source)),
-        *("--update", output, "-o", "bundle"),
-    )
+    if compiled is not None and compiled.is_updatable:
+        render.next_command("reefl-edge", "apply", model, output, "-o", "new-bundle")
+    else:
+        render.next_command(
+            *("reefl-edge", "export", *models.said_again(model, description, source)),
+            *("--update", output, "-o", "bundle"),
+        )
 
 
 def _opened(

@@ -33,6 +33,11 @@ class CompiledStep:
         """
         return trainable_model(self.bundle, self.step)
 
+    @property
+    def is_updatable(self) -> bool:
+        """Whether an update goes into its bundle: float32 ONNX holds the weights apart."""
+        return any(artifact.name == "onnx-fp32" for artifact in self.bundle.manifest.artifacts)
+
     def check_batch_size(self, batch_size: int) -> None:
         """Refuse a batch that is larger than it was compiled for.
 

@@ -58,6 +58,7 @@ def test_a_bundle_that_trains_is_trained_with_its_own_step_and_batch(
     assert typed.exit_code == 0, typed.stderr
     assert typed.document["runtime"] == "onnx"
     assert typed.document["num_steps"] == 3  # twelve examples, four at a time
+    assert f"next: reefl-edge apply {bundle} {update} -o new-bundle" in typed.stderr
     exported = type_command(
         "export", bundle, "--update", update, "--format", "onnx", "-o", tmp_path / "updated"
     )
