@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.bundles.artifacts import BundleFile
@@ -20,6 +19,7 @@ from reefl_edge.bundles.training import TrainingStep
 from reefl_edge.data.dataset import Images, Labels
 from reefl_edge.errors import InputError
 from reefl_edge.finetune.steppers.base import Losses, StepMetrics, check_trained
+from reefl_edge.finetune.steppers.batch import step_inputs
 from reefl_edge.runtimes.executorch import (
     STEP_METHOD,
     load_program,
@@ -99,25 +99,19 @@ class ExecuTorchStepper:
         """Train on one batch; see ``Stepper.step``.
 
         Raises:
-            ValueError: The batch is larger than the program's.
+            ValueError: As for ``step_inputs``.
         """
-        num_exits = self._submodel.num_exits
-        if teaches is None:
-            teaches = np.zeros((num_exits, num_exits), np.float32)
-            best_teaches = True
-        else:
-            best_teaches = False
-        inputs = [
-            self._filled_up(images),
-            self._filled_up(labels),
-            self._filled_up(np.ones(len(images), np.float32)),
-            torch.from_numpy(self.running_losses),
-            torch.tensor(learning_rate),
-            torch.tensor(distill_weight),
-            torch.from_numpy(np.require(teaches, np.float32, requirements=("C", "W"))),
-            torch.tensor(best_teaches),
-            *self._trained.values(),
-        ]
+        given = step_inputs(
+            self._submodel,
+            self._batch_size,
+            images,
+            labels,
+            self.running_losses,
+            learning_rate=learning_rate,
+            distill_weight=distill_weight,
+            teaches=teaches,
+        )
+        inputs = [*map(torch.from_numpy, given.values()), *self._trained.values()]
         with translated_errors("take a training step"):
             outputs = outputs_in_place(self._method, inputs)
         running_losses, loss, exit_losses, teacher_index, *arrays = outputs
@@ -139,17 +133,6 @@ class ExecuTorchStepper:
         check_trained(arrays, self._submodel)
         for name, array in self._trained.items():
             array.copy_(torch.from_numpy(np.require(arrays[name], requirements=("C", "W"))))
-
-    def _filled_up(self, rows: NDArray[Any]) -> Tensor:
-        """Return rows (B, ...), with zeros behind them up to the program's batch."""
-        missing = self._batch_size - len(rows)
-        if missing < 0:
-            raise ValueError(
-                f"the step takes at most {self._batch_size} images at once, got {len(rows)}"
-            )
-        filled = np.zeros((self._batch_size, *rows.shape[1:]), rows.dtype)
-        filled[: len(rows)] = rows
-        return torch.from_numpy(filled)
 
 
 def _program_file(bundle: Bundle, step: TrainingStep) -> BundleFile:

@@ -4,7 +4,7 @@ The graph takes the trained arrays and gives what they become. Both are bound to
 there for the whole training: what one step writes, the next one reads, and nothing is copied.
 """
 
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 import onnxruntime
@@ -17,11 +17,10 @@ from reefl_edge.bundles.training import TrainingStep
 from reefl_edge.data.dataset import Images, Labels
 from reefl_edge.errors import InputError
 from reefl_edge.finetune.steppers.base import Losses, StepMetrics, check_trained
+from reefl_edge.finetune.steppers.batch import step_inputs
 from reefl_edge.runtimes.onnx import open_session, translated_errors
 from reefl_edge.runtimes.onnx_graph import hold_step, step_graph
 from reefl_edge.submodel import Submodel, TensorSpec
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _NEXT = "next_"
 # What onnxruntime calls the types.
@@ -128,8 +127,7 @@ class OnnxStepper:
         """Train on one batch; see ``Stepper.step``.
 
         Raises:
-            ValueError: The batch is larger than the step was compiled for, or empty, or of images
-                of another size.
+            ValueError: As for ``step_inputs``.
         """
         self._run(images, labels, learning_rate, distill_weight, teaches)
         self._current, self._next = self._next, self._current
@@ -165,33 +163,20 @@ class OnnxStepper:
         teaches: NDArray[np.float32] | None,
     ) -> None:
         """Compute what the arrays become, and what else is found; the batch is filled up."""
-        count, edge = len(images), self.submodel.architecture.image_size
-        if not 1 <= count <= self.batch_size:
-            raise ValueError(
-                f"this step was compiled for batches of 1 to {self.batch_size} images, got {count}"
-            )
-        if images.shape[1:] != (edge, edge, 3):
-            raise ValueError(f"the step reads images of {(edge, edge, 3)}, got {images.shape[1:]}")
-        num_exits = self.submodel.num_exits
-        given = {
-            "images": self._filled(images),
-            "labels": self._filled(labels),
-            "mask": self._filled(np.ones(count, np.float32)),
-            "running_losses": self.running_losses,
-            "learning_rate": np.array(learning_rate, np.float32),
-            "distill_weight": np.array(distill_weight, np.float32),
-            "teaches": np.zeros((num_exits, num_exits), np.float32) if teaches is None else teaches,
-            "best_teaches": np.array(teaches is None),
-        }
+        given = step_inputs(
+            self.submodel,
+            self.batch_size,
+            images,
+            labels,
+            self.running_losses,
+            learning_rate=learning_rate,
+            distill_weight=distill_weight,
+            teaches=teaches,
+        )
         for name in self._inputs & given.keys():
-            self._binding.bind_cpu_input(name, np.ascontiguousarray(given[name]))
+            self._binding.bind_cpu_input(name, given[name])
         with translated_errors("run a training step"):
             self._session.run_with_iobinding(self._binding)
-
-    def _filled(self, rows: NDArray[_Scalar]) -> NDArray[_Scalar]:
-        """Append zeros to a batch, up to the size that was compiled."""
-        missing = self.batch_size - len(rows)
-        return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
 
 
 def _fits(session: onnxruntime.InferenceSession, step: TrainingStep) -> bool:

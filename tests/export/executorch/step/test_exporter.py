@@ -135,7 +135,7 @@ def test_the_stepper_goes_on_from_other_arrays(export: Export) -> None:
 
 
 def test_a_batch_larger_than_the_programs_is_refused(export: Export) -> None:
-    with pytest.raises(ValueError, match="takes at most 3 images at once, got 4"):
+    with pytest.raises(ValueError, match="compiled for batches of 1 to 3 images, got 4"):
         export.stepper().step(
             random_images(4),
             np.zeros(4, np.int64),
