@@ -168,12 +168,9 @@ def export_checkpoint(
         for recipe in recipes:
             artifact = maker.artifact(recipe, folder)
             on_stage(f"{recipe.title}: compare with the network")
-            key = maker.key(recipe), cache.rows_key(trained_sha256, compared_on, origin.threshold)
-            compared = cache.fetch_rows(*key)
-            if compared is None:
-                unfinished = Bundle(folder, replace(manifest, artifacts=(artifact,)))
-                compared = reference.rows(unfinished, artifact)
-                cache.store_rows(*key, compared)
+            unfinished = Bundle(folder, replace(manifest, artifacts=(artifact,)))
+            comparison = cache.rows_key(trained_sha256, compared_on, origin.threshold)
+            compared = _rows(unfinished, artifact, reference, (maker.key(recipe), comparison))
             check_parity(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
             artifacts.append(artifact)
             rows.extend(compared)
@@ -200,6 +197,17 @@ def export_checkpoint(
         )
         write_text(folder / MANIFEST_NAME, schema.to_json(manifest, indent=2))
     return Exported(Bundle(directory, manifest), report)
+
+
+def _rows(
+    bundle: Bundle, artifact: Artifact, reference: Reference, key: tuple[str, str]
+) -> tuple[ParityRow, ...]:
+    """Compare an artifact with the network, or take the comparison from the cache."""
+    rows = cache.fetch_rows(*key)
+    if rows is None:
+        rows = reference.rows(bundle, artifact)
+        cache.store_rows(*key, rows)
+    return rows
 
 
 def _step_rows(

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from reefl_edge import schema
 from reefl_edge.array_files.safetensors import Arrays
-from reefl_edge.bundles.artifacts import Artifact, BundleFile, Target
+from reefl_edge.bundles.artifacts import Artifact, BundleFile, Target, float32_onnx
 from reefl_edge.bundles.facts import Facts
 from reefl_edge.bundles.start import start_arrays, start_name, write_start
 from reefl_edge.bundles.training import StepArtifact, TrainingStep
@@ -53,7 +53,7 @@ class StepMaker:
         self._trained = trained
         self._plan = plan
         self._folder = folder
-        self._inferred = next((each for each in artifacts if each.name == "onnx-fp32"), None)
+        self._inferred = float32_onnx(artifacts)
         self._on_stage = on_stage
         self._shared = SharedWork()
 

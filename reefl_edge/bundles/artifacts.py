@@ -138,6 +138,11 @@ class Artifact:
         return sum(file.size_bytes for file in self.files)
 
 
+def float32_onnx(artifacts: Iterable[Artifact]) -> Artifact | None:
+    """Return the artifact whose weights lie apart, in a checkpoint; None if it is not there."""
+    return next((each for each in artifacts if each.name == artifact_name("onnx", "fp32")), None)
+
+
 def artifact_name(target: Target, precision: Precision) -> str:
     """Return how recipes and reports call an artifact: ``FORMAT-PRECISION``."""
     return f"{target}-{precision}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from reefl_edge.array_files.safetensors import Arrays, read_header, read_safetensors
+from reefl_edge.bundles.artifacts import float32_onnx
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import MANIFEST_NAME
 from reefl_edge.bundles.training import TrainingStep
@@ -111,6 +112,6 @@ def _files(bundle: Bundle, step: TrainingStep) -> Iterator[Path]:
         if stated != step.submodel:
             raise InputError(f"{path} is of another sub-model; export the bundle again")
         yield path
-    for artifact in bundle.manifest.artifacts:
-        if artifact.name == "onnx-fp32":
-            yield bundle.file(artifact, WEIGHTS_NAME)
+    inferred = float32_onnx(bundle.manifest.artifacts)
+    if inferred is not None:
+        yield bundle.file(inferred, WEIGHTS_NAME)

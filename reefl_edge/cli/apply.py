@@ -38,15 +38,7 @@ def apply(
             "out.",
         ),
     ] = None,
-    num_images: Annotated[
-        int | None,
-        typer.Option(
-            "--num-images",
-            min=1,
-            max=options.MAX_IMAGES,
-            help="How many images to take of --data and --calibration each.  [default: 128]",
-        ),
-    ] = None,
+    num_images: options.NumImages = None,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -63,8 +55,7 @@ def apply(
     from reefl_edge.tasks.exporting import DEFAULT_NUM_IMAGES
 
     options.check_output(output, bundle, update, data, calibration, is_folder=True)
-    if num_images is not None and data is None and calibration is None:
-        options.refuse("--num-images", "it counts images of --data and --calibration; give one")
+    options.check_num_images(num_images, data, calibration)
     opened = Bundle.open(bundle)
     if calibration is not None and not _is_calibrated(opened):
         options.refuse("--calibration", "only for onnx-int8-static, which the bundle has not")

@@ -59,15 +59,7 @@ def export(
             "--calibration", help="Typical images for int8-static, other ones than --data."
         ),
     ] = None,
-    num_images: Annotated[
-        int | None,
-        typer.Option(
-            "--num-images",
-            min=1,
-            max=options.MAX_IMAGES,
-            help="How many images to take of --data and --calibration each.  [default: 128]",
-        ),
-    ] = None,
+    num_images: options.NumImages = None,
     batch_sizes: Annotated[
         str | None,
         typer.Option(
@@ -198,8 +190,7 @@ def _check_images(request: "ExportRequest", *, num_images: int | None) -> None:
     """Refuse options on images that nothing would read."""
     if request.calibration is not None and not request.plan.needs_calibration:
         options.refuse("--calibration", "only for int8-static; nothing else needs ranges")
-    if num_images is not None and request.data is None and request.calibration is None:
-        options.refuse("--num-images", "it counts images of --data and --calibration; give one")
+    options.check_num_images(num_images, request.data, request.calibration)
 
 
 def _show(exported: "Exported", reasons: Sequence[str]) -> None:

@@ -177,7 +177,7 @@ def finetune(
         render.print_json(document)
     else:
         _show(document)
-    if compiled is not None and compiled.is_updatable:
+    if compiled is not None and compiled.is_applicable:
         render.next_command("reefl-edge", "apply", model, output, "-o", "new-bundle")
     else:
         render.next_command(

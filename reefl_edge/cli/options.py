@@ -34,8 +34,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 _MAX_SEED = 2**32 - 1
 # More than any device has memory for.
 MAX_BATCH_SIZE = 65_536
-MAX_IMAGES = 1_000_000
+_MAX_IMAGES = 1_000_000
 
+NumImages = Annotated[
+    int | None,
+    typer.Option(
+        "--num-images",
+        min=1,
+        max=_MAX_IMAGES,
+        help="How many images to take of --data and --calibration each.  [default: 128]",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=_MAX_SEED, help="Of everything random.")]
 NumClasses = Annotated[
     int | None,
@@ -242,3 +251,13 @@ def check_threshold(threshold: float | None) -> None:
 
     with usage_errors("--threshold"):
         ConfidencePolicy((1.0 if threshold is None else threshold,))
+
+
+def check_num_images(num_images: int | None, *sources: object) -> None:
+    """Refuse a number of images where none are read.
+
+    Raises:
+        BadParameter: It is given, and no source.
+    """
+    if num_images is not None and all(source is None for source in sources):
+        refuse("--num-images", "it counts images of --data and --calibration; give one")

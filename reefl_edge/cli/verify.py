@@ -24,6 +24,7 @@ def verify(
     Example:  reefl-edge verify bundle
     """
     from reefl_edge import schema
+    from reefl_edge.bundles.artifacts import float32_onnx
     from reefl_edge.bundles.bundle import Bundle
     from reefl_edge.errors import InputError
     from reefl_export.verification import verify as verify_bundle
@@ -41,8 +42,8 @@ def verify(
         render.warn(f"{path} is not the bundle's")
     if problems:
         raise InputError(f"{problems[0]} ({len(problems)} of {len(verification.checks)} fail)")
-    names = {artifact.name for artifact in opened.manifest.artifacts}
-    model = () if "onnx-fp32" in names else ("--model", "MODEL")
+    has_weights = float32_onnx(opened.manifest.artifacts) is not None
+    model = () if has_weights else ("--model", "MODEL")
     render.next_command("reefl-edge", "parity", bundle, "--data", "IMAGES", *model)
 
 

@@ -6,13 +6,11 @@ by onnxruntime, before and with the update in it. PyTorch measures where there i
 Letters: E exits.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reefl_edge.bundles.artifacts import Artifact
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.data.dataset import Dataset
 from reefl_edge.extras import needs_extra
@@ -32,7 +30,7 @@ def check_measurable(compiled: CompiledStep | None) -> None:
     Raises:
         MissingToolchainError: It takes PyTorch, which is not installed.
     """
-    if compiled is None or not _takes_updates(compiled):
+    if compiled is None or not compiled.is_applicable:
         with needs_extra("measuring before and after", "torch", "train"):
             import torch  # noqa: F401 - said before the work, not after
 
@@ -52,7 +50,7 @@ def accuracy_before_and_after(
         InputError: A file of the bundle is missing or changed.
         ValueError: The dataset is empty.
     """
-    if compiled is None or not _takes_updates(compiled):
+    if compiled is None or not compiled.is_applicable:
         return (
             checkpoint_accuracy(result.start, held_out),
             checkpoint_accuracy(result.trained, held_out),
@@ -66,27 +64,15 @@ def accuracy_before_and_after(
         )
 
 
-def _takes_updates(compiled: CompiledStep) -> bool:
-    """Tell whether what a step trains fits into the weights that its bundle answers with."""
-    manifest = compiled.bundle.manifest
-    return bool(_float32(manifest.artifacts)) and (
-        compiled.step.submodel.folded() == manifest.submodel
-    )
-
-
 def _only_float32(bundle: Bundle) -> Bundle:
     """Return a bundle without what need not be written to be measured."""
     manifest = replace(
         bundle.manifest,
-        artifacts=_float32(bundle.manifest.artifacts),
+        artifacts=(bundle.artifact("onnx", "fp32"),),
         thresholds=(),
         parity=None,
     )
     return Bundle(bundle.directory, manifest)
-
-
-def _float32(artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
-    return tuple(artifact for artifact in artifacts if artifact.name == "onnx-fp32")
 
 
 def _bundle_accuracy(bundle: Bundle, dataset: Dataset, *, threads: int) -> Accuracy:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reefl_edge.bundles.artifacts import float32_onnx
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.thresholds import check_threshold
 from reefl_edge.errors import InputError
@@ -111,8 +112,7 @@ def recheck_bundle(
 
 
 def _own_model(bundle: Bundle) -> Model:
-    names = {artifact.name for artifact in bundle.manifest.artifacts}
-    if "onnx-fp32" not in names:
+    if float32_onnx(bundle.manifest.artifacts) is None:
         raise InputError(
             f"{bundle.directory} holds no float32 weights (no onnx-fp32): say with --model what "
             "was exported"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from reefl_edge.bundles.artifacts import float32_onnx
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import MANIFEST_NAME
 from reefl_edge.bundles.training import TrainingStep
@@ -34,9 +35,14 @@ class CompiledStep:
         return trainable_model(self.bundle, self.step)
 
     @property
-    def is_updatable(self) -> bool:
-        """Whether an update goes into its bundle: float32 ONNX holds the weights apart."""
-        return any(artifact.name == "onnx-fp32" for artifact in self.bundle.manifest.artifacts)
+    def is_applicable(self) -> bool:
+        """Whether what it trains fits into weights that its bundle holds apart."""
+        manifest = self.bundle.manifest
+        deployed, held = (
+            {spec.name for spec in submodel.arrays()}
+            for submodel in (self.step.submodel.folded(), manifest.submodel)
+        )
+        return float32_onnx(manifest.artifacts) is not None and deployed == held
 
     def check_batch_size(self, batch_size: int) -> None:
         """Refuse a batch that is larger than it was compiled for.

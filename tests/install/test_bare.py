@@ -20,6 +20,7 @@ from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.evaluate import checkpoint_accuracy
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models.arrays import arrays_of, random_network
+from reefl_edge.regimes import Regime
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
 from reefl_export.training import TrainingPlan
@@ -100,13 +101,14 @@ def test_the_bare_install_runs_an_onnx_bundle(
     assert len(json.loads(typed.stdout)["predictions"]) == 3
 
 
+@pytest.mark.parametrize("regime", ["frozen", "lora"])
 def test_the_bare_install_trains_a_bundle_with_a_compiled_step(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    regime: Regime, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "cache"))
     network = random_network(tiny_submodel(num_blocks=2), seed=0)
     checkpoint = Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
-    plan = TrainingPlan(regimes=("lora",), batch_size=4)
+    plan = TrainingPlan(regimes=(regime,), batch_size=4)
     export_checkpoint(
         checkpoint, tmp_path / "bundle", stock(["onnx"]), Origin(name="tiny"), training=plan
     )
@@ -119,7 +121,7 @@ def test_the_bare_install_trains_a_bundle_with_a_compiled_step(
 
     typed = run_bare(
         site, "finetune", str(tmp_path / "bundle"), "--data", str(tmp_path / "data.npz"),
-        "--regime", "lora", "--lr", "0.5", "--eval-data", str(tmp_path / "held_out.npz"),
+        "--regime", regime, "--lr", "0.5", "--eval-data", str(tmp_path / "held_out.npz"),
         "-o", str(tmp_path / "update.safetensors"), "--json",
     )  # fmt: skip
 
@@ -130,7 +132,7 @@ def test_the_bare_install_trains_a_bundle_with_a_compiled_step(
     assert trained.provenance.base_sha256 == base_sha256(checkpoint.arrays)
     by_torch = train_client(
         Bundle.open(tmp_path / "bundle"),
-        "lora",
+        regime,
         ArrayDataset(random_images(6), labels, ("0", "1", "2"), 16),
         LocalTraining(batch_size=4, learning_rate=0.5),
     )

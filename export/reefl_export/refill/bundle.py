@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reefl_edge import schema
-from reefl_edge.bundles.artifacts import Artifact, BundleFile
+from reefl_edge.bundles.artifacts import Artifact, BundleFile, float32_onnx
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import mapped_checkpoint
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME, Manifest
@@ -118,7 +118,7 @@ def _divided(
 ) -> tuple[tuple[Artifact, ...], tuple[LeftOut, ...]]:
     """Return the artifacts that can be refilled, and why the others cannot."""
     artifacts = bundle.manifest.artifacts
-    if not any(artifact.name == "onnx-fp32" for artifact in artifacts):
+    if float32_onnx(artifacts) is None:
         raise InputError(
             f"{bundle.directory} holds no float32 weights (no onnx-fp32) that an update could go "
             "into: export the model it was made from again, with --update"
@@ -218,7 +218,8 @@ def _manifest(
 
 def _weights(artifacts: tuple[Artifact, ...]) -> BundleFile:
     """Return the file in which inference holds float32 weights."""
-    (float32,) = (artifact for artifact in artifacts if artifact.name == "onnx-fp32")
+    float32 = float32_onnx(artifacts)
+    assert float32 is not None  # else the bundle was refused
     return weights_file(float32)
 
 
