@@ -67,7 +67,8 @@ def _optimise(model: onnx_ir.Model, weights: Collection[str]) -> None:
         graph.initializers.pop(str(value.name))
         value.const_value = None
     graph.inputs.extend(hidden)
-    onnxscript.optimizer.optimize(model)
+    # A second walk through all its rules finds nothing that the first has left.
+    onnxscript.optimizer.optimize(model, num_iterations=1)
     del graph.inputs[num_inputs:]
     for value, content in hidden.items():
         value.const_value = content

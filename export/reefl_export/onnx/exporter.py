@@ -1,5 +1,6 @@
 """How do traced segments become ONNX: one graph per segment, one file of weights for all?"""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import assert_never
 
 import onnx_ir
@@ -35,20 +36,30 @@ def export_onnx(conversion: Conversion) -> None:
     """
     if conversion.recipe.needs_calibration and conversion.calibration is None:
         raise ValueError(f"{conversion.recipe.title} needs calibration images")
-    models = {name: model.clone() for name, model in _float32_graphs(conversion).items()}
-    for model in models.values():
-        model.metadata_props[METADATA_KEY] = conversion.facts
-    _narrow(list(models.values()), conversion)
     weights_path = conversion.folder / WEIGHTS_NAME
     if conversion.recipe.precision == "fp32":
-        write_checkpoint(conversion.checkpoint, weights_path)
+        # Known beforehand, so the disk is busy while the network is traced.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            written = beside.submit(write_checkpoint, conversion.checkpoint, weights_path)
+            models = _graphs(conversion)
+            written.result()
     else:
+        models = _graphs(conversion)
         write_weights(models.values(), conversion.checkpoint.arrays, weights_path)
     for name, model in models.items():
         point_at_weights(model, weights_path)
         onnx_ir.save(model, conversion.folder / f"{name}.onnx")
     if conversion.recipe.adaptive_graph:
         write_adaptive_graph(conversion.folder, conversion.segments())
+
+
+def _graphs(conversion: Conversion) -> dict[str, onnx_ir.Model]:
+    """Return the graph of every segment in the recipe's precision, by its name."""
+    models = {name: model.clone() for name, model in _float32_graphs(conversion).items()}
+    for model in models.values():
+        model.metadata_props[METADATA_KEY] = conversion.facts
+    _narrow(list(models.values()), conversion)
+    return models
 
 
 def _float32_graphs(conversion: Conversion) -> dict[str, onnx_ir.Model]:
