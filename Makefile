@@ -52,6 +52,7 @@ else
 	$(BIN)/python -m benchmarks.compiled_step
 	$(BIN)/python -m benchmarks.executorch_step
 	$(BIN)/python -m benchmarks.export_build
+	$(BIN)/python -m benchmarks.export_command
 	$(BIN)/python -m benchmarks.export_size
 	$(BIN)/python -m benchmarks.export_speed
 	$(BIN)/python -m benchmarks.reexport

@@ -75,8 +75,15 @@ def smooth_noise(submodel: Submodel) -> NamedImages:
     return NamedImages(name="smooth noise", pixels=images)
 
 
-def bundle_of(network: ReeFL, recipes: Sequence[ExportRecipe], folder: Path) -> Bundle:
-    """Export a network as the command line does; how far int8 is off is not asked here."""
+def bundle_of(
+    network: ReeFL,
+    recipes: Sequence[ExportRecipe],
+    folder: Path,
+    *,
+    on_stage: Callable[[str], None] = say,
+    on_artifact: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Bundle:
+    """Export a network as the command line does; how far other precisions are off is not asked."""
     ungated = [
         recipe if recipe.precision == "fp32" else replace(recipe, gate=Gate()) for recipe in recipes
     ]
@@ -86,7 +93,8 @@ def bundle_of(network: ReeFL, recipes: Sequence[ExportRecipe], folder: Path) -> 
         ungated,
         Origin(name="benchmark"),
         images=ExportImages(calibration=smooth_noise(network.submodel)),
-        on_stage=say,
+        on_stage=on_stage,
+        on_artifact=on_artifact,
     ).bundle
 
 

@@ -10,7 +10,9 @@ INTRODUCTION = """\
 The single model is the network of the same depth with all its exits in one graph, exported by the
 same road (in Core ML, which is not run here, with its last exit alone). Memory is the peak of runs
 at steady state above the idle runtime, all segments loaded, fp32, 1 thread, each in fresh
-processes; ratios are of medians."""
+processes; ratios are of medians. Every onnxruntime session packs the accumulator and the classifier
+for itself (sessions share packed arrays through the C API alone): what a further exit takes stands
+under Growth."""
 
 
 def section(document: Document) -> str:
