@@ -12,6 +12,8 @@ from typing import Any
 import cpuinfo
 import psutil
 
+from reefl_edge.devices.cores import CoreCluster, clusters_in, fast_cores
+from reefl_edge.devices.system_files import CORE_FILES, read_system_files
 from reefl_edge.runtimes.base import default_threads
 
 SCHEMA_VERSION = 1
@@ -37,6 +39,8 @@ class Host:
         load_average: Runnable processes over the last minute; None if the system does not say.
         python_version: Of the interpreter; None where no Python runs.
         packages: Version of each package that matters, as far as installed.
+        clusters: The cores a process may use, by their speed, fastest first; empty if the system
+            does not say.
         schema_version: Of this document.
 
     Raises:
@@ -54,6 +58,7 @@ class Host:
     load_average: float | None = None
     python_version: str | None = None
     packages: dict[str, str] = field(default_factory=dict)
+    clusters: tuple[CoreCluster, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -66,14 +71,24 @@ class Host:
         if self.memory_total_mib < 1:
             raise ValueError(f"no machine has {self.memory_total_mib} MiB of memory")
 
+    @property
+    def fast_cores(self) -> tuple[int, ...]:
+        """The cores to compute on, fastest first; empty if the system does not say."""
+        return fast_cores(self.clusters)
+
+    def cores_for(self, threads: int) -> tuple[int, ...] | None:
+        """Return the cores for so many threads; None where the system does not say which are."""
+        cores = tuple(core for cluster in self.clusters for core in cluster.cores)
+        return cores[:threads] or None
+
     def threads(self, wanted: int | None) -> int:
-        """Return how many threads to compute with there: as many as wanted, or one per usable core.
+        """Return how many threads to compute with there: as many as wanted, or one per fast core.
 
         Raises:
             ValueError: ``wanted`` is below 1 or above the number of its cores.
         """
         if wanted is None:
-            return self.num_usable_cores
+            return len(self.fast_cores) or self.num_usable_cores
         if not 1 <= wanted <= self.num_cores:
             raise ValueError(
                 f"threads must be from 1 to {self.num_cores}, the cores there, got {wanted}"
@@ -96,6 +111,7 @@ def describe_host() -> Host:
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         python_version=platform.python_version(),
         packages=dict(_versions()),
+        clusters=clusters_in(read_system_files(CORE_FILES)),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from reefl_edge.devices.cores import CoreCluster
 from reefl_edge.devices.host import Host, describe_host
 from reefl_edge.devices.links.base import Link
 from reefl_edge.devices.links.local import LocalLink, _environment
@@ -110,12 +111,23 @@ def test_a_known_device_without_a_link_is_a_device_error() -> None:
 
 
 def test_threads_are_held_to_the_cores_of_the_device_and_not_of_this_machine() -> None:
-    host = replace(describe_host(), num_cores=512, num_usable_cores=500)
+    host = replace(describe_host(), num_cores=512, num_usable_cores=500, clusters=())
 
     assert host.threads(None) == 500
     assert host.threads(512) == 512
     with pytest.raises(ValueError, match="from 1 to 512, the cores there, got 513"):
         host.threads(513)
+
+
+def test_without_a_wish_there_is_a_thread_for_each_fast_core() -> None:
+    fast = CoreCluster(cores=(4, 5, 6, 7), capacity=1024)
+    small = CoreCluster(cores=(0, 1, 2, 3), capacity=300)
+    host = replace(describe_host(), num_cores=8, num_usable_cores=8, clusters=(fast, small))
+
+    assert host.threads(None) == 4
+    assert host.cores_for(2) == (4, 5)
+    assert host.cores_for(6) == (4, 5, 6, 7, 0, 1)
+    assert replace(host, clusters=()).cores_for(2) is None
 
 
 def test_a_host_need_not_have_python() -> None:

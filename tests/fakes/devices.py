@@ -5,6 +5,7 @@ from pathlib import Path
 
 from reefl_edge.devices.host import Host
 from reefl_edge.devices.links.base import Finished
+from reefl_edge.devices.state import State
 from reefl_edge.errors import DeviceError
 
 HOST = Host(
@@ -25,6 +26,8 @@ HOST = Host(
 class FakeLink:
     """A device with a memory instead of a disk; it notes what it is sent and asked to run.
 
+    ``states`` are what it tells of itself, one after the other, the last one again and again.
+
     Args:
         answer: Called with the standard input of every process, for how it ends.
     """
@@ -38,11 +41,16 @@ class FakeLink:
         self.num_sent = 0
         self.argvs: list[tuple[str, ...]] = []
         self.timeouts_s: list[float | None] = []
+        self.states = [State()]
         self._answer = answer
 
     def describe(self) -> Host:
         """Describe a machine that does not exist."""
         return HOST
+
+    def state(self) -> State:
+        """Tell the next state."""
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
     def push(self, path: Path, *, sha256: str) -> str:
         """Note the file under its name; only a new one is sent."""

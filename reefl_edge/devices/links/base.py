@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reefl_edge.devices.host import Host
+from reefl_edge.devices.state import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,14 @@ class Link(Protocol):
 
     def describe(self) -> Host:
         """Describe the machine that processes run on.
+
+        Raises:
+            DeviceError: The device cannot be reached.
+        """
+        ...
+
+    def state(self) -> State:
+        """Tell how hot it is there now, and what feeds it.
 
         Raises:
             DeviceError: The device cannot be reached.

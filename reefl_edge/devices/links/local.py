@@ -13,6 +13,8 @@ from pathlib import Path
 from reefl_edge.devices.host import Host, describe_host
 from reefl_edge.devices.links.base import Finished
 from reefl_edge.devices.links.lifeline import VARIABLE, lifeline
+from reefl_edge.devices.state import State, state_in
+from reefl_edge.devices.system_files import STATE_FILES, read_system_files
 from reefl_edge.errors import DeviceError
 from reefl_edge.files import replacing_file
 
@@ -32,6 +34,10 @@ class LocalLink:
     def describe(self) -> Host:
         """Describe this machine."""
         return describe_host()
+
+    def state(self) -> State:
+        """Tell how hot this machine is, and what feeds it."""
+        return state_in(read_system_files(STATE_FILES))
 
     def push(self, path: Path, *, sha256: str) -> str:  # noqa: ARG002
         """Return where it lies: it is there already."""
