@@ -148,7 +148,9 @@ def _build(arch: Arch, source: Source, home: Path, on_stage: OnStage) -> None:
     copy_own_code(site)
     if base.interpreter is not None:
         base.interpreter.copy_to(folder)
-    compiled_by = compile_modules(folder, base.python)
+    # Python itself is tested without docstrings and assertions; ours and others' packages are not.
+    levels = {site: 0} if base.interpreter is None else {site: 0, folder / "lib": 2}
+    compiled_by = compile_modules(levels, folder, base.python)
     _add_start_script(folder, arch, base)
     contents = contents_of(folder)
     manifest = AgentManifest(

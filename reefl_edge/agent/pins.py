@@ -17,8 +17,8 @@ from reefl_edge.agent.arch import NAMES, Arch
 
 # What a worker imports, and what these import.
 PACKAGES = (
-    "annotated-types", "numpy", "onnxruntime", "pillow", "psutil", "pydantic", "pydantic-core",
-    "safetensors", "typing-extensions", "typing-inspection",
+    "annotated-types", "numpy", "onnxruntime", "pillow", "platformdirs", "psutil", "py-cpuinfo",
+    "pydantic", "pydantic-core", "safetensors", "typing-extensions", "typing-inspection",
 )  # fmt: skip
 
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")

@@ -49,17 +49,20 @@ def install_wheels(pins: tuple[Pin, ...], arch: Arch, python: str, site: Path) -
 
 def _installer(arch: Arch) -> list[str]:
     """Return the head of a command that installs for a platform."""
+    if uv := os.environ.get("UV"):  # uv tells the programs that it runs where it lies
+        return _uv(uv, arch)
     if find_spec("pip") is not None:
         return [sys.executable, "-m", *_pip("pip", arch)]
-    # uv tells the programs that it runs where it lies.
-    if uv := os.environ.get("UV") or shutil.which("uv"):
-        platform = f"{NAMES[arch].wheel}-manylinux_2_{_GLIBC_MINORS[-1]}"
-        return [uv, "pip", "install", "--quiet", "--python-platform", platform]
+    if uv := shutil.which("uv"):
+        return _uv(uv, arch)
     if pip := shutil.which("pip3") or shutil.which("pip"):
         return _pip(pip, arch)
-    raise MissingToolchainError(
-        "building an agent fetches wheels, with pip or uv; install one of them"
-    )
+    raise MissingToolchainError("fetching wheels for an agent needs pip or uv; install one of them")
+
+
+def _uv(uv: str, arch: Arch) -> list[str]:
+    platform = f"{NAMES[arch].wheel}-manylinux_2_{_GLIBC_MINORS[-1]}"
+    return [uv, "pip", "install", "--quiet", "--python-platform", platform]
 
 
 def _pip(pip: str, arch: Arch) -> list[str]:
