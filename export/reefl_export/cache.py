@@ -11,7 +11,6 @@ it cannot be written, the work goes on without it. One process writes at a time.
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -21,13 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from platformdirs import user_cache_path
-
 from reefl_edge import schema
 from reefl_edge.bundles.artifacts import Artifact, Target
 from reefl_edge.bundles.training import StepArtifact
 from reefl_edge.errors import InputError
 from reefl_edge.files import confined, replacing_folder, write_text
+from reefl_edge.kept import kept_folder
 from reefl_edge.partials import locked
 from reefl_edge.regimes import Regime
 from reefl_export.images import NamedImages
@@ -85,8 +83,7 @@ Stored = TypeVar("Stored", _Rows, _StepRows)
 
 def cache_home() -> Path:
     """Return where artifacts are kept: ``REEFL_EDGE_HOME``, or the user's cache folder."""
-    home = os.environ.get("REEFL_EDGE_HOME")
-    return (Path(home) if home else user_cache_path("reefl-edge")) / "artifacts"
+    return kept_folder("artifacts")
 
 
 def artifact_key(

@@ -22,6 +22,7 @@ NAMES = (
     "verify",
     "infer",
     "devices",
+    "agent",
     "doctor",
     "cache",
 )
