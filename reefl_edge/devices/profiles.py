@@ -23,6 +23,8 @@ from reefl_edge.names import closest
 LOCAL_DEVICE = "local"
 
 _MAX_MEMORY_MIB = 16 * 2**20  # 16 TiB: whoever writes more meant bytes
+_MAX_MEMORY_GB_PER_S = 10_000  # whoever writes more meant MB
+_MAX_VECTOR_UNITS = 16
 
 DeviceKind = Literal["phone", "board", "laptop"]
 DeviceOs = Literal["android", "ios", "linux", "macos", "windows"]
@@ -37,6 +39,8 @@ class CpuCluster:
         name: The design, such as ``Cortex-A76``.
         num_cores: How many there are.
         max_ghz: Their highest clock.
+        vector_units: Vector multiply-adds that a core can begin in a cycle, each as wide as its
+            registers; None where nobody could look it up.
         is_efficiency: They are built to save energy, beside faster ones.
     """
 
@@ -46,11 +50,16 @@ class CpuCluster:
     name: str
     num_cores: int
     max_ghz: float
+    vector_units: int | None = None
     is_efficiency: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_cores <= 1024 or not 0 < self.max_ghz <= 100:
             raise ValueError(f"a cluster of {self.num_cores} cores at {self.max_ghz:g} GHz")
+        if self.vector_units is not None and not 1 <= self.vector_units <= _MAX_VECTOR_UNITS:
+            raise ValueError(
+                f"vector_units must be from 1 to {_MAX_VECTOR_UNITS}, got {self.vector_units}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +89,13 @@ class DeviceProfile:
         soc: Its chip.
         cpu_clusters: Its cores, fastest first.
         memory_mib: Its memory; None where it comes in several sizes.
+        memory_gb_per_s: What its memory delivers at most, 10^9 bytes a second; None where nobody
+            could look it up.
         isa_features: Instruction set extensions that all its cores have and that matter here, as
             LLVM names them.
         accelerators: What else can compute.
         link: How it is reached; None while there is no way.
+        adb_models: What ``ro.product.model`` says on it, in each of its versions.
         formats: Artifacts it can run, the preferred one first.
         sources: Where the facts come from.
     """
@@ -97,9 +109,11 @@ class DeviceProfile:
     soc: str
     cpu_clusters: tuple[CpuCluster, ...]
     memory_mib: int | None = None
+    memory_gb_per_s: float | None = None
     isa_features: tuple[str, ...] = ()
     accelerators: tuple[str, ...] = ()
     link: LinkKind | None = None
+    adb_models: tuple[str, ...] = ()
     formats: tuple[Target, ...]
     sources: tuple[Source, ...]
 
@@ -110,6 +124,14 @@ class DeviceProfile:
             raise ValueError(
                 f"memory_mib must be from 1 to {_MAX_MEMORY_MIB}, got {self.memory_mib}"
             )
+        bandwidth = self.memory_gb_per_s
+        if bandwidth is not None and not 0 < bandwidth <= _MAX_MEMORY_GB_PER_S:
+            raise ValueError(
+                f"memory_gb_per_s must be positive and at most {_MAX_MEMORY_GB_PER_S}, got "
+                f"{bandwidth:g}"
+            )
+        if self.adb_models and self.link != "adb":
+            raise ValueError("adb_models are of a device whose link is adb")
 
     @property
     def num_cores(self) -> int:

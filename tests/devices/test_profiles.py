@@ -1,5 +1,6 @@
 """Device profiles: the built-in ones, the user's own, and unknown ones."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,26 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_built_in_profiles_load_and_are_called_like_their_files() -> None:
     assert [profile.name for profile in list_profiles()] == [
+        "galaxy-a54",
+        "galaxy-s21",
+        "galaxy-s23",
+        "galaxy-s24",
+        "iphone12",
+        "iphone14",
         "iphone15",
+        "jetson-orin-nano",
         "laptop-x86",
+        "moto-g54",
+        "oneplus11",
+        "pixel6",
+        "pixel6-pro",
         "pixel7",
+        "pixel8",
+        "pixel9",
+        "rpi3b-plus",
+        "rpi4",
         "rpi5",
+        "xiaomi13",
     ]
 
 
@@ -53,6 +70,9 @@ def test_a_profile_says_what_was_looked_up() -> None:
     ]
     assert pixel.memory_mib == 8192
     assert pixel.link == "adb"
+    assert pixel.adb_models == ("Pixel 7",)
+    assert [cluster.vector_units for cluster in pixel.cpu_clusters] == [4, 2, 1]
+    assert load_profile("pixel6").memory_gb_per_s == 51.2
     assert load_profile("rpi5").memory_mib is None
     assert load_profile("iphone15").formats[0] == "coreml"
 
@@ -63,7 +83,31 @@ def test_every_fact_has_a_source() -> None:
         assert "cores" in facts
         assert "clock" in facts
         assert "extensions" in facts or "AVX" in facts
-        assert profile.memory_mib is None or "memory" in facts
+        assert profile.memory_mib is None or "memory of" in facts
+        assert profile.memory_gb_per_s is None or "memory bandwidth" in facts
+        assert not profile.adb_models or "adb" in facts
+        units = {cluster.vector_units for cluster in profile.cpu_clusters}
+        assert units == {None} or "vector units" in facts
+
+
+def test_a_source_is_an_address_or_a_place_in_a_repository() -> None:
+    for profile in list_profiles():
+        for source in profile.sources:
+            assert re.match(r"https?://\S+\.\S+|[\w.-]+/[\w.-]+, \S+", source.citation), source
+
+
+def test_no_two_profiles_are_of_one_model_of_adb_s() -> None:
+    models = [model for profile in list_profiles() for model in profile.adb_models]
+
+    assert len(models) == len(set(models))
+    assert all(profile.adb_models for profile in list_profiles() if profile.link == "adb")
+
+
+def test_what_all_cores_have_is_listed_and_clusters_come_fastest_first() -> None:
+    for profile in list_profiles():
+        clocks = [cluster.max_ghz for cluster in profile.cpu_clusters]
+        assert clocks == sorted(clocks, reverse=True)
+        assert {"neon", "avx2"} & {*profile.isa_features}
 
 
 def test_the_schema_in_the_repository_is_that_of_the_code() -> None:
@@ -97,8 +141,8 @@ def test_a_path_that_leads_nowhere_is_an_input_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_device_suggests_the_closest() -> None:
-    with pytest.raises(ValueError, match=r"no device is called 'pixel6'; did you mean pixel7\?"):
-        load_profile("pixel6")
+    with pytest.raises(ValueError, match=r"called 'jetson-nano'; did you mean jetson-orin-nano\?"):
+        load_profile("jetson-nano")
 
 
 def test_a_profile_called_unlike_its_file_is_refused(user_folder: Path) -> None:
@@ -112,6 +156,11 @@ def test_a_profile_called_unlike_its_file_is_refused(user_folder: Path) -> None:
     ("before", "after", "reason"),
     [
         ('soc = "A chip"', 'soc = "A chip"\nmemory_mb = 4096', "memory_mb"),
+        ('soc = "A chip"', 'soc = "A chip"\nmemory_mb_per_s = 4096', "memory_mb_per_s"),
+        ('soc = "A chip"', 'soc = "A chip"\nmemory_gb_per_s = 51200', "at most 10000, got 51200"),
+        ('soc = "A chip"', 'soc = "A chip"\nmemory_gb_per_s = 0', "must be positive"),
+        ('soc = "A chip"', 'soc = "A chip"\nadb_models = ["A"]', "whose link is adb"),
+        ("max_ghz = 1.5", "max_ghz = 1.5, vector_units = 0", "vector_units must be from 1 to 16"),
         ("max_ghz = 1.5", "max_ghz = 1.5, cache = 2", r"cpu_clusters\.0\.cache"),
         ('soc = "A chip"', "", "soc"),
         ('"onnx"', '"tflite"', r"formats\.0"),
