@@ -27,7 +27,7 @@ from reefl_export.parity.step import MAX_GRADIENT_ERROR, StepRow
 ReferenceKind = Literal["network", "onnx-fp32"]
 
 # Images at once, where any number will do: what bounds the memory of a comparison on thousands.
-BATCH_SIZE = 32
+BATCH_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

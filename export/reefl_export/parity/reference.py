@@ -168,14 +168,14 @@ class Reference:
 
 
 def network_of(checkpoint: Checkpoint) -> "ReeFL":
-    """Return the network of a checkpoint.
+    """Return the network of a checkpoint, which reads the checkpoint's own arrays.
 
     Raises:
         MissingToolchainError: PyTorch is not installed.
     """
     with needs_extra("exporting", "torch", "train"):
         from reefl_edge.models.arrays import network_from
-    return network_from(checkpoint.submodel, checkpoint.arrays)
+    return network_from(checkpoint.submodel, checkpoint.arrays, is_shared=True)
 
 
 def _runtime(bundle: Bundle, artifact: Artifact, *, threads: int) -> Runtime:
