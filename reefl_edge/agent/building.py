@@ -77,12 +77,16 @@ def agent_for(abi: str, *, on_stage: OnStage = lambda _: None) -> Agent:
         DeviceError: There is no agent for such a device.
         MissingToolchainError: It is not built yet, and cannot be; see ``build_agent``.
     """
-    arch, recipe = arch_of(abi), _recipe_sha256()
+    arch = arch_of(abi)
     for agent in list_agents():
-        manifest = agent.manifest
-        if (manifest.arch, manifest.recipe_sha256) == (arch, recipe) and agent.has_own_python:
+        if agent.arch == arch and agent.has_own_python and is_current(agent):
             return agent
     return build_agent(arch, AptSources(), on_stage=on_stage)
+
+
+def is_current(agent: Agent) -> bool:
+    """Tell whether an agent holds our code, and the packages, as they are now."""
+    return agent.manifest.recipe_sha256 == _recipe_sha256()
 
 
 def build_agent(arch: Arch, source: Source, *, on_stage: OnStage = lambda _: None) -> Agent:

@@ -5,11 +5,18 @@ loads it as it is. Only a Python of the same version can compile it.
 """
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from reefl_edge.agent.commands import run
+
+# Nothing of the user's, and the same hash of every string each time.
+_ARGUMENTS = ("-s", "-P")
+_ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+_VERSION_CODE = "import platform; print(platform.python_version())"
 
 
 def compile_modules(folders: Mapping[Path, int], root: Path, python: str) -> str | None:
@@ -29,26 +36,31 @@ def compile_modules(folders: Mapping[Path, int], root: Path, python: str) -> str
     if compiler is None:
         return None
     for folder, level in folders.items():
-        _run(
-            compiler,
-            *("-m", "compileall", "-q", "-b", "-f", "-j", "1", "-o", str(level)),
-            *("--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/", folder),
-        )
+        argv = [
+            *(compiler.program, *_ARGUMENTS, "-m", "compileall", "-q", "-b", "-f", "-j", "1"),
+            *("--invalidation-mode", "unchecked-hash", "-o", str(level)),
+            *("-s", str(root), "-p", "/", str(folder)),
+        ]
+        run(argv, purpose="compiling Python's modules", folder=root, environment=_ENVIRONMENT)
         for source in folder.rglob("*.py"):
             source.unlink()
-    return _run(compiler, "-c", "import platform; print(platform.python_version())").strip()
+    return compiler.version
 
 
-def _compiler(python: str) -> str | None:
-    major, minor = sys.version_info[:2]
-    return sys.executable if python == f"{major}.{minor}" else shutil.which(f"python{python}")
+class _Compiler(NamedTuple):
+    """A Python on this machine, and its full version."""
+
+    program: str
+    version: str
 
 
-def _run(compiler: str, *arguments: str | Path) -> str:
-    """Run Python, with nothing of the user's and the same hash of every string each time."""
-    return run(
-        [compiler, "-s", "-P", *arguments],
-        purpose="compiling Python's modules",
-        folder=Path.cwd(),
-        environment={"PYTHONHASHSEED": "0"},
-    )
+def _compiler(python: str) -> _Compiler | None:
+    """Find a Python of a version; what only stands for one that is not installed is none."""
+    for program in (sys.executable, shutil.which(f"python{python}")):
+        if program is not None:
+            argv = [program, *_ARGUMENTS, "-c", _VERSION_CODE]
+            asked = subprocess.run(argv, env=_ENVIRONMENT, capture_output=True, text=True)
+            version = asked.stdout.strip()
+            if asked.returncode == 0 and version.startswith(f"{python}."):
+                return _Compiler(program, version)
+    return None

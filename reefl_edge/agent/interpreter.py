@@ -5,6 +5,7 @@ Links are followed inside the root only, and none is left: a link that a phone's
 transfer does not keep would be a missing library.
 """
 
+import fnmatch
 import hashlib
 import re
 import shutil
@@ -96,7 +97,9 @@ def _version(programs: Path) -> str:
 def _library(root: Path, triple: str, pattern: str) -> tuple[str, Path]:
     """Find a library; return the name under which it is asked for, and its file."""
     for place in (f"usr/lib/{triple}", f"lib/{triple}"):
-        for name in sorted(path.name for path in _inside(root, place).glob(pattern)):
+        folder = _inside(root, place)
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        for name in sorted(fnmatch.filter(names, pattern)):
             return name, _inside(root, f"{place}/{name}")
     raise InputError(f"{root} has no {pattern} for {triple}")
 

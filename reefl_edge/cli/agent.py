@@ -74,10 +74,12 @@ def list_agents(json: options.Json = False) -> None:
     Example:  reefl-edge agent list
     """
     from reefl_edge.agent import store
+    from reefl_edge.agent.building import is_current
 
     agents = store.list_agents()
     if json:
-        render.print_json([_document(agent) for agent in agents])
+        current = [{**_document(agent), "is_current": is_current(agent)} for agent in agents]
+        render.print_json({"agents": current})
         return
     rows = [
         (
@@ -87,10 +89,11 @@ def list_agents(json: options.Json = False) -> None:
             agent.manifest.python_version,
             render.size(agent.size_bytes),
             render.size(agent.archive_bytes),
+            "yes" if is_current(agent) else "no: of another version",
         )
         for agent in agents
     ]
-    columns = ("agent", "arch", "from", "Python", "size", "packed")
+    columns = ("agent", "arch", "from", "Python", "size", "packed", "current")
     render.out().print(render.table(str(store.agents_folder()), columns, rows))
     if not rows:
         render.next_command("reefl-edge", "agent", "build")
