@@ -3,8 +3,8 @@
 # make test-slow   what is repeated: mutated files, kills (PYTEST_ARGS goes to pytest in both)
 # make bench  measure again, for docs/benchmarks   (on a machine with nothing else to do)
 # make bench BASE=COMMIT ONLY=training_step,export_speed   in turns with another commit's tree
-# make test-arm64   the ONNX artifacts on an emulated Raspberry Pi (Debian: qemu-user-static,
-#                   debootstrap; takes 0.5 GB of the user's cache folder)
+# make test-arm64   the ONNX artifacts on an emulated Raspberry Pi, and the agent for arm64 (Debian:
+#                   qemu-user-static, debootstrap; takes 0.5 GB of the user's cache folder)
 #
 # The first call makes .venv with the pinned dependencies; it is skipped while nothing changed.
 # INT8_ARGS='--model M --update U --data D' lets bench measure the accuracy of int8, too.

@@ -22,8 +22,8 @@ NAMES = (
     "verify",
     "infer",
     "devices",
-    "agent",
     "doctor",
+    "agent",
     "cache",
 )
 

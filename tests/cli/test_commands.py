@@ -25,12 +25,13 @@ COMMANDS = (
     "devices",
     "doctor",
 )
+GROUPS = ("agent", "cache")
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "executorch", "onnx", "onnxscript", "coremltools", "onnxruntime", "sklearn")
 
 
 def test_these_are_all_the_commands() -> None:
-    assert tuple(typer.main.get_command(app).commands) == (*COMMANDS, "cache")  # type: ignore[attr-defined]
+    assert tuple(typer.main.get_command(app).commands) == (*COMMANDS, *GROUPS)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("arguments", [("--help",), *((name, "--help") for name in COMMANDS)])
@@ -85,7 +86,7 @@ def test_the_commands_of_the_readme_parse() -> None:
     typed = [shlex.split(line, comments=True) for line in lines if line.startswith("reefl-edge ")]
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
-    assert {words[1] for words in typed} <= {*COMMANDS, "cache"}
+    assert {words[1] for words in typed} <= {*COMMANDS, *GROUPS}
     for _, name, *words in typed:
         commands[name].make_context(name, words)
 

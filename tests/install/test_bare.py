@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reefl_edge.agent.building import build_agent
+from reefl_edge.agent.sources import RootFolder
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.hashes import base_sha256
@@ -24,6 +26,8 @@ from reefl_edge.regimes import Regime
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import stock
 from reefl_export.training import TrainingPlan
+from tests.agent.programs import INSTALLER, write_program
+from tests.agent.roots import make_root
 from tests.bare import BARE_PYTHON, ROOT, needs_bare
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
@@ -37,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ("reefl_edge", "export", "device_profiles"):
         shutil.copytree(ROOT / name, source / name)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "requirements-bare.lock", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
@@ -162,6 +166,20 @@ def test_the_bare_install_measures_an_onnx_bundle_and_lists_devices(
     assert len(json.loads(profiled.stdout)["rows"]) == 2
     assert listed.returncode == 0, listed.stderr
     assert "pixel7" in listed.stdout
+
+
+def test_the_bare_install_builds_the_agent_that_a_checkout_does(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV", str(write_program(tmp_path / "uv", INSTALLER)))
+    monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "cache"))
+    root = make_root(tmp_path / "root", "arm64")
+
+    typed = run_bare(site, "agent", "build", "--from", str(root), "--json")
+
+    assert typed.returncode == 0, typed.stderr
+    monkeypatch.setenv("REEFL_EDGE_HOME", str(tmp_path / "another"))
+    assert json.loads(typed.stdout)["sha256"] == build_agent("arm64", RootFolder(root)).sha256
 
 
 @pytest.mark.parametrize(
