@@ -15,6 +15,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from reefl_edge.bundles.artifacts import Target
 from reefl_edge.checkpoints.checkpoint import Checkpoint, write_checkpoint
 from reefl_edge.finetune.checkpoints import TrainingCheckpoints
 from reefl_edge.finetune.state_file import read_state
@@ -40,21 +41,24 @@ class StepperCase:
     Attributes:
         python: Which interpreter runs it.
         model: What it trains, of what ``write_inputs`` writes.
+        options: What else it is told.
     """
 
     python: Path
     model: str
+    options: tuple[str, ...] = ()
 
 
 # What trains without torch runs in the bare environment: it starts faster.
 STEPPERS = {
     "eager": StepperCase(Path(sys.executable), "model.safetensors"),
     "onnx": StepperCase(BARE_PYTHON, "bundle"),
+    "executorch": StepperCase(Path(sys.executable), "bundle", ("--runtime", "executorch")),
 }
 
 
-def write_inputs(folder: Path) -> None:
-    """Write a model, as a file and as a bundle that trains, and data."""
+def write_inputs(folder: Path, *, target: Target = "onnx") -> None:
+    """Write a model, as a file and as a bundle that trains with a format's step, and data."""
     network = random_network(tiny_submodel(num_blocks=2), seed=0)
     checkpoint = Checkpoint(submodel=network.submodel, arrays=arrays_of(network))
     write_checkpoint(checkpoint, folder / "model.safetensors")
@@ -65,7 +69,7 @@ def write_inputs(folder: Path) -> None:
             folder / "bundle",
             stock(["onnx"]),
             Origin(name="tiny"),
-            training=TrainingPlan(regimes=("frozen",), batch_size=2),
+            training=TrainingPlan(regimes=("frozen",), batch_size=2, targets=(target,)),
         )
     np.savez(folder / "data.npz", images=random_images(15), labels=np.arange(15) % 3)
 
@@ -101,7 +105,7 @@ class Training:
             *("--data", self.inputs / "data.npz", "-o", self.update, "--threads", 1),
             # 12 examples, of which 3 are held out: the contest has a position of its own.
             *("--epochs", NUM_STEPS // 6, "--batch-size", 2),
-            *("--distill", "dynamic", "--augment", "crop-flip"),
+            *("--distill", "dynamic", "--augment", "crop-flip", *self.case.options),
             *("--checkpoint", self.checkpoints, "--checkpoint-every", 5, "--resume"),
         ]
         return subprocess.Popen(

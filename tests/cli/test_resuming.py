@@ -5,29 +5,92 @@ import os
 import re
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from reefl_edge.checkpoints.checkpoint import read_checkpoint
 from reefl_edge.cli import render
 from reefl_edge.cli.training_progress import steps_on
+from reefl_edge.finetune.compiled import CompiledName, StepperName
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.state_file import num_steps_in
 from reefl_edge.finetune.steppers.base import StepMetrics
+from reefl_edge.runtimes.base import default_threads
+from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.recipe import stock
+from reefl_export.training import TrainingPlan
 from tests.cli.conftest import Type, Typed
+from tests.fakes.images import random_images
+
+by_each_stepper = pytest.mark.parametrize(
+    "stepper",
+    [
+        "eager",
+        "onnx",
+        pytest.param(
+            "executorch",
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.skipif(
+                    find_spec("executorch") is None, reason="executorch makes the program"
+                ),
+            ],
+        ),
+    ],
+)
 
 
 @pytest.fixture
-def finetune(type_command: Type, home: Path, tmp_path: Path) -> Type:
+def stepper() -> StepperName:
+    """What trains where a test does not say."""
+    return "eager"
+
+
+@pytest.fixture(scope="module")
+def bundle_for(
+    home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[CompiledName], Path]:
+    """Return a bundle of the model with a step of four images; each is made once."""
+    folder = tmp_path_factory.mktemp("bundles")
+
+    @cache
+    def made(target: CompiledName) -> Path:
+        plan = TrainingPlan(regimes=("frozen",), batch_size=4, targets=(target,))
+        export_checkpoint(
+            read_checkpoint(home / "model.safetensors"),
+            folder / target,
+            stock(["onnx"]),
+            Origin(name="model"),
+            training=plan,
+        )
+        return folder / target
+
+    return made
+
+
+@pytest.fixture
+def finetune(
+    stepper: StepperName,
+    bundle_for: Callable[[CompiledName], Path],
+    type_command: Type,
+    home: Path,
+    tmp_path: Path,
+) -> Type:
     """Type ``finetune`` with further options: 3 steps an epoch, 12 in all."""
+    model = home / "model.safetensors" if stepper == "eager" else bundle_for(stepper)
+    # onnxruntime's one pool in this process has the threads that the export ran with.
+    threads = 1 if stepper == "eager" else default_threads()
 
     def typed(*options: object) -> Typed:
         return type_command(
-            *("finetune", home / "model.safetensors", "--data", home / "data.npz"),
-            *("-o", tmp_path / "update.safetensors", "--threads", 1),
+            *("finetune", model, "--runtime", stepper, "--data", home / "data.npz"),
+            *("-o", tmp_path / "update.safetensors", "--threads", threads),
             *("--epochs", 4, "--batch-size", 4, *options),
         )
 
@@ -47,6 +110,7 @@ def files_of_at_most(size_bytes: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+@by_each_stepper
 def test_the_same_line_begins_goes_on_and_is_done(finetune: Type, tmp_path: Path) -> None:
     run, update = tmp_path / "run", tmp_path / "update.safetensors"
     plain = finetune("--json").document
@@ -75,6 +139,7 @@ def test_a_folder_in_use_is_refused_before_the_model_is_opened(
     assert "holds a checkpoint of step 12; resume (--resume) goes on from it" in typed.stderr
 
 
+@by_each_stepper
 def test_another_training_is_refused_in_one_line(finetune: Type, tmp_path: Path) -> None:
     finetune("--checkpoint", tmp_path / "run")
 
@@ -83,6 +148,35 @@ def test_another_training_is_refused_in_one_line(finetune: Type, tmp_path: Path)
     assert typed.exit_code == 3
     assert "error: " in typed.stderr.splitlines()[-1]
     assert "training.seed is 0 there, 5 here; name another folder" in typed.stderr
+
+
+def test_a_training_with_another_stepper_is_another_one(
+    finetune: Type,
+    bundle_for: Callable[[CompiledName], Path],
+    type_command: Type,
+    home: Path,
+    tmp_path: Path,
+) -> None:
+    finetune("--checkpoint", tmp_path / "run")
+
+    typed = type_command(
+        *("finetune", bundle_for("onnx"), "--data", home / "data.npz", "--epochs", 4),
+        *("-o", tmp_path / "other.safetensors", "--checkpoint", tmp_path / "run", "--resume"),
+    )
+
+    assert typed.exit_code == 3
+    assert "is of another training: stepper is eager there, onnx here; name" in typed.stderr
+
+
+@by_each_stepper
+def test_a_label_of_no_class_is_refused_and_nothing_kept(finetune: Type, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", images=random_images(2), labels=np.array([0, 3]))
+
+    typed = finetune("--data", tmp_path / "bad.npz", "--checkpoint", tmp_path / "run")
+
+    assert typed.exit_code == 3
+    assert "labels run from 0 to 3" in " ".join(typed.stderr.split())
+    assert [each.name for each in tmp_path.iterdir()] == ["bad.npz"]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +199,7 @@ def test_checkpoints_that_cannot_be_are_refused(
     assert [*tmp_path.iterdir()] == []
 
 
+@by_each_stepper
 def test_a_full_disk_leaves_the_last_good_checkpoint(finetune: Type, tmp_path: Path) -> None:
     each_step = ("--checkpoint-every", 1)
     finetune("--checkpoint", tmp_path / "whole", *each_step)
@@ -118,7 +213,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(finetune: Type, tmp_path: P
         typed = finetune("--checkpoint", run, *each_step)
 
     assert typed.exit_code == 3
-    (error,) = typed.stderr.splitlines()[1:]
+    error = typed.stderr.splitlines()[-1]
     assert error.startswith(f"error: {run}/training-")
     assert error.endswith(os.strerror(errno.EFBIG).lower())
     assert sorted(num_steps_in(path) for path in run.iterdir()) == [10, 11]
@@ -128,6 +223,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(finetune: Type, tmp_path: P
     assert (tmp_path / "update.safetensors").read_bytes() == update
 
 
+@by_each_stepper
 def test_training_that_diverges_says_where_and_what_is_kept(finetune: Type, tmp_path: Path) -> None:
     run = tmp_path / "run"
 

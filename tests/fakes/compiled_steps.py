@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reefl_edge.finetune.step import StepMetrics, StepOutput, local_step, trained_parameters
+from reefl_edge.finetune.step import (
+    Parameters,
+    StepMetrics,
+    StepOutput,
+    local_step,
+    trained_parameters,
+)
 from reefl_edge.models import build
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
@@ -53,12 +59,14 @@ def step_network(submodel: Submodel) -> ReeFL:
     return network
 
 
-def step_purely(network: ReeFL, batch: Batch, rate: float) -> StepOutput:
-    """Take the pure step on the examples of a batch alone."""
+def step_purely(
+    network: ReeFL, batch: Batch, rate: float, parameters: Parameters | None = None
+) -> StepOutput:
+    """Take the pure step on the examples of a batch alone, from a network's arrays or others."""
     count = batch.num_examples
     return local_step(
         network,
-        trained_parameters(network),
+        trained_parameters(network) if parameters is None else parameters,
         _running(network, batch),
         network_input(batch.images[:count], network.submodel.architecture),
         batch.labels[:count],
@@ -68,10 +76,16 @@ def step_purely(network: ReeFL, batch: Batch, rate: float) -> StepOutput:
     )
 
 
-def step_compiled(network: ReeFL, batch: Batch, rate: float, step: CompiledStep) -> StepOutput:
-    """Take a compiled step on a whole batch, masked."""
+def step_compiled(
+    network: ReeFL,
+    batch: Batch,
+    rate: float,
+    step: CompiledStep,
+    parameters: Parameters | None = None,
+) -> StepOutput:
+    """Take a compiled step on a whole batch, masked, from a network's arrays or others."""
     num_exits = network.submodel.num_exits
-    parameters = trained_parameters(network)
+    parameters = trained_parameters(network) if parameters is None else parameters
     teaches = torch.zeros(num_exits, num_exits) if batch.teaches is None else batch.teaches
     running_losses, loss, exit_losses, teacher_index, *arrays = step(
         [
@@ -111,6 +125,26 @@ def hold_to_pure_step(network: ReeFL, batch: Batch, step: CompiledStep) -> None:
         actual.metrics.exit_losses, expected.metrics.exit_losses, atol=1e-5, rtol=1e-5
     )
     assert int(actual.metrics.teacher_index) == int(expected.metrics.teacher_index)
+
+
+def hold_to_fifty_pure_steps(network: ReeFL, step: CompiledStep, *, rate: float) -> None:
+    """Hold what fifty compiled steps come to, and who teaches in each, to fifty pure ones."""
+    expected: Parameters | None = None
+    actual: Parameters | None = None
+    running: Tensor = torch.zeros(network.submodel.num_exits)
+    for seed in range(50):
+        batch = Batch(num_examples=3 - seed % 2, running_losses=tuple(running.tolist()), seed=seed)
+        pure = step_purely(network, batch, rate, expected)
+        compiled = step_compiled(network, batch, rate, step, actual)
+        expected, actual, running = pure.parameters, compiled.parameters, pure.running_losses
+        np.testing.assert_allclose(compiled.running_losses, running, atol=1e-5)
+        lowest = running.sort().values[:2]
+        if lowest.diff().gt(1e-5).all():
+            assert int(compiled.metrics.teacher_index) == int(pure.metrics.teacher_index)
+    assert expected is not None
+    assert actual is not None
+    for name, array in expected.items():
+        np.testing.assert_allclose(actual[name], array, atol=1e-4, err_msg=name)
 
 
 def _running(network: ReeFL, batch: Batch) -> Tensor:

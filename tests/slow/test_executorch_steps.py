@@ -11,7 +11,12 @@ from torch import Tensor
 from reefl_edge.runtimes.executorch import STEP_METHOD, quiet_engine
 from reefl_edge.submodel import REGIMES, Regime
 from reefl_export.quiet import quiet
-from tests.fakes.compiled_steps import Batch, hold_to_pure_step, step_network
+from tests.fakes.compiled_steps import (
+    Batch,
+    hold_to_fifty_pure_steps,
+    hold_to_pure_step,
+    step_network,
+)
 from tests.fakes.exports import FACTS
 from tests.fakes.submodels import tiny_submodel
 
@@ -49,3 +54,4 @@ def test_a_compiled_step_is_the_pure_step(regime: Regime, num_exits: int) -> Non
         Batch(teaches=last_teaches, seed=2),
     ):
         hold_to_pure_step(network, batch, step)
+    hold_to_fifty_pure_steps(network, step, rate=0.01)

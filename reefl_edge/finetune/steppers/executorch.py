@@ -101,6 +101,41 @@ class ExecuTorchStepper:
         Raises:
             ValueError: As for ``step_inputs``.
         """
+        outputs = self._run(images, labels, learning_rate, distill_weight, teaches)
+        running_losses, loss, exit_losses, teacher_index, *arrays = outputs
+        for array, after in zip(self._trained.values(), arrays, strict=True):
+            np.copyto(array.numpy(), after.numpy())
+        self.running_losses = running_losses.numpy().copy()
+        return StepMetrics(
+            loss=float(loss),
+            exit_losses=exit_losses.numpy().copy(),
+            teacher_index=int(teacher_index),
+        )
+
+    def exit_losses(self, images: Images, labels: Labels) -> Losses:
+        """Return the mean cross-entropy of each exit, (E,): a step whose arrays are not kept."""
+        _, _, exit_losses, *_ = self._run(images, labels, 0.0, 0.0, None)
+        return exit_losses.numpy().copy()
+
+    def arrays(self) -> Arrays:
+        """Return a copy of the trained arrays, by name."""
+        return {name: array.numpy().copy() for name, array in self._trained.items()}
+
+    def load(self, arrays: Arrays) -> None:
+        """Go on from other trained arrays; see ``Stepper.load``."""
+        check_trained(arrays, self._submodel)
+        for name, array in self._trained.items():
+            array.copy_(torch.from_numpy(np.require(arrays[name], requirements=("C", "W"))))
+
+    def _run(
+        self,
+        images: Images,
+        labels: Labels,
+        learning_rate: float,
+        distill_weight: float,
+        teaches: NDArray[np.float32] | None,
+    ) -> list[torch.Tensor]:
+        """Return what the program gives, in its memory; the batch is filled up."""
         given = step_inputs(
             self._submodel,
             self._batch_size,
@@ -113,26 +148,7 @@ class ExecuTorchStepper:
         )
         inputs = [*map(torch.from_numpy, given.values()), *self._trained.values()]
         with translated_errors("take a training step"):
-            outputs = outputs_in_place(self._method, inputs)
-        running_losses, loss, exit_losses, teacher_index, *arrays = outputs
-        for array, after in zip(self._trained.values(), arrays, strict=True):
-            np.copyto(array.numpy(), after.numpy())
-        self.running_losses = running_losses.numpy().copy()
-        return StepMetrics(
-            loss=float(loss),
-            exit_losses=exit_losses.numpy().copy(),
-            teacher_index=int(teacher_index),
-        )
-
-    def arrays(self) -> Arrays:
-        """Return a copy of the trained arrays, by name."""
-        return {name: array.numpy().copy() for name, array in self._trained.items()}
-
-    def load(self, arrays: Arrays) -> None:
-        """Go on from other trained arrays; see ``Stepper.load``."""
-        check_trained(arrays, self._submodel)
-        for name, array in self._trained.items():
-            array.copy_(torch.from_numpy(np.require(arrays[name], requirements=("C", "W"))))
+            return outputs_in_place(self._method, inputs)
 
 
 def _program_file(bundle: Bundle, step: TrainingStep) -> BundleFile:

@@ -39,7 +39,9 @@ def export_step(conversion: StepConversion) -> None:
     lowered = lower_step(
         conversion.network, batch_size=conversion.batch_size, facts=conversion.facts
     )
-    write_bytes(conversion.path, lowered.to_executorch().buffer)
+    with quiet():
+        content = lowered.to_executorch().buffer
+    write_bytes(conversion.path, content)
 
 
 @quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")

@@ -15,7 +15,7 @@ from reefl_edge.finetune.steppers.executorch import ExecuTorchStepper
 from reefl_edge.models.preprocess import network_input
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import STEP_METHOD, quiet_engine
-from tests.fakes.compiled_steps import Batch, hold_to_pure_step, step_network
+from tests.fakes.compiled_steps import Batch, hold_to_pure_step, step_network, step_purely
 from tests.fakes.exports import FACTS
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
@@ -132,6 +132,19 @@ def test_the_stepper_goes_on_from_other_arrays(export: Export) -> None:
     stepper.load(before)
     stepper.running_losses = np.zeros(2, np.float32)
     assert step() == first
+
+
+def test_judging_exits_learns_nothing(export: Export) -> None:
+    stepper = export.stepper()
+    before = stepper.arrays()
+    batch = Batch(num_examples=2)
+
+    losses = stepper.exit_losses(batch.images[:2], batch.labels[:2].numpy())
+
+    expected = step_purely(export.network, batch, rate=0.0).metrics.exit_losses
+    np.testing.assert_allclose(losses, expected, atol=1e-5, rtol=1e-5)
+    assert all((array == before[name]).all() for name, array in stepper.arrays().items())
+    assert not stepper.running_losses.any()
 
 
 def test_a_batch_larger_than_the_programs_is_refused(export: Export) -> None:
