@@ -143,6 +143,7 @@ def _session(model: Path | bytes, *, packs_weights: bool = True) -> onnxruntime.
     options.use_per_session_threads = False
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.enable_mem_pattern = False  # it allocates a block for each session's whole run
+    options.enable_mem_reuse = False  # it keeps what was freed for the next array of the same shape
     options.log_severity_level = 3  # errors; they are raised as well
     with translated_errors("load the graph" if isinstance(model, bytes) else f"load {model}"):
         return onnxruntime.InferenceSession(

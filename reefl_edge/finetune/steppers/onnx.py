@@ -1,7 +1,8 @@
-"""How does onnxruntime take the steps: a compiled one, between two sets of arrays in turn?
+"""How does onnxruntime take the steps: a compiled one, in place?
 
-The graph takes the trained arrays and gives what they become. Both are bound to memory that is
-there for the whole training: what one step writes, the next one reads, and nothing is copied.
+The graph takes the trained arrays and gives what they become. Both are bound to the same memory,
+which is there for the whole training: no array is written before all that reads it has done so, for
+so the graph was put together (``reefl_export/onnx/step/in_place.py``), and nothing is copied.
 """
 
 from typing import Self
@@ -66,23 +67,26 @@ class OnnxStepper:
             for spec in signature.outputs
             if spec.name.removeprefix(_NEXT) not in arrays
         }
-        self._current = {name: np.array(array, np.float32) for name, array in arrays.items()}
-        self._next = {name: np.empty_like(array) for name, array in self._current.items()}
-        self._binding = self._bound(self._current, self._next)
-        self._next_binding = self._bound(self._next, self._current)
+        self._arrays = {name: np.array(array, np.float32) for name, array in arrays.items()}
+        self._learning = self._bound(learns=True)
 
-    def _bound(self, entering: Arrays, leaving: Arrays) -> onnxruntime.IOBinding:
-        """Bind one set of arrays to be read, and the other, and what else is found, to be written.
+    def _bound(self, *, learns: bool) -> onnxruntime.IOBinding:
+        """Bind the arrays to be read, what is found to be written, and if asked the arrays, too.
 
         Memory is bound, not the arrays: they must live as long as the binding.
         """
         binding = self._session.io_binding()
-        for name in self._inputs & entering.keys():
-            array = entering[name]
+        for name in self._inputs & self._arrays.keys():
+            array = self._arrays[name]
             binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        written = {f"{_NEXT}{name}": array for name, array in leaving.items()} | self._found
-        for name, array in written.items():
+        for name, array in self._found.items():
             binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in self._arrays.items():
+            if learns:
+                data = array.ctypes.data
+                binding.bind_output(f"{_NEXT}{name}", "cpu", 0, array.dtype, array.shape, data)
+            else:  # what they would become goes where onnxruntime likes
+                binding.bind_output(f"{_NEXT}{name}")
         return binding
 
     @classmethod
@@ -129,9 +133,7 @@ class OnnxStepper:
         Raises:
             ValueError: As for ``step_inputs``.
         """
-        self._run(images, labels, learning_rate, distill_weight, teaches)
-        self._current, self._next = self._next, self._current
-        self._binding, self._next_binding = self._next_binding, self._binding
+        self._run(self._learning, images, labels, learning_rate, distill_weight, teaches)
         self.running_losses = self._found["next_running_losses"].copy()
         return StepMetrics(
             loss=float(self._found["loss"]),
@@ -141,21 +143,22 @@ class OnnxStepper:
 
     def exit_losses(self, images: Images, labels: Labels) -> Losses:
         """Return the mean cross-entropy of each exit, (E,): a step whose arrays are not kept."""
-        self._run(images, labels, 0.0, 0.0, None)
+        self._run(self._bound(learns=False), images, labels, 0.0, 0.0, None)
         return self._found["exit_losses"].copy()
 
     def arrays(self) -> Arrays:
         """Return a copy of the trained arrays, by name."""
-        return {name: array.copy() for name, array in self._current.items()}
+        return {name: array.copy() for name, array in self._arrays.items()}
 
     def load(self, arrays: Arrays) -> None:
         """Go on from other trained arrays; see ``Stepper.load``."""
         check_trained(arrays, self.submodel)
         for name, array in arrays.items():
-            np.copyto(self._current[name], array)
+            np.copyto(self._arrays[name], array)
 
     def _run(
         self,
+        binding: onnxruntime.IOBinding,
         images: Images,
         labels: Labels,
         learning_rate: float,
@@ -174,9 +177,9 @@ class OnnxStepper:
             teaches=teaches,
         )
         for name in self._inputs & given.keys():
-            self._binding.bind_cpu_input(name, given[name])
+            binding.bind_cpu_input(name, given[name])
         with translated_errors("run a training step"):
-            self._session.run_with_iobinding(self._binding)
+            self._session.run_with_iobinding(binding)
 
 
 def _fits(session: onnxruntime.InferenceSession, step: TrainingStep) -> bool:

@@ -269,3 +269,27 @@ def test_no_weight_is_stored_a_second_time_in_another_form(tmp_path: Path) -> No
         and not array.name.startswith("stem_0/")  # as large as one patch is wide, and read once
     }
     assert {name: weights.get(name) for name in stored} == stored
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_no_array_is_read_after_it_was_changed(
+    regime: Regime, recompute: bool, tmp_path: Path
+) -> None:
+    network = network_of(regime)
+    graph = optimised(network, tmp_path, recompute=recompute).graph
+    depends: dict[str, set[str]] = {}  # of what a node gives, all nodes that it took
+    readers: dict[str, set[str]] = {}  # of an array, through views as well
+    seen_as = {put.name: put.name for put in graph.input}
+    for node in graph.node:
+        taken = set().union(*(depends.get(name, set()) for name in node.input)) | {node.name}
+        depends |= dict.fromkeys(node.output, taken)
+        for name in node.input:
+            if name in seen_as and node.op_type in ("Reshape", "Transpose", "Unsqueeze"):
+                seen_as[node.output[0]] = seen_as[name]
+            elif name in seen_as:
+                readers.setdefault(seen_as[name], set()).add(node.name)
+
+    for spec in network.submodel.trained_arrays():
+        late = readers[spec.name] - depends[f"next_{spec.name}"]
+        assert not late, spec.name

@@ -5,7 +5,8 @@ something is read several times, the gradients of all its readers are added. Wha
 as the way back through frozen blocks before the first trained array, is dropped in the end.
 
 The order in which updates stand decides when onnxruntime computes them: it goes back from the last
-node to what that needs. So the deepest array comes last: its gradient is known first.
+node to what that needs. So the deepest array comes last: its gradient is known first. An update may
+be written where the array lies (``in_place.py``).
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,7 @@ from reefl_edge.submodel import TensorSpec
 from reefl_export.onnx.assembly import IR_VERSION, OPSET_VERSION
 from reefl_export.onnx.parts import Part
 from reefl_export.onnx.step.gate import gate, gate_shape, is_gate
+from reefl_export.onnx.step.in_place import Readers
 from reefl_export.onnx.step.parts import step_parts
 from reefl_export.onnx.step.templates import Template
 
@@ -62,15 +64,18 @@ def assemble_step(
         opset_imports={"": OPSET_VERSION},
         name=f"train_{network.submodel.regime}",
     )
+    model = onnx_ir.Model(graph, ir_version=IR_VERSION)
     step = _Step(graph, inputs, templates, arrays, recompute)
-    leaving = step.run(network, [spec.name for spec in network.submodel.trained_arrays()])
+    leaving, gradients = step.run(network)
+    graph.outputs.extend([*leaving.values(), *gradients.values()])
+    RemoveUnusedNodesPass()(model)  # what nobody needs reads no array
+    leaving |= step.descend(gradients)
+    graph.outputs.clear()
     for spec in signature.outputs:
         value = leaving[spec.name]
         value.name, value.dtype = spec.name, _DTYPES[spec.dtype]
         value.shape = onnx_ir.Shape(list(spec.shape))
         graph.outputs.append(value)
-    model = onnx_ir.Model(graph, ir_version=IR_VERSION)
-    RemoveUnusedNodesPass()(model)
     return model
 
 
@@ -98,8 +103,8 @@ class _Step:
         self._gradients: Values = {}  # of arrays, as far as they are known
         self._rows: list[onnx_ir.Value] = []  # of the depth embedding, two of each step
 
-    def run(self, network: ReeFL, trained: list[str]) -> Values:
-        """Append all nodes; return what leaves the step, by name."""
+    def run(self, network: ReeFL) -> tuple[Values, Values]:
+        """Append the ways forward and back; return what leaves the loss, and every gradient."""
         parts = step_parts(network)
         placed, logits = self._forward(parts)
         loss = _Placed(self._graph, self._templates["loss"], "loss")
@@ -108,9 +113,17 @@ class _Step:
         of_logits = loss.back({})
         self._back(parts, placed, [of_logits[name] for name in named])
         self._stack_rows(network.submodel.depth)
-        for name in sorted(trained, key=_depth):
+        trained = network.submodel.trained_arrays()
+        return leaving, {spec.name: self._gradients[spec.name] for spec in trained}
+
+    def descend(self, gradients: Values) -> Values:
+        """Append the update of every array; return what leaves the step, by name."""
+        readers = Readers(self._graph)
+        leaving: Values = {}
+        for name in sorted(gradients, key=_depth):
             descent = _Placed(self._graph, self._templates["descent"], f"descent/{name}")
-            given = {"array": self._inputs[name], "gradient": self._gradients[name]}
+            array = readers.wait_for(self._inputs[name], gradients[name])
+            given = {"array": array, "gradient": gradients[name]}
             (leaving[f"next_{name}"],) = descent.forward(self._inputs | given).values()
         return leaving
 
@@ -233,7 +246,7 @@ class _Placed:
         known = {name: value for name, value in entered.items() if value is not None}
         tokens = self._template.inputs["tokens"]
         assert tokens.shape is not None  # inputs have one
-        nodes, passed = gate(known["tokens"], after=after, shape=tokens.shape.numpy())
+        nodes, passed = gate(known["tokens"], after=[after], shape=tokens.shape.numpy())
         self._graph.extend(nodes)
         again.forward(known | {"tokens": passed})
         return again
@@ -281,7 +294,7 @@ class _Placed:
         assert after is not None
         passed = self._value(array)
         if not self._is_again:
-            nodes, passed = gate(passed, after=self._value(after), shape=gate_shape(node))
+            nodes, passed = gate(passed, after=[self._value(after)], shape=gate_shape(node))
             self._graph.extend(nodes)
         self._here[node.outputs[0]] = passed
 

@@ -118,7 +118,11 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value = ctx.saved_tensors
-        shares = _attended(gated(query, after=gradient), key, ctx.factor)
+        query_again, key_again = gated(query, after=gradient), key
+        if key.shape == query.shape:  # a cache has another length in every part
+            # Else the keys would be kept in two orders.
+            key_again = gated(key, after=gradient)
+        shares = _attended(query_again, key_again, ctx.factor)
         of_shares = matmul(gradient, value.transpose(2, 3))
         weighted = of_shares * shares
         of_scores = weighted - shares * weighted.sum(-1, keepdim=True)

@@ -57,9 +57,12 @@ def gate_shape(node: onnx_ir.Node) -> Sequence[int]:
 
 
 def gate(
-    array: onnx_ir.Value, *, after: onnx_ir.Value, shape: Sequence[int]
+    array: onnx_ir.Value, *, after: Sequence[onnx_ir.Value], shape: Sequence[int]
 ) -> tuple[list[onnx_ir.Node], onnx_ir.Value]:
     """Return the nodes of a gate, and what leaves it.
+
+    One gate waits for several arrays, rather than one gate behind the other: onnxruntime makes one
+    reshape of two in a row.
 
     Args:
         array: What passes.
@@ -72,12 +75,19 @@ def gate(
         for each in ([-1], [0], [1], [0] * len(shape), list(shape))
     ]
     flat, first, second, copied, said = (node.outputs[0] for node in constants)
-    row = onnx_ir.node("Reshape", [after, flat])
-    element = onnx_ir.node("Slice", [row.outputs[0], first, second])
-    unknown = onnx_ir.node("IsNaN", element.outputs)
+    nodes, elements = constants, []
+    for each in after:
+        row = onnx_ir.node("Reshape", [each, flat])
+        element = onnx_ir.node("Slice", [row.outputs[0], first, second])
+        nodes += [row, element]
+        elements.append(element.outputs[0])
+    while len(elements) > 1:
+        nodes.append(onnx_ir.node("Add", [elements.pop(), elements.pop()]))
+        elements.append(nodes[-1].outputs[0])
+    unknown = onnx_ir.node("IsNaN", elements)
     either = onnx_ir.node("Where", [unknown.outputs[0], copied, said])
     passed = onnx_ir.node("Reshape", [array, either.outputs[0]])
     leaving = passed.outputs[0]
     assert array.dtype is not None  # values of a step have one
     leaving.dtype, leaving.shape = array.dtype, onnx_ir.Shape(list(shape))
-    return [*constants, row, element, unknown, either, passed], leaving
+    return [*nodes, unknown, either, passed], leaving
