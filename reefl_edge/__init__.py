@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.models import build_model as build_model
     from reefl_edge.models import load_checkpoint as load_checkpoint
     from reefl_edge.models import save_checkpoint as save_checkpoint
-    from reefl_edge.profiling.choose import Budget as Budget
+    from reefl_edge.profiling.budget import Budget as Budget
     from reefl_edge.profiling.choose import choose_exit as choose_exit
     from reefl_edge.profiling.report import read_report as read_report
     from reefl_edge.profiling.report import write_report as write_report
@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
 
 _HOMES = {
     "AdaptiveSession": "reefl_edge.adaptive",
-    "Budget": "reefl_edge.profiling.choose",
+    "Budget": "reefl_edge.profiling.budget",
     "Bundle": "reefl_edge.bundles.bundle",
     "ConfidencePolicy": "reefl_edge.adaptive",
     "ExportPlan": "reefl_export.plan",

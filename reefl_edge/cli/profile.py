@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reefl_edge.cli import models, options, render
+from reefl_edge.errors import ReeflEdgeError
 from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
     from reefl_edge.devices.links.base import Link
-    from reefl_edge.profiling.choose import Budget
+    from reefl_edge.profiling.budget import Budget
     from reefl_edge.profiling.report import Report
-    from reefl_edge.tasks.profiling import ProfileRequest
+    from reefl_edge.tasks.profiling import ProfileRequest, Threads
 
 
 def profile(
@@ -61,11 +62,23 @@ def profile(
     exit_blocks: options.ExitBlocks = None,
     image_size: options.ImageSize = None,
     threads: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            "--threads", min=1, help="Threads to compute with.  [default: one per core there]"
+            "--threads",
+            help="Threads to compute with, or auto: as many as are fastest there."
+            "  [default: one per fast core there]",
         ),
     ] = None,
+    passes: Annotated[
+        int,
+        typer.Option(
+            "--passes", min=1, max=100, help="How often to measure each exit, in fresh processes."
+        ),
+    ] = 3,
+    accept_noisy: Annotated[
+        bool,
+        typer.Option("--accept-noisy", help="Choose also by measurements that are not valid."),
+    ] = False,
     seed: options.Seed = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where the report goes, as JSON.")
@@ -82,7 +95,7 @@ def profile(
     from reefl_edge.tasks.profiling import profile_model
 
     options.check_output(output, model)
-    request = _request(runtime, precision, regime, threads=threads, batch_size=batch_size)
+    request = _request(runtime, precision, regime, batch_size=batch_size, passes=passes)
     if request.regime is None:
         _refuse_step_options({"--budget-step-ms": budget_step_ms, "--batch-size": batch_size})
     budget = _budget(budget_ms, budget_step_ms, budget_mib)
@@ -101,11 +114,16 @@ def profile(
     with options.usage_errors("--precision"):
         request.check(source)
     with render.progress_bar("profile") as bar:
-        report = profile_model(source, request, device=link, on_stage=bar.say, on_row=bar.step)
+        report = profile_model(source, request, device=link, on_stage=bar.say, on_process=bar.step)
     if output is not None:  # also when no exit meets the budget: the samples are worth keeping
         write_report(report, output)
     if budget is not None:
-        report = replace(report, choice=choose_exit(report, budget))
+        try:
+            choice = choose_exit(report, budget, accept_noisy=accept_noisy)
+        except ReeflEdgeError:  # no choice, but what was measured is worth seeing
+            _show(report, output, json=json)
+            raise
+        report = replace(report, choice=choice)
         if output is not None:
             write_report(report, output)
     _show(report, output, json=json)
@@ -113,7 +131,7 @@ def profile(
 
 
 def _request(
-    runtime: str, precision: str, regime: str, *, threads: int | None, batch_size: int | None
+    runtime: str, precision: str, regime: str, *, batch_size: int | None, passes: int
 ) -> "ProfileRequest":
     from reefl_edge.bundles.artifacts import PRECISIONS
     from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
@@ -129,15 +147,19 @@ def _request(
         return ProfileRequest(
             runtime=parsed,
             precision=wanted,
-            threads=threads,
             regime=trained,
             batch_size=batch_size or DEFAULT_BATCH_SIZE,
+            num_passes=passes,
         )
 
 
-def _threads(link: "Link", wanted: int | None) -> int:
+def _threads(link: "Link", wanted: str | None) -> "Threads":
+    if wanted == "auto":
+        return "auto"
+    if wanted is not None and not wanted.isdecimal():
+        options.refuse("--threads", f"{wanted!r} is neither a number of threads nor auto")
     with options.usage_errors("--threads"):
-        return link.describe().threads(wanted)
+        return link.describe().threads(None if wanted is None else int(wanted))
 
 
 def _refuse_step_options(given: dict[str, float | None]) -> None:
@@ -150,7 +172,7 @@ def _refuse_step_options(given: dict[str, float | None]) -> None:
 def _budget(
     inference_ms: float | None, step_ms: float | None, memory_mib: float | None
 ) -> "Budget | None":
-    from reefl_edge.profiling.choose import Budget
+    from reefl_edge.profiling.budget import Budget
 
     if inference_ms is None and step_ms is None and memory_mib is None:
         return None
@@ -171,11 +193,12 @@ def _show(report: "Report", output: Path | None, *, json: bool) -> None:
     columns = (
         "exit",
         "what",
+        "threads",
         "p50 ms",
         "p90 ms",
-        "p95 ms",
-        "p99 ms",
+        "p90 up to",
         "load ms",
+        "first ms",
         "memory MiB",
         "verdict",
     )
@@ -186,27 +209,43 @@ def _show(report: "Report", output: Path | None, *, json: bool) -> None:
             (
                 str(row.exit_index),
                 f"{row.kind} ({row.runtime})",
+                str(row.threads),
                 f"{summary.p50_ms:.2f}",
                 f"{summary.p90_ms:.2f}",
-                f"{summary.p95_ms:.2f}",
-                f"{summary.p99_ms:.2f}",
+                f"{summary.p90_high_ms:.2f}",
                 f"{row.measurement.load_ms:.0f}",
+                f"{row.measurement.first_run_ms:.0f}",
                 f"{summary.peak_above_baseline_mib:.0f}",
-                summary.validity,
+                summary.verdict,
             )
         )
     context = report.context
     title = f"{context.model} on {context.device} ({context.host.cpu_name})"
     render.out().print(render.table(title, columns, rows))
+    _show_sweep(report)
     _show_costs(report)
     for row in report.rows:
         if row.summary.reason:
-            render.warn(f"exit {row.exit_index}, {row.kind}: {row.summary.reason}")
+            render.warn(
+                f"exit {row.exit_index}, {row.kind}: {row.summary.verdict}: {row.summary.reason}"
+            )
     if report.choice is not None:
         for reason in report.choice.reasons:
             render.out().print(reason)
     if output is not None:
         render.out().print(f"saved {output} ({render.size(output.stat().st_size)})")
+
+
+def _show_sweep(report: "Report") -> None:
+    """Show the numbers of threads that were tried, if any were."""
+    if report.sweep:
+        rows = [
+            (row.kind, str(row.threads), f"{row.summary.p50_ms:.2f}", row.summary.verdict)
+            for row in report.sweep
+        ]
+        title = f"threads tried on exit {report.sweep[0].exit_index}"
+        columns = ("what", "threads", "p50 ms", "verdict")
+        render.out().print(render.table(title, columns, rows))
 
 
 def _show_costs(report: "Report") -> None:
@@ -241,7 +280,7 @@ def _suggest(
             *("reefl-edge", "export", *model, "--report", output, *what, "-o", "bundle")
         )
     else:
-        p90 = report.rows_of("inference")[-1].summary.p90_ms
+        p90 = report.rows_of("inference")[-1].summary.p90_high_ms
         render.next_command(
             *("reefl-edge", "profile", "--model", *model, "--runtime", request.runtime),
             *("--precision", request.precision, "--budget-ms", f"{0.8 * p90:.3g}"),

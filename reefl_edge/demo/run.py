@@ -3,6 +3,7 @@
 Every stage calls what the command of the same name calls; what it found is explained in a line.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +29,8 @@ from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models import build_model
 from reefl_edge.models.checkpoint import save_checkpoint
 from reefl_edge.models.reefl import ReeFL
-from reefl_edge.profiling.choose import Budget, choose_exit
+from reefl_edge.profiling.budget import Budget
+from reefl_edge.profiling.choose import choose_exit
 from reefl_edge.profiling.report import Choice, Report, write_report
 from reefl_edge.submodel import Submodel
 from reefl_edge.tasks.exporting import ExportRequest, export_model
@@ -178,14 +180,24 @@ def _profile(
             model,
             ProfileRequest(threads=threads),
             on_stage=lambda text: bar.say(f"3/6 profile · {text}"),
-            on_row=bar.step,
+            on_process=bar.step,
         )
-        choice = choose_exit(report, Budget.relative(report, BUDGET_FRACTION))
+        choice = choose_exit(report, Budget.relative(report, BUDGET_FRACTION), accept_noisy=True)
         report = replace(report, choice=choice)
         write_report(report, output / "report.json")
     for reason in choice.reasons:
         narrator.explain(reason)
+    for line in _verdicts(report):
+        narrator.explain(line)
     return report, choice
+
+
+def _verdicts(report: Report) -> Iterator[str]:
+    """Say how far the measurements are to be trusted; the demo goes on with what it has."""
+    doubtful = [row for row in report.rows if row.summary.verdict != "valid"]
+    yield f"{len(report.rows) - len(doubtful)} of {len(report.rows)} measurements are valid"
+    for row in doubtful:
+        yield f"exit {row.exit_index}, {row.kind}: {row.summary.verdict} ({row.summary.reason})"
 
 
 def _finetune(

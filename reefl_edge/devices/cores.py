@@ -8,7 +8,7 @@ for the fastest); elsewhere the highest clock stands for it.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reefl_edge.devices.system_files import SystemFiles
@@ -85,20 +85,22 @@ def _speed_of(facts: dict[str, str]) -> tuple[int | None, float | None]:
 def _sibling_rank(core: int, facts: dict[str, str]) -> int:
     """Return how many threads of the same core come before this one."""
     siblings = facts.get("topology/thread_siblings_list", "")
-    return sum(sibling < core for sibling in _numbers(siblings))
+    return sum(sibling < core for sibling in numbers_in(siblings))
 
 
 def _usable_cores(files: SystemFiles) -> set[int] | None:
     """Return the cores that a process may use; None if the system does not say."""
     match = re.search(r"^Cpus_allowed_list:\s*(\S+)", files.get("/proc/self/status", ""), re.M)
-    return set(_numbers(match[1])) if match else None
+    return set(numbers_in(match[1])) if match else None
 
 
-def _numbers(text: str) -> Iterator[int]:
-    """Read a list of the kernel's.
+def numbers_in(text: str) -> tuple[int, ...]:
+    """Read a list of cores as Linux writes it.
 
-    >>> list(_numbers("0-2,5"))
-    [0, 1, 2, 5]
+    >>> numbers_in("0-2,5")
+    (0, 1, 2, 5)
     """
-    for first, last in re.findall(r"(\d+)(?:-(\d+))?", text):
-        yield from range(int(first), int(last or first) + 1)
+    ranges = re.findall(r"(\d+)(?:-(\d+))?", text)
+    return tuple(
+        core for first, last in ranges for core in range(int(first), int(last or first) + 1)
+    )

@@ -55,9 +55,12 @@ class Plan:
             )
 
 
-# A step on a batch takes seconds where one image takes tens of milliseconds.
-INFERENCE_PLAN = Plan(warmup_runs=5, min_samples=50, min_seconds=1.0, max_seconds=20.0)
-STEP_PLAN = Plan(warmup_runs=1, min_samples=10, min_seconds=1.0, max_seconds=30.0)
+# Of one process among several. A step on a batch takes seconds where one image takes tens of
+# milliseconds.
+INFERENCE_PLAN = Plan(warmup_runs=5, min_samples=20, min_seconds=0.5, max_seconds=10.0)
+STEP_PLAN = Plan(warmup_runs=1, min_samples=5, min_seconds=0.5, max_seconds=15.0)
+# The first run allocates nearly all; the second, beside what the first left, the rest.
+MEMORY_PLAN = Plan(warmup_runs=0, min_samples=2, min_seconds=0.0, max_seconds=15.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ class InferenceJob:
         threads: Threads to compute with.
         batch_size: Images at once.
         plan: How long to measure.
+        cores: The cores to compute on, as the system there counts them; None for any.
         kind: What tells this job from others.
         schema_version: Of this document.
     """
@@ -85,11 +89,13 @@ class InferenceJob:
     threads: int
     batch_size: int
     plan: Plan
+    cores: tuple[int, ...] | None = None
     kind: Literal["inference"] = "inference"
     schema_version: Literal[1] = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         _check_counts(self.threads, self.batch_size)
+        _check_cores(self.cores)
         _check_runs(self.runtime, self.source)
 
 
@@ -105,6 +111,7 @@ class StepJob:
         threads: Threads to compute with.
         batch_size: Images of a step.
         plan: How long to measure.
+        cores: The cores to compute on, as the system there counts them; None for any.
         kind: What tells this job from others.
         schema_version: Of this document.
     """
@@ -118,11 +125,13 @@ class StepJob:
     threads: int
     batch_size: int
     plan: Plan
+    cores: tuple[int, ...] | None = None
     kind: Literal["step"] = "step"
     schema_version: Literal[1] = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         _check_counts(self.threads, self.batch_size)
+        _check_cores(self.cores)
         if self.runtime != "eager" or isinstance(self.source, BundleFolder):
             raise ValueError(
                 "a fine-tuning step runs on eager, from a checkpoint or random weights; got "
@@ -233,6 +242,11 @@ def read_job(text: str | bytes, *, source: str) -> Job:
 def _check_counts(threads: int, batch_size: int) -> None:
     if threads < 1 or batch_size < 1:
         raise ValueError(f"need at least 1 thread and a batch of 1, got {threads} and {batch_size}")
+
+
+def _check_cores(cores: tuple[int, ...] | None) -> None:
+    if cores is not None and (not cores or min(cores) < 0 or len(set(cores)) < len(cores)):
+        raise ValueError(f"cores are each named once, and counted from 0, got {cores}")
 
 
 def _check_exit(max_exit: int) -> None:

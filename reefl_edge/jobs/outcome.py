@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from reefl_edge import errors, schema
 from reefl_edge.errors import ReeflEdgeError
+from reefl_edge.jobs.disturbances import Disturbances
 
 SCHEMA_VERSION: Final = 1
 
@@ -41,8 +42,25 @@ _ERRORS: dict[FailureCode, type[ReeflEdgeError]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sitting:
+    """What one process found, beside its samples, in a measurement that several took.
+
+    Attributes:
+        num_samples: How many of the samples are its.
+        load_ms: As for the measurement.
+        first_run_ms: As for the measurement.
+        disturbances: What happened beside it meanwhile.
+    """
+
+    num_samples: int
+    load_ms: float
+    first_run_ms: float
+    disturbances: Disturbances
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a measuring process found.
+    """What measuring processes found, one or several.
 
     Attributes:
         latency_ms_samples: Wall time of each run at steady state.
@@ -52,6 +70,10 @@ class Measurement:
         first_run_ms: The first run, which still allocates and, in some runtimes, compiles.
         baseline_mib: Resident memory after the imports, before the model is loaded.
         peak_mib: The most resident memory from then on, the baseline included.
+        wait_ms_samples: How long, in each of these runs, threads were ready and waited for a core,
+            all together; None where the system does not say.
+        sittings: The processes that took the samples, one after the other; empty in documents of
+            before they were told apart.
     """
 
     latency_ms_samples: tuple[float, ...]
@@ -60,9 +82,11 @@ class Measurement:
     first_run_ms: float
     baseline_mib: float
     peak_mib: float
+    wait_ms_samples: tuple[float, ...] | None = None
+    sittings: tuple[Sitting, ...] = ()
 
     def __post_init__(self) -> None:
-        samples = self.latency_ms_samples
+        samples, waits = self.latency_ms_samples, self.wait_ms_samples
         if not samples or len(samples) != len(self.cpu_ms_samples):
             raise ValueError(
                 f"{len(samples)} samples of latency and {len(self.cpu_ms_samples)} of processor "
@@ -70,8 +94,16 @@ class Measurement:
             )
         if not all(0 < latency <= LARGEST for latency in samples):
             raise ValueError("a latency is no positive number of milliseconds")
+        if waits is not None and len(waits) != len(samples):
+            raise ValueError(f"{len(samples)} samples of latency, but {len(waits)} of waiting")
+        shares = [sitting.num_samples for sitting in self.sittings]
+        if shares and (min(shares) < 1 or sum(shares) != len(samples)):
+            raise ValueError(f"sittings of {shares} samples do not make up {len(samples)}")
         others = (
             *self.cpu_ms_samples,
+            *(waits or ()),
+            *(sitting.load_ms for sitting in self.sittings),
+            *(sitting.first_run_ms for sitting in self.sittings),
             self.load_ms,
             self.first_run_ms,
             self.baseline_mib,

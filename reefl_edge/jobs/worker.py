@@ -17,8 +17,9 @@ from typing import BinaryIO, NamedTuple, assert_never
 
 from reefl_edge import schema
 from reefl_edge.devices.links.lifeline import obey_lifeline
-from reefl_edge.errors import ReeflEdgeError
+from reefl_edge.errors import DeviceError, ReeflEdgeError
 from reefl_edge.jobs import memory
+from reefl_edge.jobs.disturbances import Waits, Watch, compute_on
 from reefl_edge.jobs.job import (
     FinetuneJob,
     InferenceJob,
@@ -29,7 +30,7 @@ from reefl_edge.jobs.job import (
     StepJob,
     read_job,
 )
-from reefl_edge.jobs.outcome import Failed, Measured, Measurement, Outcome
+from reefl_edge.jobs.outcome import Failed, Measured, Measurement, Outcome, Sitting
 from reefl_edge.jobs.sources import Files
 from reefl_edge.jobs.workloads import Run, import_workload
 
@@ -73,7 +74,12 @@ def obey(job: Job, files: Files) -> Outcome:
 
 
 def measure(job: MeasurementJob, files: Files) -> Measurement:
-    """Measure one thing in this process, which must be fresh."""
+    """Measure one thing in this process, which must be fresh.
+
+    Raises:
+        ReeflEdgeError: It cannot be done; also where the process may not use its cores.
+    """
+    _compute_on(job.cores)
     load = import_workload(job, files)
     gc.collect()
     memory.reset_peak()
@@ -81,35 +87,68 @@ def measure(job: MeasurementJob, files: Files) -> Measurement:
     started_ns = perf_counter_ns()
     run = load()
     load_ms = _ms(perf_counter_ns() - started_ns)
-    first_run = _timed(run)
+    first_run_ms = _timed(run).wall_ms
+    warm_up(run, job.plan)
+    watch = Watch.start(job.cores)
     steady = sample(run, job.plan)
+    sitting = Sitting(
+        num_samples=len(steady),
+        load_ms=load_ms,
+        first_run_ms=first_run_ms,
+        disturbances=watch.since(),
+    )
+    waits = tuple(timing.wait_ms for timing in steady if timing.wait_ms is not None)
     return Measurement(
         latency_ms_samples=tuple(timing.wall_ms for timing in steady),
         cpu_ms_samples=tuple(timing.cpu_ms for timing in steady),
         load_ms=load_ms,
-        first_run_ms=first_run.wall_ms,
+        first_run_ms=first_run_ms,
         baseline_mib=round(baseline_mib, 3),
         peak_mib=round(memory.peak_mib(), 3),
+        wait_ms_samples=waits or None,
+        sittings=(sitting,),
     )
 
 
+def _compute_on(cores: tuple[int, ...] | None) -> None:
+    if cores is None:
+        return
+    try:
+        compute_on(cores)
+    except OSError as error:
+        raise DeviceError(f"a process may not compute on cores {cores} there") from error
+
+
 class Timing(NamedTuple):
-    """How long one run took, on the clock and on the processors."""
+    """How long one run took, on the clock and on the processors, and waited for them."""
 
     wall_ms: float
     cpu_ms: float
+    wait_ms: float | None = None
 
 
-def sample(run: Run, plan: Plan) -> list[Timing]:
-    """Warm up, then time runs until the plan is fulfilled."""
+def warm_up(run: Run, plan: Plan) -> None:
+    """Run as often as a plan says before the first sample."""
     started = perf_counter()
     for _ in range(plan.warmup_runs):
         if perf_counter() - started < plan.max_seconds:
             run()
+
+
+def sample(run: Run, plan: Plan) -> list[Timing]:
+    """Time runs until the plan is fulfilled."""
     timings: list[Timing] = []
+    waits = Waits()
+    before_ms = waits.so_far_ms()
     started = perf_counter()
     while not _is_enough(len(timings), perf_counter() - started, plan):
-        timings.append(_timed(run))
+        timing = _timed(run)
+        after_ms = waits.so_far_ms()
+        if before_ms is not None and after_ms is not None:
+            timing = timing._replace(wait_ms=round(max(0.0, after_ms - before_ms), 4))
+        before_ms = after_ms
+        timings.append(timing)
+    waits.close()
     return timings
 
 

@@ -1,13 +1,12 @@
 """How is every exit of a model measured on a device?
 
-Jobs first, one for each exit and kind; then one fresh process after another, never two at once.
+Jobs first, one for each exit and kind; then one fresh process after another (``passes.py``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from reefl_edge.bundles.artifacts import Precision
-from reefl_edge.devices.links.base import Link
 from reefl_edge.jobs.job import (
     INFERENCE_PLAN,
     STEP_PLAN,
@@ -16,13 +15,11 @@ from reefl_edge.jobs.job import (
     Plan,
     StepJob,
 )
-from reefl_edge.jobs.running import run_job
-from reefl_edge.jobs.sources import Files, ModelSource
+from reefl_edge.jobs.sources import ModelSource
+from reefl_edge.profiling.passes import DEFAULT_NUM_PASSES, Meter
 from reefl_edge.profiling.report import Context, Report, Row
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.submodel import Submodel
-
-OnRow = Callable[[Row], None]
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -35,6 +32,7 @@ def inference_jobs(
     threads: int,
     precision: Precision = "fp32",
     plan: Plan = INFERENCE_PLAN,
+    cores: tuple[int, ...] | None = None,
 ) -> tuple[InferenceJob, ...]:
     """List what to measure for the latency of one image at every exit, shallowest first.
 
@@ -44,7 +42,8 @@ def inference_jobs(
         runtime: What runs it.
         threads: Threads to compute with.
         precision: Of the source.
-        plan: How long to measure.
+        plan: How long to measure, in each process.
+        cores: The cores to compute on; None for any.
 
     Raises:
         ValueError: The runtime does not run such a source, or ``threads`` is less than 1.
@@ -58,6 +57,7 @@ def inference_jobs(
             submodel=submodel.cut(exit_index),
             source=source,
             plan=plan,
+            cores=cores,
         )
         for exit_index in range(submodel.num_exits)
     )
@@ -70,6 +70,7 @@ def step_jobs(
     threads: int,
     batch_size: int = DEFAULT_BATCH_SIZE,
     plan: Plan = STEP_PLAN,
+    cores: tuple[int, ...] | None = None,
 ) -> tuple[StepJob, ...]:
     """List what to measure for one fine-tuning step at every exit, shallowest first.
 
@@ -78,7 +79,8 @@ def step_jobs(
         source: A checkpoint or random weights.
         threads: Threads to compute with.
         batch_size: Images of a step.
-        plan: How long to measure.
+        plan: How long to measure, in each process.
+        cores: The cores to compute on; None for any.
 
     Raises:
         ValueError: The source is a bundle, or a number is less than 1.
@@ -92,75 +94,43 @@ def step_jobs(
             submodel=submodel.cut(exit_index),
             source=source,
             plan=plan,
+            cores=cores,
         )
         for exit_index in range(submodel.num_exits)
     )
 
 
-def measure_exits(
-    link: Link, jobs: Sequence[MeasurementJob], files: Files, *, on_row: OnRow | None = None
-) -> tuple[Row, ...]:
-    """Do jobs one after the other, each in a fresh process.
-
-    Args:
-        link: The way to the device.
-        jobs: What to measure.
-        files: Where what the jobs name lies here.
-        on_row: Called after every job.
-
-    Raises:
-        MeasurementError: A measuring process died.
-        ReeflEdgeError: What a measuring process reported.
-    """
-    rows = []
-    for job in jobs:
-        row = Row(
-            device=link.name,
-            runtime=job.runtime,
-            precision=job.precision,
-            threads=job.threads,
-            exit_index=job.submodel.max_exit,
-            kind=job.kind,
-            batch_size=job.batch_size,
-            measurement=run_job(link, job, files),
-            regime=job.submodel.regime if job.kind == "step" else None,
-        )
-        rows.append(row)
-        if on_row is not None:
-            on_row(row)
-    return tuple(rows)
-
-
 def measure_report(
-    link: Link,
+    meter: Meter,
     jobs: Sequence[MeasurementJob],
-    files: Files,
     *,
     model: str,
     weights: str,
-    on_row: OnRow | None = None,
+    num_passes: int = DEFAULT_NUM_PASSES,
+    sweep: tuple[Row, ...] = (),
 ) -> Report:
     """Do jobs and put what they found into a report, with the circumstances.
 
     Args:
-        link: The way to the device.
+        meter: Measures them.
         jobs: What to measure, at least one.
-        files: Where what the jobs name lies here.
         model: A short name of the model.
         weights: The hash of the weights, or ``report.RANDOM_WEIGHTS``.
-        on_row: Called after every job.
+        num_passes: How often to measure the latency of each.
+        sweep: What was measured before, to find the number of threads.
 
     Raises:
+        DeviceError: The device is not fit to be measured.
         MeasurementError: A measuring process died.
         ReeflEdgeError: What a measuring process reported.
     """
     context = Context(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        device=link.name,
-        is_real_hardware=link.is_real_hardware,
-        host=link.describe(),
+        device=meter.link.name,
+        is_real_hardware=meter.link.is_real_hardware,
+        host=meter.link.describe(),
         model=model,
         weights=weights,
         submodel=max((job.submodel for job in jobs), key=lambda submodel: submodel.max_exit),
     )
-    return Report(context=context, rows=measure_exits(link, jobs, files, on_row=on_row))
+    return Report(context=context, rows=meter.rows(jobs, num_passes=num_passes), sweep=sweep)

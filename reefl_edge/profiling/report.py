@@ -73,7 +73,7 @@ class Row:
             )
         if self.kind == "inference" and self.regime is not None:
             raise ValueError(f"inference trains nothing, but a row of it has regime {self.regime}")
-        object.__setattr__(self, "summary", summarise(self.measurement))
+        object.__setattr__(self, "summary", summarise(self.measurement, threads=self.threads))
 
     @property
     def key(self) -> RowKey:
@@ -126,11 +126,20 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a machine measured, and the exit chosen from it if a budget was given."""
+    """What a machine measured, and the exit chosen from it if a budget was given.
+
+    Attributes:
+        context: The circumstances.
+        rows: What was measured of every exit.
+        choice: The exit chosen.
+        sweep: The deepest exit with other numbers of threads, from which theirs was taken.
+        schema_version: Of this document.
+    """
 
     context: Context
     rows: tuple[Row, ...]
     choice: Choice | None = None
+    sweep: tuple[Row, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -141,7 +150,7 @@ class Report:
         twice = [key for key, count in Counter(row.key for row in self.rows).items() if count > 1]
         if twice:
             raise ValueError(f"more than one row for {' '.join(str(part) for part in twice[0])}")
-        for row in self.rows:
+        for row in (*self.rows, *self.sweep):
             self._check_exit(row.exit_index, "a row is of")
             if row.regime is not None:
                 self.context.submodel.with_regime(row.regime)
@@ -189,7 +198,8 @@ def _costs(submodel: Submodel, batch_size: int) -> tuple[ExitCost, ...]:
 def report_json(report: Report) -> str:
     """Write a report as JSON, a ``summary`` beside the samples of every row, and its ``cost``."""
     document = schema.to_dict(report)
-    for fields, row in zip(document["rows"], report.rows, strict=True):
+    written = (*document["rows"], *document["sweep"])
+    for fields, row in zip(written, (*report.rows, *report.sweep), strict=True):
         fields["summary"] = schema.to_dict(row.summary)
         fields["cost"] = _cost_fields(report.cost_of(row))
     text = json.dumps(document, indent=2)

@@ -1,29 +1,17 @@
-"""How do samples become figures, and when are they not to be trusted?
+"""How do samples become figures?
 
 The only place where percentiles are computed: whoever prints or compares a measurement takes them
-from here. Percentiles interpolate between samples (numpy's default). A measurement is *noisy* when
-its samples disagree among themselves; what made them disagree, heat or other programs, they do not
-tell.
+from here. Percentiles interpolate between samples (numpy's default).
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reefl_edge.bootstrap import median_interval
+from reefl_edge.bootstrap import percentile_intervals
 from reefl_edge.jobs.outcome import Measurement
-
-Validity = Literal["valid", "noisy"]
-
-# Judged against: fewer samples have no p90 to speak of.
-MIN_SAMPLES = 5
-# The budget is held against the p90; where it lies further above the median than this, another run
-# would find another one.
-MAX_SPREAD = 0.25
-# How far the median of the last third of the samples may lie from that of the first third.
-MAX_DRIFT = 0.10
+from reefl_edge.profiling.verdict import Intervals, Verdict, judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +23,12 @@ class Summary:
         p50_ms: Median latency; the other percentiles, the least and the mean likewise.
         p50_low_ms: Where the median lies with 95% confidence, from here (bootstrap) ...
         p50_high_ms: ... to here.
+        p90_low_ms: The same for the 90th percentile.
+        p90_high_ms: What a budget is held against.
         cpu_p50_ms: Median processor time of a run, all threads together.
         peak_above_baseline_mib: Most memory the model and its runs took.
-        validity: Whether the samples agree with each other.
-        reason: Why they do not; None if they do.
+        verdict: Whether the samples are to be trusted.
+        reason: Why not; None if they are.
     """
 
     num_samples: int
@@ -50,18 +40,26 @@ class Summary:
     mean_ms: float
     p50_low_ms: float
     p50_high_ms: float
+    p90_low_ms: float
+    p90_high_ms: float
     cpu_p50_ms: float
     peak_above_baseline_mib: float
-    validity: Validity
+    verdict: Verdict
     reason: str | None
 
 
-def summarise(measurement: Measurement) -> Summary:
-    """Derive the figures of a measurement from its samples."""
+def summarise(measurement: Measurement, *, threads: int) -> Summary:
+    """Derive the figures of a measurement from its samples.
+
+    Args:
+        measurement: The samples.
+        threads: Threads that computed.
+    """
     latencies = np.array(measurement.latency_ms_samples)
     p50, p90, p95, p99 = (_figure(value) for value in np.percentile(latencies, (50, 90, 95, 99)))
-    low, high = median_interval(latencies)
-    reason = _doubt(latencies)
+    sizes = [sitting.num_samples for sitting in measurement.sittings] or [len(latencies)]
+    intervals = Intervals(*percentile_intervals(latencies, (50, 90), group_sizes=sizes))
+    verdict, reason = judge(measurement, intervals, threads=threads)
     return Summary(
         num_samples=len(latencies),
         p50_ms=p50,
@@ -70,11 +68,13 @@ def summarise(measurement: Measurement) -> Summary:
         p99_ms=p99,
         min_ms=_figure(latencies.min()),
         mean_ms=_figure(latencies.mean()),
-        p50_low_ms=_figure(low),
-        p50_high_ms=_figure(high),
+        p50_low_ms=_figure(intervals.median[0]),
+        p50_high_ms=_figure(intervals.median[1]),
+        p90_low_ms=_figure(intervals.p90[0]),
+        p90_high_ms=_figure(intervals.p90[1]),
         cpu_p50_ms=_figure(np.median(measurement.cpu_ms_samples)),
         peak_above_baseline_mib=_figure(measurement.peak_mib - measurement.baseline_mib),
-        validity="valid" if reason is None else "noisy",
+        verdict=verdict,
         reason=reason,
     )
 
@@ -82,19 +82,3 @@ def summarise(measurement: Measurement) -> Summary:
 def _figure(value: float | np.floating[Any]) -> float:
     """Round to what the clock resolves: a tenth of a microsecond."""
     return round(float(value), 4)
-
-
-def _doubt(latencies: NDArray[np.float64]) -> str | None:
-    """Say why samples, in the order they were taken, are not to be trusted; None if they are."""
-    if len(latencies) < MIN_SAMPLES:
-        return f"too few samples: {len(latencies)}, need {MIN_SAMPLES}"
-    third = len(latencies) // 3
-    first, last = np.median(latencies[:third]), np.median(latencies[-third:])
-    drift = last / first - 1
-    if abs(drift) > MAX_DRIFT:
-        return f"drift: the last third of the samples takes {drift:+.0%} against the first"
-    p50, p90 = np.percentile(latencies, (50, 90))
-    spread = p90 / p50 - 1
-    if spread > MAX_SPREAD:
-        return f"spread: the p90 lies {spread:.0%} above the p50"
-    return None

@@ -4,16 +4,24 @@ The one place where profiling and exporting meet.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from reefl_edge.bundles.artifacts import Precision
 from reefl_edge.checkpoints.checkpoint import write_checkpoint
 from reefl_edge.checkpoints.hashes import weights_sha256
+from reefl_edge.devices.host import Host
 from reefl_edge.devices.links.base import Link
 from reefl_edge.devices.links.opening import link_for
-from reefl_edge.jobs.job import MeasurementJob
-from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, ModelSource, RandomWeights
+from reefl_edge.jobs.job import InferenceJob, Kind, StepJob
+from reefl_edge.jobs.sources import (
+    BundleFolder,
+    CheckpointFile,
+    Files,
+    ModelSource,
+    RandomWeights,
+)
 from reefl_edge.partials import scratch_folder
 from reefl_edge.profiling.measure import (
     DEFAULT_BATCH_SIZE,
@@ -21,15 +29,22 @@ from reefl_edge.profiling.measure import (
     measure_report,
     step_jobs,
 )
-from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report
-from reefl_edge.runtimes.base import RuntimeName, default_threads
+from reefl_edge.profiling.passes import DEFAULT_NUM_PASSES, Meter, num_processes
+from reefl_edge.profiling.readiness import Readiness
+from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report, Row
+from reefl_edge.profiling.sweep import fastest_threads, thread_counts
+from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.runtimes.opening import check_precision
-from reefl_edge.submodel import Regime
+from reefl_edge.submodel import Regime, Submodel
 from reefl_edge.tasks.models import Model
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import recipe_for
 
 OnStage = Callable[[str], None]
+OnProcess = Callable[[int, int], None]
+
+# A number of threads, or those that turn out to be the fastest; None for one per fast core.
+Threads = int | Literal["auto"] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,24 +54,29 @@ class ProfileRequest:
     Attributes:
         runtime: What runs inference; a fine-tuning step always runs on eager.
         precision: Of inference.
-        threads: Threads to compute with; None for one per core this process may use.
+        threads: Threads to compute with; ``auto`` tries how many are the fastest, of inference and
+            of the step by itself; None for one per fast core there.
         regime: Which arrays the step trains; None to measure no step.
         batch_size: Images of a step.
+        num_passes: How often the latency of every exit is measured, in fresh processes.
 
     Raises:
-        ValueError: The runtime does not compute in the precision.
+        ValueError: The runtime does not compute in the precision, or nothing would be measured.
     """
 
     runtime: RuntimeName = "onnx"
     precision: Precision = "fp32"
-    threads: int | None = None
+    threads: Threads = None
     regime: Regime | None = "frozen"
     batch_size: int = DEFAULT_BATCH_SIZE
+    num_passes: int = DEFAULT_NUM_PASSES
 
     def __post_init__(self) -> None:
         check_precision(self.runtime, self.precision)
         if self.runtime != "eager":
             recipe_for(self.runtime, self.precision)
+        if self.num_passes < 1:
+            raise ValueError(f"need at least 1 pass, got {self.num_passes}")
 
     def check(self, model: Model) -> None:
         """Hold what to measure to a model.
@@ -81,7 +101,7 @@ def profile_model(
     *,
     device: str | Link = "local",
     on_stage: OnStage = lambda _: None,
-    on_row: Callable[[int, int], None] = lambda _done, _total: None,
+    on_process: OnProcess = lambda _done, _total: None,
 ) -> Report:
     """Measure every exit of a model, each in fresh processes.
 
@@ -89,64 +109,115 @@ def profile_model(
         model: The model, cut at the deepest exit to measure.
         request: What to measure.
         device: Where: ``local``, the name of a device profile, or a link.
-        on_stage: Called with a description of each stage as it begins.
-        on_row: Called after every measurement with those done and those to do.
+        on_stage: Called with a description of each stage as it begins, and of what is waited for.
+        on_process: Called after every process with those done and those to do.
 
     Raises:
         ValueError: As for ``ProfileRequest.check``, or no device has this name.
-        DeviceError: The device cannot be reached.
+        DeviceError: The device cannot be reached, or is not fit to be measured.
         MeasurementError: A measuring process died.
         MissingToolchainError: A package is not installed.
     """
     request = request or ProfileRequest()
     request.check(model)
     link = link_for(device) if isinstance(device, str) else device
+    host = link.describe()
     with scratch_folder() as folder:
-        files: dict[str, Path] = {}
-        threads = link.describe().threads(request.threads)
-        request = replace(request, threads=threads)
-        jobs = _jobs(model, request, folder, files, on_stage)
-        on_row(0, len(jobs))
-        done = iter(range(1, len(jobs) + 1))
-        on_stage(f"measure {len(jobs)} fresh processes")
+        subject = _subject(model, request, host, folder, on_stage)
+        tried = thread_counts(host) if request.threads == "auto" else ()
+        to_try = tuple(jobs[-1] for count in tried for jobs in subject.jobs(count, count) if jobs)
+        num_jobs = model.checkpoint.submodel.num_exits * (1 if request.regime is None else 2)
+        total = num_processes(len(to_try), 1) + num_processes(num_jobs, request.num_passes)
+        numbers = iter(range(1, total + 1))
+        meter = Meter(
+            link=link,
+            files=subject.files,
+            readiness=Readiness(link, say=on_stage),
+            on_process=lambda: on_process(next(numbers), total),
+        )
+        on_process(0, total)
+        on_stage(f"measure {total} fresh processes")
+        sweep = meter.rows(to_try, num_passes=1)
+        inference, step = (_threads(request, host, sweep, kind) for kind in get_args(Kind))
         return measure_report(
-            link,
-            jobs,
-            files,
+            meter,
+            [job for jobs in subject.jobs(inference, step) for job in jobs],
             model=model.name,
             weights=(
                 RANDOM_WEIGHTS
                 if model.checkpoint.random == "everything"
                 else weights_sha256(model.checkpoint.arrays)
             ),
-            on_row=lambda _: on_row(next(done), len(jobs)),
+            num_passes=request.num_passes,
+            sweep=sweep,
         )
 
 
-def _jobs(
-    model: Model,
-    request: ProfileRequest,
-    folder: Path,
-    files: dict[str, Path],
-    on_stage: OnStage,
-) -> tuple[MeasurementJob, ...]:
-    submodel = model.checkpoint.submodel
-    threads = request.threads or default_threads()
+def _threads(request: ProfileRequest, host: Host, sweep: tuple[Row, ...], kind: Kind) -> int:
+    """Return how many threads compute: those asked for, or those that a sweep found."""
+    if request.threads != "auto":
+        return host.threads(request.threads)
+    tried = [row for row in sweep if row.kind == kind]
+    return fastest_threads(tried) if tried else host.threads(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """What is measured, and where its processes find it.
+
+    Attributes:
+        request: What to measure.
+        submodel: The model, at the deepest exit to measure.
+        host: The machine that computes.
+        inference: What the runtime of inference loads.
+        weights: What a training step loads.
+        files: Where both lie here.
+    """
+
+    request: ProfileRequest
+    submodel: Submodel
+    host: Host
+    inference: ModelSource
+    weights: ModelSource
+    files: Files
+
+    def jobs(
+        self, inference_threads: int, step_threads: int
+    ) -> tuple[tuple[InferenceJob, ...], tuple[StepJob, ...]]:
+        """List what to measure of inference, and of a step if one is asked for."""
+        request = self.request
+        inference = inference_jobs(
+            self.submodel.folded(),
+            self.inference,
+            runtime=request.runtime,
+            precision=request.precision,
+            threads=inference_threads,
+            cores=self.host.cores_for(inference_threads),
+        )
+        if request.regime is None:
+            return inference, ()
+        steps = step_jobs(
+            self.submodel.with_regime(request.regime),
+            self.weights,
+            threads=step_threads,
+            batch_size=request.batch_size,
+            cores=self.host.cores_for(step_threads),
+        )
+        return inference, steps
+
+
+def _subject(
+    model: Model, request: ProfileRequest, host: Host, folder: Path, on_stage: OnStage
+) -> _Subject:
+    files: dict[str, Path] = {}
     weights = _weights_source(model, folder, files)
-    jobs = inference_jobs(
-        submodel.folded(),
-        _inference_source(model, request, weights, folder, files, on_stage),
-        runtime=request.runtime,
-        precision=request.precision,
-        threads=threads,
-    )
-    if request.regime is None:
-        return jobs
-    return jobs + step_jobs(
-        submodel.with_regime(request.regime),
-        weights,
-        threads=threads,
-        batch_size=request.batch_size,
+    return _Subject(
+        request=request,
+        submodel=model.checkpoint.submodel,
+        host=host,
+        inference=_inference_source(model, request, weights, folder, files, on_stage),
+        weights=weights,
+        files=files,
     )
 
 
@@ -187,7 +258,6 @@ def _export(model: Model, request: ProfileRequest, folder: Path, on_stage: OnSta
         folder,
         [recipe_for(request.runtime, request.precision)],
         Origin(name=model.name),
-        threads=request.threads,
         on_stage=on_stage,
     )
     return exported.bundle.directory

@@ -22,7 +22,8 @@ from reefl_edge.jobs.running import measurement_of, run_job
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files, RandomWeights
 from reefl_edge.models.arrays import random_network
 from reefl_edge.models.checkpoint import save_checkpoint
-from reefl_edge.profiling.measure import inference_jobs, measure_exits, step_jobs
+from reefl_edge.profiling.measure import inference_jobs, step_jobs
+from reefl_edge.profiling.passes import Meter
 from tests.fakes.jobs import counting_link, ended
 from tests.fakes.submodels import tiny_submodel
 from tests.processes import is_gone, worker_of
@@ -64,7 +65,9 @@ def check(measurement: Measurement) -> None:
 
 
 def test_every_exit_of_a_bundle_is_measured(onnx_bundle: Bundle) -> None:
-    rows = measure_exits(LocalLink(), onnx_jobs(onnx_bundle), files_of(onnx_bundle))
+    rows = Meter(link=LocalLink(), files=files_of(onnx_bundle)).rows(
+        onnx_jobs(onnx_bundle), num_passes=1
+    )
 
     assert [(row.device, row.runtime, row.exit_index) for row in rows] == [
         ("local", "onnx", 0),
@@ -193,7 +196,7 @@ def test_what_a_job_names_is_pushed_once_and_found_by_its_name(tmp_path: Path) -
     jobs = step_jobs(tiny_submodel(), source, threads=1)
     link = counting_link([])
 
-    measure_exits(link, jobs, {source.sha256: path})
+    Meter(link=link, files={source.sha256: path}).rows(jobs, num_passes=1)
 
     assert link.num_sent == 1
     assert link.files == {source.sha256: path}

@@ -1,7 +1,9 @@
 """What happens inside a measuring process."""
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -11,12 +13,13 @@ import pytest
 from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.devices.links.local import LocalLink
+from reefl_edge.errors import DeviceError
 from reefl_edge.jobs import memory
 from reefl_edge.jobs.job import Plan
 from reefl_edge.jobs.outcome import Failed, read_outcome
-from reefl_edge.jobs.running import WORKER
+from reefl_edge.jobs.running import WORKER, run_job
 from reefl_edge.jobs.sources import BundleFolder
-from reefl_edge.jobs.worker import sample
+from reefl_edge.jobs.worker import sample, warm_up
 from reefl_edge.jobs.workloads import random_images
 from reefl_edge.profiling.measure import inference_jobs
 
@@ -27,6 +30,7 @@ FEW = Plan(warmup_runs=1, min_samples=3, min_seconds=0, max_seconds=60)
 def test_warm_up_runs_give_no_samples() -> None:
     runs = count()
 
+    warm_up(lambda: next(runs), FEW)
     timings = sample(lambda: next(runs), FEW)
 
     assert len(timings) == 3
@@ -82,6 +86,31 @@ def test_a_job_of_a_kind_that_no_worker_does_yet_is_told_apart(kind: str) -> Non
         code="unsupported-job",
         message=f"this worker does no jobs of the kind {kind}; upgrade reefl-edge there",
     )
+
+
+def test_cores_that_a_process_may_not_use_are_a_device_error(onnx_bundle: Bundle) -> None:
+    source = BundleFolder.of(onnx_bundle.directory)
+    submodel = onnx_bundle.manifest.submodel
+    job = inference_jobs(submodel, source, runtime="onnx", threads=1, plan=FEW, cores=(100_000,))[0]
+
+    with pytest.raises(DeviceError, match=r"may not compute on cores \(100000,\) there"):
+        run_job(LocalLink(), job, {source.sha256: onnx_bundle.directory})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts it")
+def test_a_measurement_says_what_happened_beside_its_samples(onnx_bundle: Bundle) -> None:
+    source = BundleFolder.of(onnx_bundle.directory)
+    submodel = onnx_bundle.manifest.submodel
+    plan = replace(FEW, min_seconds=0.3)
+    core = min(os.sched_getaffinity(0))
+    job = inference_jobs(submodel, source, runtime="onnx", threads=1, plan=plan, cores=(core,))[0]
+
+    found = run_job(LocalLink(), job, {source.sha256: onnx_bundle.directory})
+
+    assert found.wait_ms_samples is not None
+    assert [sitting.num_samples for sitting in found.sittings] == [len(found.wait_ms_samples)]
+    assert found.sittings[0].disturbances.others_share is not None
+    assert found.sittings[0].load_ms == found.load_ms
 
 
 def test_what_native_code_prints_does_not_reach_the_outcome() -> None:

@@ -1,11 +1,13 @@
 """Which exit a budget allows, and why."""
 
 from math import inf, nan
+from typing import Any
 
 import pytest
 
-from reefl_edge.errors import BudgetError
-from reefl_edge.profiling.choose import Budget, choose_exit
+from reefl_edge.errors import BudgetError, MeasurementError
+from reefl_edge.profiling.budget import Budget
+from reefl_edge.profiling.choose import choose_exit
 from reefl_edge.profiling.report import Report
 from tests.fakes.measurements import report, row
 
@@ -29,13 +31,18 @@ def test_without_a_limit_the_deepest_exit_is_chosen() -> None:
 @pytest.mark.parametrize(
     ("budget", "exit_index", "why_not"),
     [
-        (Budget(inference_ms=8), 1, "exit 2 does not fit: inference p90 12.5 ms exceeds 8 ms"),
-        (Budget(step_ms=300), 1, "exit 2 does not fit: step p90 1234 ms exceeds 300 ms"),
+        (
+            Budget(inference_ms=8),
+            1,
+            "exit 2 does not fit: inference p90 up to 12.5 ms exceeds 8 ms",
+        ),
+        (Budget(step_ms=300), 1, "exit 2 does not fit: step p90 up to 1234 ms exceeds 300 ms"),
         (Budget(memory_mib=100), 0, "exit 1 does not fit: memory 120 MiB exceeds 100 MiB"),
         (
             Budget(inference_ms=5, step_ms=200),
             0,
-            "exit 1 does not fit: inference p90 8 ms exceeds 5 ms, step p90 250 ms exceeds 200 ms",
+            "exit 1 does not fit: inference p90 up to 8 ms exceeds 5 ms, step p90 up to 250 ms "
+            "exceeds 200 ms",
         ),
         (Budget(inference_ms=100, step_ms=2000, memory_mib=512), 2, None),
     ],
@@ -55,27 +62,72 @@ def test_the_reason_says_what_an_exit_takes_of_every_limit() -> None:
     choice = choose_exit(MEASURED, Budget(inference_ms=10, step_ms=200, memory_mib=100))
 
     assert choice.reasons[0] == (
-        "exit 0 fits: inference p90 4.1 ms of 10 ms, step p90 140 ms of 200 ms, "
+        "exit 0 fits: inference p90 up to 4.1 ms of 10 ms, step p90 up to 140 ms of 200 ms, "
         "memory 80.25 MiB of 100 MiB"
     )
 
 
-def test_the_p90_counts_not_the_median() -> None:
-    samples = [1.0] * 8 + [9.0] * 2
+def test_the_upper_end_of_the_p90_counts_not_the_p90() -> None:
+    measured = report(row(0, [1.0] * 45 + [1.2] * 5))
+    summary = measured.rows[0].summary
+    assert summary.p90_ms < 1.1 < summary.p90_high_ms
 
-    with pytest.raises(BudgetError, match="no exit runs within 2 ms; exit 0 needs 9 ms"):
-        choose_exit(report(row(0, samples)), Budget(inference_ms=2))
+    with pytest.raises(BudgetError, match=r"no exit runs within 1\.1 ms; exit 0 needs up to 1\.2"):
+        choose_exit(measured, Budget(inference_ms=1.1))
+    assert Budget.relative(measured, 0.5) == Budget(inference_ms=0.6)
+
+
+NOISY = [1.0, 1.0, 1.0, 1.0, 1.8] * 3
+
+
+@pytest.mark.parametrize(
+    ("measured", "budget", "where"),
+    [
+        (report(row(0, NOISY), row(1, 9.0)), Budget(inference_ms=20), "exit 0, inference"),
+        (report(row(0, NOISY)), Budget(inference_ms=0.1), "exit 0, inference"),
+        (report(row(0, 1.0), row(1, NOISY)), Budget(inference_ms=1.5), "exit 1, inference"),
+        (report(row(0, NOISY, kind="step")), Budget(step_ms=20), "exit 0, step"),
+    ],
+)
+def test_a_choice_rests_on_valid_measurements_or_on_an_order(
+    measured: Report, budget: Budget, where: str
+) -> None:
+    with pytest.raises(MeasurementError) as caught:
+        choose_exit(measured, budget)
+
+    assert str(caught.value).startswith(
+        f"the choice would rest on a measurement that is not valid: {where}: noisy (the p90 lies "
+        "anywhere from"
+    )
+    assert str(caught.value).endswith("; measure again, or accept it with --accept-noisy")
+
+
+def test_what_is_accepted_is_marked() -> None:
+    measured = report(row(0, NOISY), row(1, NOISY), row(2, 9.0))
+
+    choice = choose_exit(measured, Budget(inference_ms=8), accept_noisy=True)
+
+    assert choice.exit_index == 1
+    assert choice.reasons[1] == "exit 1 fits: inference p90 up to 1.8 ms of 8 ms (noisy)"
+
+
+def test_what_a_choice_does_not_rest_on_may_be_noisy() -> None:
+    deeper = report(row(0, 4.0), row(1, 9.0), row(2, NOISY))
+    not_limited = report(row(0, 4.0), row(0, NOISY, kind="step"))
+
+    assert choose_exit(deeper, Budget(inference_ms=8)).exit_index == 0
+    assert choose_exit(not_limited, Budget(inference_ms=8, memory_mib=64)).exit_index == 0
 
 
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        (Budget(inference_ms=3), "no exit runs within 3 ms; exit 0 needs 4.1 ms"),
-        (Budget(step_ms=100), "no exit takes a step within 100 ms; exit 0 needs 140 ms"),
+        (Budget(inference_ms=3), "no exit runs within 3 ms; exit 0 needs up to 4.1 ms"),
+        (Budget(step_ms=100), "no exit takes a step within 100 ms; exit 0 needs up to 140 ms"),
         (Budget(memory_mib=64), "no exit fits in 64 MiB; exit 0 needs 80.25 MiB"),
         (
             Budget(inference_ms=3, step_ms=200, memory_mib=64),
-            "no exit runs within 3 ms and fits in 64 MiB; exit 0 needs 4.1 ms and 80.25 MiB",
+            "no exit runs within 3 ms and fits in 64 MiB; exit 0 needs up to 4.1 ms and 80.25 MiB",
         ),
     ],
 )
@@ -125,8 +177,10 @@ def test_a_report_that_does_not_answer_is_refused(
 @pytest.mark.parametrize("limit", [0, -1.0, inf, nan, 1e308])
 @pytest.mark.parametrize("name", ["inference_ms", "step_ms", "memory_mib"])
 def test_a_limit_must_be_positive(name: str, limit: float) -> None:
+    limits: dict[str, Any] = {name: limit}
+
     with pytest.raises(ValueError, match=f"{name} must be positive"):
-        Budget(**{name: limit})
+        Budget(**limits)
 
 
 def test_a_relative_budget_is_a_fraction_of_the_deepest_exit_s_inference() -> None:

@@ -7,7 +7,8 @@ import pytest
 from reefl_edge.jobs.job import Job, MeasurementJob, Plan
 from reefl_edge.jobs.sources import BundleFolder, RandomWeights
 from reefl_edge.profiling.measure import inference_jobs, measure_report, step_jobs
-from reefl_edge.profiling.report import RANDOM_WEIGHTS, Row
+from reefl_edge.profiling.passes import Meter
+from reefl_edge.profiling.report import RANDOM_WEIGHTS
 from tests.fakes.devices import HOST
 from tests.fakes.jobs import counting_link
 from tests.fakes.submodels import tiny_submodel
@@ -35,25 +36,28 @@ def test_steps_keep_the_regime_and_the_batch() -> None:
 
 
 def test_a_report_has_a_row_for_every_job_and_the_circumstances() -> None:
-    asked, seen = list[Job](), list[Row]()
+    asked = list[Job]()
     jobs: list[MeasurementJob] = [
         *inference_jobs(FROZEN, RandomWeights(), runtime="eager", threads=1),
         *step_jobs(FROZEN, RandomWeights(), threads=1),
     ]
 
     report = measure_report(
-        counting_link(asked), jobs, {}, model="tiny", weights=RANDOM_WEIGHTS, on_row=seen.append
+        Meter(link=counting_link(asked), files={}),
+        jobs,
+        model="tiny",
+        weights=RANDOM_WEIGHTS,
+        num_passes=1,
     )
 
-    assert asked == jobs
-    assert report.rows == tuple(seen)
-    assert [(row.kind, row.exit_index) for row in seen] == [
+    assert asked[len(jobs) :] == jobs  # those before counted memory
+    assert [(row.kind, row.exit_index) for row in report.rows] == [
         *(("inference", 0), ("inference", 1), ("inference", 2)),
         *(("step", 0), ("step", 1), ("step", 2)),
     ]
     assert [row.summary.p50_ms for row in report.rows_of("inference")] == [1, 2, 3]
-    assert [row.regime for row in seen] == [None] * 3 + ["frozen"] * 3
-    assert {row.device for row in seen} == {"fake"}
+    assert [row.regime for row in report.rows] == [None] * 3 + ["frozen"] * 3
+    assert {row.device for row in report.rows} == {"fake"}
     assert report.context.host == HOST
     assert report.context.submodel == FROZEN
     assert not report.context.is_real_hardware

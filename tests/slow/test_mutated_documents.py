@@ -7,7 +7,8 @@ import pytest
 
 from reefl_edge import schema
 from reefl_edge.devices.profiles import DeviceProfile, load_profile
-from reefl_edge.profiling.choose import Budget, choose_exit
+from reefl_edge.profiling.budget import Budget
+from reefl_edge.profiling.choose import choose_exit
 from reefl_edge.profiling.report import Report, read_report, report_json
 from reefl_export.recipe import ExportRecipe, read_recipe
 from tests.slow import mutations

@@ -19,14 +19,14 @@ def test_inference_is_measured_on_a_bundle_made_for_it_and_a_step_on_the_file(
 
     report = profile_model(
         open_model(checkpoint_path),
-        ProfileRequest(regime="lora", batch_size=4),
+        ProfileRequest(regime="lora", batch_size=4, num_passes=2),
         device=counting_link(asked),
-        on_row=lambda *at: seen.append(at),
+        on_process=lambda *at: seen.append(at),
     )
 
-    assert seen == [(done, 4) for done in range(5)]
-    jobs = [job for job in asked if isinstance(job, InferenceJob | StepJob)]
-    assert len(jobs) == len(asked)
+    assert seen == [(done, 12) for done in range(13)]
+    jobs = [job for job in asked[:4] if isinstance(job, InferenceJob | StepJob)]
+    assert len(asked) == 12
     assert [(job.kind, type(job.source).__name__, job.submodel.max_exit) for job in jobs] == [
         ("inference", "BundleFolder", 0),
         ("inference", "BundleFolder", 1),
@@ -36,6 +36,32 @@ def test_inference_is_measured_on_a_bundle_made_for_it_and_a_step_on_the_file(
     assert {job.submodel.regime for job in jobs[2:]} == {"lora"}
     assert [row.batch_size for row in report.rows] == [1, 1, 4, 4]
     assert report.context.model == "model"
+
+
+def test_the_fastest_number_of_threads_is_found_for_inference_and_for_the_step(
+    checkpoint_path: Path,
+) -> None:
+    asked = list[Job]()
+
+    report = profile_model(
+        open_model(checkpoint_path),
+        ProfileRequest(runtime="eager", threads="auto", num_passes=1),
+        device=counting_link(asked),
+    )
+
+    assert [(row.kind, row.threads, row.exit_index) for row in report.sweep] == [
+        ("inference", 1, 1),
+        ("step", 1, 1),
+        ("inference", 2, 1),
+        ("step", 2, 1),
+    ]
+    assert {row.threads for row in report.rows} == {1}  # two are as fast there, and no faster
+    assert [row.exit_index for row in report.rows] == [0, 1, 0, 1]
+
+
+def test_nothing_is_measured_without_a_pass() -> None:
+    with pytest.raises(ValueError, match="need at least 1 pass, got 0"):
+        ProfileRequest(num_passes=0)
 
 
 @pytest.mark.parametrize(
