@@ -23,6 +23,7 @@ COMMANDS = (
     "verify",
     "infer",
     "devices",
+    "agent",
     "doctor",
 )
 GROUPS = ("agent", "cache")
