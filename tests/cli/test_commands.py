@@ -23,7 +23,6 @@ COMMANDS = (
     "verify",
     "infer",
     "devices",
-    "agent",
     "doctor",
 )
 GROUPS = ("agent", "cache")
