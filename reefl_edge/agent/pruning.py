@@ -15,16 +15,16 @@ _PYTHON = (
     "sitecustomize.py", "EXTERNALLY-MANAGED",
     # Text is UTF-8; the names of old tables are not even asked for.
     "encodings/cp[!4]*.py", "encodings/iso8859_*.py", "encodings/mac_*.py",
-    # Modules that speak to servers, read sounds, and watch or write programs.
+    # Modules that speak to servers, and watch or write programs.
     *(
         f"{name}.py"
         for name in (
             "aifc", "antigravity", "asynchat", "asyncore", "bdb", "cProfile", "cgi", "cgitb",
             "chunk", "colorsys", "configparser", "doctest", "ftplib", "imaplib", "mailbox",
-            "mailcap", "modulefinder", "nntplib", "optparse", "pdb", "pickletools", "plistlib",
+            "mailcap", "modulefinder", "nntplib", "optparse", "pdb", "plistlib",
             "poplib", "profile", "pstats", "pyclbr", "pydoc", "smtpd", "smtplib", "sndhdr",
             "socketserver", "ssl", "sunau", "tabnanny", "telnetlib", "this", "trace", "turtle",
-            "wave", "webbrowser", "xdrlib", "zipapp", "_pydecimal", "_pyio",
+            "webbrowser", "xdrlib", "zipapp", "_pydecimal", "_pyio",
         )
     ),
     # Extension modules without their libraries, or whose modules are left out.

@@ -104,6 +104,17 @@ def test_nothing_of_this_machine_gets_into_an_agent(agent: Agent) -> None:
     }  # fmt: skip
 
 
+def test_every_module_that_an_agent_carries_loads_there_but_for_torch(agent: Agent) -> None:
+    code = (
+        "import importlib, pkgutil, reefl_edge\n"
+        "for module in pkgutil.walk_packages(reefl_edge.__path__, 'reefl_edge.'):\n"
+        "    try: importlib.import_module(module.name)\n"
+        "    except ModuleNotFoundError as error: assert error.name == 'torch', module\n"
+    )
+
+    run_agent(agent, "-c", code)
+
+
 def test_python_started_by_an_agent_is_the_agent(agent: Agent) -> None:
     code = (
         "import subprocess, sys\n"
