@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.compiled_step`` exports DeiT-tiny and DeiT-small with compiled steps, times
 each in turns with ``finetune``'s step in place, takes the memory of both in fresh processes, and
-writes ``results/compiled_step.json``. A part is measured at a time (``--parts``), and goes into the
-results that are there.
+writes ``results/compiled_step.json``: part by part, so that nothing is lost if it is stopped. Parts
+that are named (``--parts``) go into the results that are there; each says when it was measured.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from benchmarks.apparatus.documents import Bar, at_most, on_threads, parser, write
+from benchmarks.apparatus.documents import Bar, at_most, now, on_threads, parser, write
 from benchmarks.apparatus.harness import (
     Run,
     in_fresh_process,
@@ -80,10 +80,12 @@ def main() -> None:
         export({name: sizes.batch_sizes[name] for name in _named(parts)}, folder)
         known = arguments.output.is_file() and not arguments.quick
         found = json.loads(arguments.output.read_text())["parts"] if known else {}
+        settings = {**sizes._asdict(), "warmup_steps": WARMUP_STEPS, "num_classes": NUM_CLASSES}
         for part in parts:
-            found[part] = measure(part, sizes, folder, is_quick=arguments.quick)
-    settings = {**sizes._asdict(), "warmup_steps": WARMUP_STEPS, "num_classes": NUM_CLASSES}
-    write(arguments.output, settings=settings, bars=list(bars(found)), parts=found)
+            found[part] = {"measured_at": now()} | measure(
+                part, sizes, folder, is_quick=arguments.quick
+            )
+            write(arguments.output, settings=settings, bars=list(bars(found)), parts=found)
 
 
 def all_parts(sizes: Sizes) -> list[str]:

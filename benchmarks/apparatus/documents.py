@@ -28,10 +28,15 @@ def parser(question: str | None, name: str) -> argparse.ArgumentParser:
     return options
 
 
+def now() -> str:
+    """Return the time, as results say when they were measured."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def write(path: Path, *, settings: Mapping[str, Any], **findings: Any) -> None:
     """Write what was found, with the machine and the settings it was found on."""
     document = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "measured_at": now(),
         "host": schema.to_dict(describe_host()),
         "settings": dict(settings),
         **findings,

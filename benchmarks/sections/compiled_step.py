@@ -25,5 +25,6 @@ def section(document: Document) -> str:
         for part, findings in document["parts"].items()
         if part.startswith("memory ")
         for name, found in findings.items()
+        if name != "measured_at"
     ]
-    return "\n\n".join([*parts, table(columns, rows)])
+    return "\n\n".join([*parts, table(columns, rows)] if rows else parts)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -109,9 +110,11 @@ def write_arrays(arrays: Arrays, metadata: Metadata, path: Path, *, room: int = 
     Raises:
         DivergenceError: An array holds NaN or an infinity.
     """
-    if (name := not_finite(arrays)) is not None:
-        raise DivergenceError(f"{name} holds NaN or infinity; {path} was not written")
-    metadata = replace(metadata, weights_sha256=weights_sha256(arrays))
+    with ThreadPoolExecutor(1, thread_name_prefix="hashing") as pool:
+        hashing = pool.submit(weights_sha256, arrays)
+        if (name := not_finite(arrays)) is not None:
+            raise DivergenceError(f"{name} holds NaN or infinity; {path} was not written")
+    metadata = replace(metadata, weights_sha256=hashing.result())
     text = schema.to_json(replace(metadata, metadata_sha256=_sha256_of(schema.to_dict(metadata))))
     write_safetensors(arrays, path, {METADATA_KEY: text}, room=room)
 

@@ -7,6 +7,7 @@ they have a size that does not change, and are written over.
 """
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,21 +58,36 @@ def refill_onnx(
         InputError: The artifact has a file of another kind, or is laid out as this version does not
             write it, or holds what is no array of the model, or its graphs do not read an array.
     """
+    weights = weights_file(artifact)
+    source, destination = bundle.directory / weights.path, folder / weights.path
+    with ThreadPoolExecutor(1, thread_name_prefix="refilling") as pool:
+        refilling = pool.submit(_refill_graphs, bundle, artifact, folder, constants)
+        entries = _refill_weights(
+            source, destination, filling, is_float32=artifact.precision == "fp32"
+        )
+        graphs = refilling.result()
+    _hold_reads(graphs, entries, artifact)
+    files = tuple(BundleFile.of(folder, folder / file.path) for file in artifact.files)
+    return replace(artifact, files=files)
+
+
+def _refill_graphs(
+    bundle: Bundle, artifact: Artifact, folder: Path, constants: Constants
+) -> dict[Path, GraphFile]:
+    """Write the graphs of an artifact; return what they say of themselves."""
     graphs: dict[Path, GraphFile] = {}
     for file in artifact.files:
         source, destination = bundle.directory / file.path, folder / file.path
-        destination.parent.mkdir(parents=True, exist_ok=True)
         if source.name == WEIGHTS_NAME:
-            _refill_weights(source, destination, filling, is_float32=artifact.precision == "fp32")
-        elif source.suffix == GRAPH_SUFFIX:
-            graphs[source] = read_graph(source)
-            hold_graph(bundle, artifact, source, graphs[source])
-            destination.write_bytes(with_constants(source.read_bytes(), constants))
-        else:
+            continue
+        if source.suffix != GRAPH_SUFFIX:
             raise InputError(f"{source} is neither a graph nor its weights; export the model again")
-    _hold_reads(graphs, read_header(folder / weights_file(artifact).path).entries, artifact)
-    files = tuple(BundleFile.of(folder, folder / file.path) for file in artifact.files)
-    return replace(artifact, files=files)
+        graphs[source] = read_graph(source)
+        hold_graph(bundle, artifact, source, graphs[source])
+        content = source.read_bytes()
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        destination.write_bytes(with_constants(content, constants) if constants else content)
+    return graphs
 
 
 def activation_constants(
@@ -111,25 +127,26 @@ def layers_in_int8(bundle: Bundle, artifact: Artifact) -> frozenset[str]:
     return frozenset(weight.removesuffix(".weight") for weight in weights)
 
 
-def _refill_weights(source: Path, destination: Path, filling: Filling, *, is_float32: bool) -> None:
+def _refill_weights(
+    source: Path, destination: Path, filling: Filling, *, is_float32: bool
+) -> dict[str, Entry]:
+    """Write the weights of an artifact; return what lies where in the file.
+
+    Raises:
+        InputError: It lies elsewhere than before, where graphs look for it: another version has
+            written the file.
+    """
     if is_float32:
         write_checkpoint(filling.deployed, destination)
     else:
         write_safetensors(_narrowed(source, filling), destination)
-    _hold_layout(destination, source)
-
-
-def _hold_layout(written: Path, source: Path) -> None:
-    """See to it that arrays lie where graphs look for them.
-
-    Raises:
-        InputError: They do not: another version has written the file before.
-    """
-    if read_header(written).entries != read_header(source).entries:
+    entries = read_header(destination).entries
+    if entries != read_header(source).entries:
         raise InputError(
             f"{source} is not laid out as this reefl-edge writes it, so graphs would not find "
             "other arrays; export the model again, with --update"
         )
+    return entries
 
 
 def _narrowed(source: Path, filling: Filling) -> dict[str, NDArray[np.generic]]:

@@ -10,6 +10,7 @@ Letters: B batch, E exits, C classes.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from reefl_edge.models.reefl import ReeFL
 from reefl_edge.submodel import Submodel
 from reefl_export.onnx.parts import NUM_SEEN, Kind, Part, Parts, Sort, example, parts_of
 from reefl_export.onnx.step.forms import FORMS
+from reefl_export.onnx.step.program import as_program
 from reefl_export.segments import OtherForms
 
 # What ``Parts`` puts before the name of every array.
@@ -87,9 +89,11 @@ def trace_pieces(pieces: Sequence[Piece]) -> ExportedProgram:
         )
 
     examples = tuple(each for piece in pieces for each in piece.examples)
+    into_core: Any = torch.export.default_decompositions().materialize()
+    del into_core[torch.ops.aten.select_scatter.default]  # which ONNX has
     with OtherForms(FORMS):
-        graph = make_fx(side_by_side, tracing_mode="fake")(*examples)
-    return torch.export.export(graph, examples)
+        module = make_fx(side_by_side, into_core, tracing_mode="fake")(*examples)
+    return as_program(module)
 
 
 def _piece(parts: Parts, kind: Kind, batch_size: int) -> Piece:
