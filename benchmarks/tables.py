@@ -24,6 +24,7 @@ from benchmarks.sections import (
     int8_accuracy,
     reexport,
     training_step,
+    verdicts,
 )
 from benchmarks.sections.common import Document
 from reefl_edge.files import write_text
@@ -44,6 +45,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "batches": batches.section,
     "inference": inference.section,
     "growth": growth.section,
+    "verdicts": verdicts.section,
     "against": against.section,
 }
 

@@ -23,7 +23,11 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.models import build_model as build_model
     from reefl_edge.models import load_checkpoint as load_checkpoint
     from reefl_edge.models import save_checkpoint as save_checkpoint
+    from reefl_edge.profiling.assignment import assign_exits as assign_exits
+    from reefl_edge.profiling.assignment import read_assignment as read_assignment
+    from reefl_edge.profiling.assignment import write_assignment as write_assignment
     from reefl_edge.profiling.budget import Budget as Budget
+    from reefl_edge.profiling.budget import RoundBudget as RoundBudget
     from reefl_edge.profiling.choose import choose_exit as choose_exit
     from reefl_edge.profiling.report import read_report as read_report
     from reefl_edge.profiling.report import write_report as write_report
@@ -55,10 +59,12 @@ _HOMES = {
     "ModelDescription": "reefl_edge.checkpoints.description",
     "ParityRequest": "reefl_edge.tasks.parity",
     "ProfileRequest": "reefl_edge.tasks.profiling",
+    "RoundBudget": "reefl_edge.profiling.budget",
     "Sharing": "reefl_edge.data.clients.part",
     "Submodel": "reefl_edge.submodel",
     "TrainingCheckpoints": "reefl_edge.finetune.checkpoints",
     "UpdateRequest": "reefl_edge.tasks.applying",
+    "assign_exits": "reefl_edge.profiling.assignment",
     "build_model": "reefl_edge.models",
     "classify": "reefl_edge.tasks.inference",
     "choose_exit": "reefl_edge.profiling.choose",
@@ -66,6 +72,7 @@ _HOMES = {
     "load_checkpoint": "reefl_edge.models",
     "open_model": "reefl_edge.tasks.models",
     "profile_model": "reefl_edge.tasks.profiling",
+    "read_assignment": "reefl_edge.profiling.assignment",
     "read_dataset": "reefl_edge.data.reading",
     "read_examples": "reefl_edge.tasks.examples",
     "read_image": "reefl_edge.data.images",
@@ -76,6 +83,7 @@ _HOMES = {
     "train_client": "reefl_edge.finetune.client",
     "update_bundle": "reefl_edge.tasks.applying",
     "verify": "reefl_export.verification",
+    "write_assignment": "reefl_edge.profiling.assignment",
     "write_checkpoint": "reefl_edge.checkpoints.checkpoint",
     "write_report": "reefl_edge.profiling.report",
     "write_update": "reefl_edge.checkpoints.update",

@@ -17,9 +17,11 @@ from reefl_edge.devices.host import Host
 from reefl_edge.files import write_text
 from reefl_edge.jobs.job import Job
 from reefl_edge.jobs.outcome import Outcome
+from reefl_edge.profiling.assignment import Assignment
 from reefl_edge.profiling.report import Report
 
 DOCUMENTS: dict[str, Any] = {
+    "assignment": Assignment,
     "host": Host,
     "job": Job,
     "manifest": Manifest,

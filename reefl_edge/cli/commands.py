@@ -15,6 +15,7 @@ NAMES = (
     "demo",
     "convert",
     "profile",
+    "assign",
     "finetune",
     "export",
     "apply",

@@ -190,37 +190,27 @@ def _show(report: "Report", output: Path | None, *, json: bool) -> None:
     if json:
         typer.echo(report_json(report), nl=False)
         return
-    columns = (
-        "exit",
-        "what",
-        "threads",
-        "p50 ms",
-        "p90 ms",
-        "p90 up to",
-        "load ms",
-        "first ms",
-        "memory MiB",
-        "verdict",
-    )
+    columns = ("exit", "what", "p50 ms", "p90 ms", "up to ms", "load ms", "MiB", "verdict")
     rows = []
     for row in report.rows:
         summary = row.summary
         rows.append(
             (
                 str(row.exit_index),
-                f"{row.kind} ({row.runtime})",
-                str(row.threads),
+                row.kind,
                 f"{summary.p50_ms:.2f}",
                 f"{summary.p90_ms:.2f}",
                 f"{summary.p90_high_ms:.2f}",
                 f"{row.measurement.load_ms:.0f}",
-                f"{row.measurement.first_run_ms:.0f}",
                 f"{summary.peak_above_baseline_mib:.0f}",
                 summary.verdict,
             )
         )
     context = report.context
-    title = f"{context.model} on {context.device} ({context.host.cpu_name})"
+    how = dict.fromkeys(
+        f"{row.kind} on {row.runtime}, threads {row.threads}" for row in report.rows
+    )
+    title = f"{context.model} on {context.device} ({context.host.cpu_name}); {'; '.join(how)}"
     render.out().print(render.table(title, columns, rows))
     _show_sweep(report)
     _show_costs(report)

@@ -1,6 +1,6 @@
-"""Was a report measured on this model, so that its choice means something here?"""
+"""Were reports measured on this model, or on one and the same, so that they mean something?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from reefl_edge.checkpoints.checkpoint import Checkpoint
@@ -38,6 +38,33 @@ def check_model(report: Report, checkpoint: Checkpoint) -> None:
         )
     if report.context.weights != RANDOM_WEIGHTS:
         _check_weights(report, checkpoint.cut(measured.max_exit))
+
+
+def check_same_model(reports: Mapping[str, Report]) -> None:
+    """Refuse reports that cannot be compared.
+
+    Args:
+        reports: By a name. How deep each goes, and which of them have random weights, does not
+            matter.
+
+    Raises:
+        ValueError: There is none, or one is of another model than the first; in what.
+    """
+    if not reports:
+        raise ValueError("there is no report")
+    (first, reference), *others = reports.items()
+    for name, report in others:
+        there, ours = report.context.submodel, reference.context.submodel
+        differences = [*_differences(there.architecture, ours.architecture)]
+        if there.schedule != ours.schedule:
+            differences.append(f"exit blocks {there.schedule.blocks}, not {ours.schedule.blocks}")
+        weights = {report.context.weights, reference.context.weights} - {RANDOM_WEIGHTS}
+        if len(weights) > 1 and there.max_exit == ours.max_exit:
+            differences.append(
+                f"weights {report.context.weights[:12]}, not {reference.context.weights[:12]}"
+            )
+        if differences:
+            raise ValueError(f"{name} is of another model than {first}: {', '.join(differences)}")
 
 
 def _differences(measured: Architecture, here: Architecture) -> Iterator[str]:

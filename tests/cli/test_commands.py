@@ -16,6 +16,7 @@ COMMANDS = (
     "demo",
     "convert",
     "profile",
+    "assign",
     "finetune",
     "export",
     "apply",

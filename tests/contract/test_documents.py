@@ -19,12 +19,14 @@ from reefl_edge.documents import DOCUMENTS, schema_text
 from reefl_edge.errors import InputError
 from reefl_edge.jobs.job import read_job
 from reefl_edge.jobs.outcome import FailureCode, read_outcome
+from reefl_edge.profiling.assignment import read_assignment
 from reefl_edge.profiling.report import Report, read_report, report_json
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 
 READERS: dict[str, Callable[[Path], Any]] = {
+    "assignment": read_assignment,
     "host": lambda path: schema.read_json(Host, path),
     "job": lambda path: read_job(path.read_bytes(), source=str(path)),
     "outcome": lambda path: read_outcome(path.read_bytes(), source=str(path)),
