@@ -14,6 +14,7 @@ from benchmarks.sections import (
     applying,
     batches,
     compiled_step,
+    cost_model,
     executorch_step,
     export_build,
     export_command,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "inference": inference.section,
     "growth": growth.section,
     "verdicts": verdicts.section,
+    "cost_model": cost_model.section,
     "against": against.section,
 }
 

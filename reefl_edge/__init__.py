@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.submodel import Submodel as Submodel
     from reefl_edge.tasks.applying import UpdateRequest as UpdateRequest
     from reefl_edge.tasks.applying import update_bundle as update_bundle
+    from reefl_edge.tasks.estimating import estimate_model as estimate_model
     from reefl_edge.tasks.examples import read_examples as read_examples
     from reefl_edge.tasks.exporting import ExportRequest as ExportRequest
     from reefl_edge.tasks.exporting import export_model as export_model
@@ -68,6 +69,7 @@ _HOMES = {
     "build_model": "reefl_edge.models",
     "classify": "reefl_edge.tasks.inference",
     "choose_exit": "reefl_edge.profiling.choose",
+    "estimate_model": "reefl_edge.tasks.estimating",
     "export_model": "reefl_edge.tasks.exporting",
     "load_checkpoint": "reefl_edge.models",
     "open_model": "reefl_edge.tasks.models",

@@ -34,11 +34,13 @@ class Cost:
             gradient outlives the moment it is used.
         activation_bytes: For inference the most that one operation and what it still needs hold;
             for a step what the forward pass keeps for the backward pass.
+        written_bytes: What all operations write, one after the other; it passes through the caches.
     """
 
     macs: int
     weight_bytes: int
     activation_bytes: int
+    written_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +97,13 @@ def _continued(before: ExitCost, segment: ExitCost) -> ExitCost:
             activation_bytes=max(
                 before.inference.activation_bytes, segment.inference.activation_bytes
             ),
+            written_bytes=before.inference.written_bytes + segment.inference.written_bytes,
         ),
         step=Cost(
             macs=before.step.macs + segment.step.macs,
             weight_bytes=before.step.weight_bytes + segment.step.weight_bytes,
             activation_bytes=before.step.activation_bytes + segment.step.activation_bytes,
+            written_bytes=before.step.written_bytes + segment.step.written_bytes,
         ),
     )
 
@@ -118,6 +122,7 @@ def _inference_cost(submodel: Submodel, segment: Segment) -> Cost:
         macs=patches + blocks + shared,
         weight_bytes=_FLOAT_BYTES * sum(count for count, _ in _arrays_of(deployed, segment)),
         activation_bytes=_FLOAT_BYTES * _live_floats(architecture, is_first=is_first),
+        written_bytes=_FLOAT_BYTES * _written_floats(architecture, segment),
     )
 
 
@@ -136,6 +141,8 @@ def _step_cost(submodel: Submodel, segment: Segment, batch_size: int) -> Cost:
         weight_bytes=_FLOAT_BYTES
         * sum(2 * count if trained else count for count, trained in _arrays_of(submodel, segment)),
         activation_bytes=_FLOAT_BYTES * batch_size * kept,
+        # Forward, backward to the tokens, and what is computed again or kept for it on the way.
+        written_bytes=3 * _FLOAT_BYTES * batch_size * _written_floats(architecture, segment),
     )
 
 
@@ -283,3 +290,17 @@ def _live_floats(architecture: Architecture, *, is_first: bool) -> int:
     mlp = tokens + 2 * architecture.num_tokens * architecture.mlp_width
     pixels = 3 * architecture.image_size**2 + tokens if is_first else 0
     return max(attention, mlp, pixels)
+
+
+def _written_floats(architecture: Architecture, segment: Segment) -> int:
+    """What the operations of inference of one image write in a segment, the accumulator left out.
+
+    In a block: two norms, queries, keys and values, scores and softmax, what attention and its
+    projection give, two sums, the hidden layer before and after GELU, and what the MLP gives.
+    """
+    tokens = architecture.num_tokens * architecture.width  # (N, D)
+    scores = architecture.num_heads * architecture.num_tokens**2
+    hidden = architecture.num_tokens * architecture.mlp_width
+    block = 10 * tokens + 2 * scores + 2 * hidden
+    pixels = 3 * architecture.image_size**2 + tokens if segment.exit_index == 0 else 0
+    return pixels + len(segment.blocks) * block

@@ -9,13 +9,8 @@ from typing import Self
 
 from reefl_edge.bundles.artifacts import Precision, Target
 from reefl_edge.devices.host import Host, describe_host
+from reefl_edge.devices.isa import INT8_FEATURES, isa_features
 from reefl_edge.devices.profiles import LOCAL_DEVICE, DeviceProfile, load_profile
-
-# Instructions that multiply 8-bit integers faster than float32, as LLVM names them. On AVX2 alone
-# the gain is small, and too small to pay for in accuracy.
-INT8_FEATURES = frozenset({"dotprod", "i8mm", "avxvnni", "avx512vnni"})
-# How Linux calls them.
-_LINUX_FEATURES = {"asimddp": "dotprod", "avx_vnni": "avxvnni", "avx512_vnni": "avx512vnni"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,27 +49,22 @@ class Capabilities:
     @classmethod
     def of_profile(cls, profile: DeviceProfile) -> Self:
         """Take them from what was written down of a device."""
-        fast = [cluster for cluster in profile.cpu_clusters if not cluster.is_efficiency]
         return cls(
             name=profile.name,
             title=profile.title,
             formats=profile.formats,
             isa_features=profile.isa_features,
-            fast_cores=sum(cluster.num_cores for cluster in fast) or profile.num_cores,
+            fast_cores=profile.num_fast_cores,
         )
 
     @classmethod
     def of_host(cls, host: Host) -> Self:
         """Take them from what this machine says of itself."""
-        features = [_LINUX_FEATURES.get(feature, feature) for feature in host.cpu_features]
-        if host.os.startswith("Darwin") and host.arch == "arm64":
-            # macOS does not say. Source: llvm/llvm-project, AArch64Processors.td, apple-m1.
-            features.append("dotprod")
         return cls(
             name=None,
             title="this machine",
             formats=("onnx", "executorch"),
-            isa_features=tuple(features),
+            isa_features=isa_features(host),
             fast_cores=host.num_usable_cores,
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reefl_edge.cli import models, options, render
+from reefl_edge.cli import estimating, models, options, render
 from reefl_edge.errors import ReeflEdgeError
 from reefl_edge.regimes import REGIMES
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 def profile(
     device: Annotated[
-        str, typer.Option("--device", help="local, or the name of a device profile.")
+        str,
+        typer.Option(
+            "--device",
+            help="local, the name of a device profile, or emu: before it for an emulation.",
+        ),
     ] = "local",
     model: Annotated[
         str,
@@ -79,6 +83,25 @@ def profile(
         bool,
         typer.Option("--accept-noisy", help="Choose also by measurements that are not valid."),
     ] = False,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Predict from facts of the device; measure nothing."),
+    ] = False,
+    calibrate_from: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--calibrate-from",
+            help="With --estimate: a report to go by, beside what comes along. Repeatable.",
+        ),
+    ] = None,
+    memory_mib: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-mib",
+            min=1,
+            help="Memory of a device whose profile does not say, for --estimate and emu:.",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where the report goes, as JSON.")
@@ -99,22 +122,41 @@ def profile(
     if request.regime is None:
         _refuse_step_options({"--budget-step-ms": budget_step_ms, "--batch-size": batch_size})
     budget = _budget(budget_ms, budget_step_ms, budget_mib)
-    with options.usage_errors("--device"):
-        link = link_for(device)
+    if not estimate:
+        estimating.refuse_unless_estimated(device, calibrate_from, memory_mib)
+        estimating.refuse_time_budgets(
+            device, {"--budget-ms": budget_ms, "--budget-step-ms": budget_step_ms}
+        )
+        with options.usage_errors("--device"):
+            link = estimating.emulation(device, memory_mib) or link_for(device)
     description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
         exit_blocks=exit_blocks,
         image_size=image_size,
     )
-    request = replace(request, threads=_threads(link, threads))
+    if estimate:
+        request = replace(request, threads=estimating.threads(threads))
+    else:
+        request = replace(request, threads=_threads(link, threads))
     source = models.cut(models.opened(model, description, seed=seed), max_exit)
     if request.regime is not None:
         models.check_regime(request.regime, source)
-    with options.usage_errors("--precision"):
-        request.check(source)
-    with render.progress_bar("profile") as bar:
-        report = profile_model(source, request, device=link, on_stage=bar.say, on_process=bar.step)
+    if estimate:
+        report = estimating.estimated(
+            source,
+            request,
+            device=device,
+            memory_mib=memory_mib,
+            reports=calibrate_from or (),
+        )
+    else:
+        with options.usage_errors("--precision"):
+            request.check(source)
+        with render.progress_bar("profile") as bar:
+            report = profile_model(
+                source, request, device=link, on_stage=bar.say, on_process=bar.step
+            )
     if output is not None:  # also when no exit meets the budget: the samples are worth keeping
         write_report(report, output)
     if budget is not None:
@@ -190,40 +232,53 @@ def _show(report: "Report", output: Path | None, *, json: bool) -> None:
     if json:
         typer.echo(report_json(report), nl=False)
         return
-    columns = ("exit", "what", "p50 ms", "p90 ms", "up to ms", "load ms", "MiB", "verdict")
-    rows = []
-    for row in report.rows:
-        summary = row.summary
-        rows.append(
-            (
-                str(row.exit_index),
-                row.kind,
-                f"{summary.p50_ms:.2f}",
-                f"{summary.p90_ms:.2f}",
-                f"{summary.p90_high_ms:.2f}",
-                f"{row.measurement.load_ms:.0f}",
-                f"{summary.peak_above_baseline_mib:.0f}",
-                summary.verdict,
-            )
-        )
-    context = report.context
-    how = dict.fromkeys(
-        f"{row.kind} on {row.runtime}, threads {row.threads}" for row in report.rows
-    )
-    title = f"{context.model} on {context.device} ({context.host.cpu_name}); {'; '.join(how)}"
-    render.out().print(render.table(title, columns, rows))
-    _show_sweep(report)
-    _show_costs(report)
-    for row in report.rows:
-        if row.summary.reason:
-            render.warn(
-                f"exit {row.exit_index}, {row.kind}: {row.summary.verdict}: {row.summary.reason}"
-            )
+    if report.rows:
+        _show_rows(report)
+        _show_sweep(report)
+        _show_costs(report)
+    if report.predictions:
+        estimating.show_predictions(report)
     if report.choice is not None:
         for reason in report.choice.reasons:
             render.out().print(reason)
     if output is not None:
         render.out().print(f"saved {output} ({render.size(output.stat().st_size)})")
+
+
+def _show_rows(report: "Report") -> None:
+    """Show what was measured, and what is wrong with it."""
+    columns = ("exit", "what", "p50 ms", "p90 ms", "up to ms", "load ms", "MiB", "verdict")
+    context = report.context
+    how = dict.fromkeys(
+        f"{row.kind} on {row.runtime}, threads {row.threads}" for row in report.rows
+    )
+    title = f"{context.model} on {context.device} ({context.host.cpu_name}); {'; '.join(how)}"
+    if not context.is_real_hardware:
+        title += ", an emulation: how long it takes says nothing of the device"
+    rows = []
+    for row in report.rows:
+        summary = row.summary
+        times_ms = (
+            f"{summary.p50_ms:.2f}",
+            f"{summary.p90_ms:.2f}",
+            f"{summary.p90_high_ms:.2f}",
+            f"{row.measurement.load_ms:.0f}",
+        )
+        rows.append(
+            (
+                str(row.exit_index),
+                row.kind,
+                *(times_ms if context.is_real_hardware else "-" * len(times_ms)),
+                f"{summary.peak_above_baseline_mib:.0f}",
+                summary.verdict if context.is_real_hardware else "emulated",
+            )
+        )
+    render.out().print(render.table(title, columns, rows))
+    for row in report.rows:
+        if row.summary.reason and context.is_real_hardware:
+            render.warn(
+                f"exit {row.exit_index}, {row.kind}: {row.summary.verdict}: {row.summary.reason}"
+            )
 
 
 def _show_sweep(report: "Report") -> None:
@@ -269,8 +324,8 @@ def _suggest(
         render.next_command(
             *("reefl-edge", "export", *model, "--report", output, *what, "-o", "bundle")
         )
-    else:
-        p90 = report.rows_of("inference")[-1].summary.p90_high_ms
+    elif report.context.is_real_hardware and (rows := report.rows_of("inference")):
+        p90 = rows[-1].summary.p90_high_ms
         render.next_command(
             *("reefl-edge", "profile", "--model", *model, "--runtime", request.runtime),
             *("--precision", request.precision, "--budget-ms", f"{0.8 * p90:.3g}"),

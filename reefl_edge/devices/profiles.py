@@ -138,6 +138,12 @@ class DeviceProfile:
         """Cores of all clusters."""
         return sum(cluster.num_cores for cluster in self.cpu_clusters)
 
+    @property
+    def num_fast_cores(self) -> int:
+        """Cores that are not built to save energy; all of them where every one is."""
+        fast = (each.num_cores for each in self.cpu_clusters if not each.is_efficiency)
+        return sum(fast) or self.num_cores
+
 
 def builtin_profiles() -> Traversable:
     """Return the folder of built-in profiles, installed or in a checkout."""

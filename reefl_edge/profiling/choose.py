@@ -162,6 +162,8 @@ def _wish(need: Need) -> str:
 
 def _amount(need: Need) -> str:
     bound = "" if need.limit == "memory" else "up to "
+    if need.is_predicted:
+        bound = "predicted to be at most "
     return f"{bound}{figure(need.amount)} {need.unit}"
 
 

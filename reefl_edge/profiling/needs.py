@@ -1,4 +1,7 @@
-"""What does each exit take of everything that a budget limits?"""
+"""What does each exit take of everything that a budget limits?
+
+Of what was predicted and not measured, the upper end of the interval counts.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Literal
 
 from reefl_edge.jobs.job import Kind
 from reefl_edge.profiling.budget import Budget, RoundBudget
+from reefl_edge.profiling.prediction import Prediction
 from reefl_edge.profiling.report import Report, Row
 from reefl_edge.profiling.verdict import Verdict
 from reefl_edge.submodel import Submodel
@@ -27,6 +31,7 @@ class Need:
         unit: Of both.
         verdict: On the measurement that the amount comes from.
         reason: Why that is not valid; None if it is.
+        is_predicted: The amount was not measured.
     """
 
     limit: Limit
@@ -35,6 +40,7 @@ class Need:
     unit: Literal["ms", "MiB", "s"]
     verdict: Verdict = "valid"
     reason: str | None = None
+    is_predicted: bool = False
 
     @property
     def is_met(self) -> bool:
@@ -88,8 +94,16 @@ def needs_of(report: Report, budget: Budget) -> tuple[ExitNeeds, ...]:
     """Return what every exit of a report takes, shallowest exit first.
 
     Raises:
-        ValueError: The report lacks a row that the budget is held against, or has two of them.
+        ValueError: The report lacks a row that the budget is held against, or has two of them; or
+            its device was emulated, and the budget limits time.
     """
+    times = (budget.inference_ms, budget.step_ms, budget.round)
+    is_emulated = bool(report.rows) and not report.context.is_real_hardware
+    if is_emulated and any(limit is not None for limit in times):
+        raise ValueError(
+            f"{report.context.device} is an emulation, whose time is not the device's: limit "
+            "memory, not time"
+        )
     inference, step = _by_exit(report, "inference"), _by_exit(report, "step")
     return tuple(
         _exit_needs(report, index, inference.get(index), step.get(index), budget)
@@ -97,9 +111,11 @@ def needs_of(report: Report, budget: Budget) -> tuple[ExitNeeds, ...]:
     )
 
 
-def _by_exit(report: Report, kind: Kind) -> dict[int, Row]:
-    rows: dict[int, Row] = {}
-    for row in report.rows_of(kind):
+def _by_exit(report: Report, kind: Kind) -> dict[int, Row | Prediction]:
+    found: list[Row | Prediction] = [*report.rows_of(kind)]
+    found += (each for each in report.predictions if each.kind == kind)
+    rows: dict[int, Row | Prediction] = {}
+    for row in found:
         if row.exit_index in rows:
             raise ValueError(
                 f"the report measures the {kind} of exit {row.exit_index} on more than one runtime "
@@ -110,18 +126,35 @@ def _by_exit(report: Report, kind: Kind) -> dict[int, Row]:
 
 
 def _exit_needs(
-    report: Report, exit_index: int, inference: Row | None, step: Row | None, budget: Budget
+    report: Report,
+    exit_index: int,
+    inference: Row | Prediction | None,
+    step: Row | Prediction | None,
+    budget: Budget,
 ) -> ExitNeeds:
     needs = [*_time_needs(exit_index, inference, step, budget)]
     if budget.memory_mib is not None:
         # Neither load nor heat changes how much memory is taken: no verdict is asked for.
-        peaks = [row.summary.peak_above_baseline_mib for row in (inference, step) if row]
-        needs.append(Need(limit="memory", amount=max(peaks), allowed=budget.memory_mib, unit="MiB"))
+        most = max((row for row in (inference, step) if row), key=_memory_mib)
+        needs.append(
+            Need(
+                limit="memory",
+                amount=_memory_mib(most),
+                allowed=budget.memory_mib,
+                unit="MiB",
+                is_predicted=isinstance(most, Prediction),
+            )
+        )
     if budget.round is None:
         return ExitNeeds(exit_index=exit_index, needs=tuple(needs))
     if step is None or step.regime is None:
         what = "no fine-tuning step" if step is None else "a step of an unknown regime"
         raise ValueError(f"the report measures {what} of exit {exit_index}: a round has no time")
+    if isinstance(step, Prediction):
+        raise ValueError(
+            f"the step of exit {exit_index} is predicted, and nothing says how long its model "
+            "takes to load: a round has no time"
+        )
     submodel = report.context.submodel.cut(exit_index).with_regime(step.regime)
     time = round_time(submodel, step, budget.round)
     needs.append(
@@ -137,10 +170,20 @@ def _exit_needs(
     return ExitNeeds(exit_index=exit_index, needs=tuple(needs), round_time=time)
 
 
+def _memory_mib(row: Row | Prediction) -> float:
+    """Return what is measured, or the most that is predicted."""
+    if isinstance(row, Prediction):
+        return row.memory_mib.high
+    return row.summary.peak_above_baseline_mib
+
+
 def _time_needs(
-    exit_index: int, inference: Row | None, step: Row | None, budget: Budget
+    exit_index: int,
+    inference: Row | Prediction | None,
+    step: Row | Prediction | None,
+    budget: Budget,
 ) -> Iterator[Need]:
-    limited: tuple[tuple[Limit, Row | None, float | None, str], ...] = (
+    limited: tuple[tuple[Limit, Row | Prediction | None, float | None, str], ...] = (
         ("inference", inference, budget.inference_ms, "no inference up to"),
         ("step", step, budget.step_ms, "no fine-tuning step of"),
     )
@@ -149,6 +192,10 @@ def _time_needs(
             continue
         if row is None:
             raise ValueError(f"the report measures {lack} exit {exit_index}")
+        if isinstance(row, Prediction):
+            most = row.p90_ms.high
+            yield Need(limit=limit, amount=most, allowed=allowed, unit="ms", is_predicted=True)
+            continue
         yield Need(
             limit=limit,
             amount=row.summary.p90_high_ms,

@@ -21,6 +21,7 @@ from reefl_edge.devices.host import Host
 from reefl_edge.files import regular_file, write_text
 from reefl_edge.jobs.job import Kind
 from reefl_edge.jobs.outcome import Measurement
+from reefl_edge.profiling.prediction import Prediction, RowKey
 from reefl_edge.profiling.summary import Summary, summarise
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.submodel import Regime, Submodel
@@ -30,8 +31,6 @@ RANDOM_WEIGHTS = "random"
 
 # A list of numbers, which indenting would spread over as many lines.
 _NUMBERS = re.compile(r"\[[-+.\deE,\s]+\]")
-
-RowKey = tuple[str, RuntimeName, Precision, int, int, Kind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +132,8 @@ class Report:
         rows: What was measured of every exit.
         choice: The exit chosen.
         sweep: The deepest exit with other numbers of threads, from which theirs was taken.
+        predictions: What is said of exits that were not measured; the only thing in a report of a
+            device that nobody has.
         schema_version: Of this document.
     """
 
@@ -140,20 +141,25 @@ class Report:
     rows: tuple[Row, ...]
     choice: Choice | None = None
     sweep: tuple[Row, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         if not 1 <= self.schema_version <= SCHEMA_VERSION:
             raise ValueError(f"no report has schema version {self.schema_version}")
-        if not self.rows:
+        if not self.rows and not self.predictions:
             raise ValueError("the report holds no rows: nothing was measured")
-        twice = [key for key, count in Counter(row.key for row in self.rows).items() if count > 1]
+        keys = Counter(row.key for row in self.rows)
+        keys.update(prediction.key for prediction in self.predictions)
+        twice = [key for key, count in keys.items() if count > 1]
         if twice:
             raise ValueError(f"more than one row for {' '.join(str(part) for part in twice[0])}")
         for row in (*self.rows, *self.sweep):
             self._check_exit(row.exit_index, "a row is of")
             if row.regime is not None:
                 self.context.submodel.with_regime(row.regime)
+        for prediction in self.predictions:
+            self._check_exit(prediction.exit_index, "a prediction is of")
         if self.choice is not None:
             self._check_exit(self.choice.exit_index, "the choice is")
 
@@ -171,23 +177,50 @@ class Report:
         Returns:
             None for a step of which the report does not say what it trains.
         """
-        submodel = self.context.submodel
-        if row.kind == "inference":
-            one_image = _costs(submodel, 1)[row.exit_index].inference
-            return replace(
-                one_image,
-                macs=one_image.macs * row.batch_size,
-                activation_bytes=one_image.activation_bytes * row.batch_size,
-            )
-        if row.regime is None:
+        if row.kind == "step" and row.regime is None:
             return None
-        return _costs(submodel.with_regime(row.regime), row.batch_size)[row.exit_index].step
+        return run_cost(
+            self.context.submodel,
+            row.exit_index,
+            kind=row.kind,
+            batch_size=row.batch_size,
+            regime=row.regime,
+        )
 
     def rows_of(self, kind: Kind) -> tuple[Row, ...]:
         """Return the rows of one kind, shallowest exit first."""
         return tuple(
             sorted((row for row in self.rows if row.kind == kind), key=lambda row: row.exit_index)
         )
+
+
+def run_cost(
+    submodel: Submodel,
+    exit_index: int,
+    *,
+    kind: Kind,
+    batch_size: int,
+    regime: Regime | None,
+) -> Cost:
+    """Return what one run up to an exit takes, counted in float32.
+
+    Args:
+        submodel: The sub-model, which has the exit.
+        exit_index: The exit.
+        kind: Inference, or one fine-tuning step of the sub-model cut there.
+        batch_size: Images at once.
+        regime: Which arrays the step trains; None for that of ``submodel``.
+    """
+    if kind == "step":
+        trained = submodel if regime is None else submodel.with_regime(regime)
+        return _costs(trained, batch_size)[exit_index].step
+    one_image = _costs(submodel, 1)[exit_index].inference
+    return replace(
+        one_image,
+        macs=one_image.macs * batch_size,
+        activation_bytes=one_image.activation_bytes * batch_size,
+        written_bytes=one_image.written_bytes * batch_size,
+    )
 
 
 @lru_cache(maxsize=8)  # the rows of a report ask for those of two sub-models, again and again

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from reefl_edge.jobs.job import Kind
 from reefl_edge.jobs.outcome import Measurement
+from reefl_edge.profiling.prediction import Estimate, Prediction
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Context, Report, Row
 from reefl_edge.submodel import Regime
 from tests.fakes.devices import HOST
@@ -44,6 +45,34 @@ def row(
         batch_size=batch_size or (1 if kind == "inference" else 32),
         measurement=measurement(latency_ms, memory_mib=memory_mib),
         regime=regime,
+    )
+
+
+def prediction(
+    exit_index: int, p90_ms: tuple[float, float, float], *, kind: Kind = "inference"
+) -> Prediction:
+    """Return what nobody measured: of 10 MiB, or 20 at most.
+
+    Args:
+        exit_index: The exit.
+        p90_ms: The lower end of its interval, the figure, and the upper end.
+        kind: Of what.
+    """
+    low, value, high = p90_ms
+    latency = Estimate(value=value, low=low, high=high)
+    return Prediction(
+        device="local",
+        runtime="eager",
+        precision="fp32",
+        threads=1,
+        exit_index=exit_index,
+        kind=kind,
+        batch_size=1 if kind == "inference" else 32,
+        regime=None if kind == "inference" else "frozen",
+        p50_ms=latency,
+        p90_ms=latency,
+        memory_mib=Estimate(value=10.0, low=5.0, high=20.0),
+        basis="model",
     )
 
 

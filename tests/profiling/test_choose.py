@@ -1,5 +1,6 @@
 """Which exit a budget allows, and why."""
 
+from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
@@ -9,7 +10,7 @@ from reefl_edge.errors import BudgetError, MeasurementError
 from reefl_edge.profiling.budget import Budget
 from reefl_edge.profiling.choose import choose_exit
 from reefl_edge.profiling.report import Report
-from tests.fakes.measurements import report, row
+from tests.fakes.measurements import prediction, report, row
 
 MEASURED = report(
     row(0, 4.1, memory_mib=20),
@@ -195,3 +196,31 @@ def test_a_relative_budget_needs_a_positive_fraction_of_something() -> None:
         Budget.relative(MEASURED, 0)
     with pytest.raises(ValueError, match="measures no inference"):
         Budget.relative(report(row(0, 4.0, kind="step")), 0.8)
+
+
+def test_the_most_that_was_predicted_counts_and_the_reason_says_so() -> None:
+    partly = replace(
+        report(row(0, 4.0)),
+        predictions=(prediction(1, (6.0, 8.0, 10.0)), prediction(2, (9.0, 12.0, 15.0))),
+    )
+
+    choice = choose_exit(partly, Budget(inference_ms=12, memory_mib=100))
+
+    assert choice.exit_index == 1
+    assert choice.reasons == (
+        "exit 0 fits: inference p90 up to 4 ms of 12 ms, memory 10 MiB of 100 MiB",
+        "exit 1 fits: inference p90 predicted to be at most 10 ms of 12 ms, "
+        "memory predicted to be at most 20 MiB of 100 MiB",
+        "exit 2 does not fit: inference p90 predicted to be at most 15 ms exceeds 12 ms",
+    )
+
+
+@pytest.mark.parametrize("budget", [Budget(inference_ms=10), Budget(step_ms=10)])
+def test_the_time_of_an_emulation_is_held_against_nothing(budget: Budget) -> None:
+    context = replace(MEASURED.context, device="emu:rpi4", is_real_hardware=False)
+    emulated = replace(MEASURED, context=context)
+
+    with pytest.raises(ValueError, match="emu:rpi4 is an emulation, whose time is not the device"):
+        choose_exit(emulated, budget)
+
+    assert choose_exit(emulated, Budget(memory_mib=100)).exit_index == 0

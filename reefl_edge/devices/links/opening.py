@@ -1,6 +1,7 @@
 """Which link leads to a device?"""
 
 from reefl_edge.devices.links.base import Link
+from reefl_edge.devices.links.emulated import EMULATED_PREFIX, EmulatedLink
 from reefl_edge.devices.profiles import LOCAL_DEVICE, load_profile
 from reefl_edge.errors import DeviceError
 
@@ -9,10 +10,12 @@ def link_for(device: str) -> Link:
     """Return the link to a device.
 
     Args:
-        device: ``local``, or what ``load_profile`` takes.
+        device: ``local``, what ``load_profile`` takes, or that after ``emu:`` for this machine held
+            to the device's cores and memory.
 
     Raises:
-        DeviceError: The device is known, but there is no link to it.
+        DeviceError: The device is known, but there is no link to it, or this system holds no
+            process to its limits.
         InputError: ``device`` is a path to a profile that is missing or damaged.
         ValueError: No device has this name.
     """
@@ -20,6 +23,8 @@ def link_for(device: str) -> Link:
         from reefl_edge.devices.links.local import LocalLink
 
         return LocalLink()
+    if device.startswith(EMULATED_PREFIX):
+        return EmulatedLink(load_profile(device.removeprefix(EMULATED_PREFIX)))
     profile = load_profile(device)
     raise DeviceError(
         f"{profile.name} ({profile.title}) cannot be reached from here; the only device that can "

@@ -1,0 +1,99 @@
+"""What is said of a device that nobody measured, and what is left to what was measured."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reefl_edge.devices.host import describe_host
+from reefl_edge.profiling.report import Report
+from reefl_edge.submodel import Submodel
+from reefl_edge.tasks.estimating import estimate_model, shipped_reports
+from reefl_edge.tasks.models import open_model
+from reefl_edge.tasks.profiling import ProfileRequest
+from tests.fakes.measurements import report, row
+
+EAGER = ProfileRequest(runtime="eager", threads=1, regime=None)
+
+
+def measured_here(submodel: Submodel, *exits: int) -> Report:
+    """Return a report of this machine, whose exits take 2 ms more each."""
+    rows = tuple(row(exit_index, 2.0 * (exit_index + 1)) for exit_index in exits)
+    context = replace(report(*rows).context, host=describe_host(), submodel=submodel)
+    return Report(context=context, rows=rows)
+
+
+def test_a_device_nobody_has_is_predicted_from_its_profile_and_says_so(
+    checkpoint_path: Path,
+) -> None:
+    predicted = estimate_model(open_model(checkpoint_path), device="pixel7")
+
+    assert predicted.rows == ()
+    assert not predicted.context.is_real_hardware
+    assert predicted.context.device == "pixel7"
+    assert predicted.context.host.memory_total_mib == 8192
+    assert [(each.kind, each.exit_index) for each in predicted.predictions] == [
+        ("inference", 0),
+        ("inference", 1),
+        ("step", 0),
+        ("step", 1),
+    ]
+    assert {each.basis for each in predicted.predictions} == {"profile"}
+    assert {each.threads for each in predicted.predictions} == {4}  # without its efficient cores
+
+
+def test_what_was_measured_stays_and_the_rest_is_filled(checkpoint_path: Path) -> None:
+    model = open_model(checkpoint_path)
+    report = measured_here(model.checkpoint.submodel, 0)
+
+    filled = estimate_model(model, EAGER, device="local", reports=[report])
+
+    assert filled.rows == report.rows
+    assert filled.context.is_real_hardware
+    (prediction,) = filled.predictions
+    assert (prediction.exit_index, prediction.basis) == (1, "model")
+    assert prediction.p90_ms.value > report.rows[0].summary.p90_ms
+
+
+def test_rows_of_other_threads_or_of_another_device_are_not_this_ones(
+    checkpoint_path: Path,
+) -> None:
+    model = open_model(checkpoint_path)
+    report = measured_here(model.checkpoint.submodel, 0, 1)
+    elsewhere = replace(report, context=replace(report.context, device="pixel8"))
+
+    other_threads = estimate_model(
+        model, replace(EAGER, threads=2), device="local", reports=[report]
+    )
+    other_device = estimate_model(model, EAGER, device="pixel7", reports=[elsewhere])
+
+    assert other_threads.rows == other_device.rows == ()
+    assert {each.basis for each in other_threads.predictions} == {"model"}
+    assert {each.basis for each in other_device.predictions} == {"profile"}
+
+
+def test_memory_nobody_could_look_up_is_asked_for(checkpoint_path: Path) -> None:
+    model = open_model(checkpoint_path)
+
+    with pytest.raises(ValueError, match=r"Raspberry Pi 4 .*: say which with --memory-mib"):
+        estimate_model(model, device="rpi4")
+
+    told = estimate_model(model, device="rpi4", memory_mib=4096)
+    assert told.context.host.memory_total_mib == 4096
+
+
+def test_more_threads_than_it_has_cores_are_refused(checkpoint_path: Path) -> None:
+    with pytest.raises(ValueError, match="16"):
+        estimate_model(open_model(checkpoint_path), ProfileRequest(threads=16), device="pixel7")
+
+
+def test_what_comes_along_is_of_real_machines_and_of_all_that_profile_measures() -> None:
+    reports = shipped_reports()
+
+    assert all(each.context.is_real_hardware for each in reports)
+    measured = {(row.runtime, row.precision, row.kind) for each in reports for row in each.rows}
+    assert measured >= {
+        ("onnx", "fp32", "inference"),
+        ("onnx", "int8-dynamic", "inference"),
+        ("eager", "fp32", "step"),
+    }
