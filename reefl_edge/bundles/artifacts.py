@@ -8,10 +8,11 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Literal, Self, get_args
+from typing import BinaryIO, Literal, Self, get_args
 
 from reefl_edge.errors import InputError
 from reefl_edge.files import confined, regular_file, sha256_of_file
@@ -59,10 +60,24 @@ class BundleFile:
         Raises:
             InputError: It is missing or changed, no regular file, or a link leads out of ``root``.
         """
+        with self.held_open(root):
+            return root / self.path
+
+    @contextmanager
+    def held_open(self, root: Path) -> Iterator[BinaryIO]:
+        """Open the file below ``root``, held to its size and its hash, while the block runs.
+
+        What takes the file's place in the meantime is another file.
+
+        Raises:
+            InputError: As for ``verified``.
+        """
         path = self.located(root)
-        if sha256_of_file(path) != self.sha256:
-            raise _changed(path, "its hash differs")
-        return path
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != self.sha256:
+                raise _changed(path, "its hash differs")
+            file.seek(0)
+            yield file
 
     def read(self, root: Path) -> bytes:
         """Return what the file below ``root`` holds: the very bytes that have its hash.

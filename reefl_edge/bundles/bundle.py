@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from reefl_edge.bundles.artifacts import Artifact, Precision, Target, artifact_name
+from reefl_edge.bundles.artifacts import Artifact, BundleFile, Precision, Target, artifact_name
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME, Manifest, read_manifest
 from reefl_edge.errors import InputError
 
@@ -60,8 +60,19 @@ class Bundle:
             name: What is going to be read, without folders.
 
         Raises:
-            InputError: The manifest does not list it, or lists several of that name, or it is
-                missing or changed, or leads out of the bundle.
+            InputError: As for ``listed``, or it is missing or changed, or leads out of the bundle.
+        """
+        return self.listed(artifact, name).verified(self.directory)
+
+    def listed(self, artifact: Artifact, name: str) -> BundleFile:
+        """Return what the manifest says of a file of an artifact.
+
+        Args:
+            artifact: The artifact.
+            name: The file's, without folders.
+
+        Raises:
+            InputError: The manifest does not list it, or lists several of that name.
         """
         found = [file for file in artifact.files if PurePosixPath(file.path).name == name]
         if len(found) != 1:
@@ -69,7 +80,7 @@ class Bundle:
                 f"{self.directory / MANIFEST_NAME} lists {len(found) or 'no'} {name} for "
                 f"{artifact.name}, which reads one; export the bundle again"
             )
-        return found[0].verified(self.directory)
+        return found[0]
 
     def foreign_files(self) -> tuple[str, ...]:
         """Return the files in the folder that are not the bundle's own, by their path in it."""

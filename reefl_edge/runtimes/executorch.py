@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import torch
@@ -98,12 +98,22 @@ def hold_program(bundle: Bundle, artifact: Artifact, *, threads: int) -> tuple[P
             refuses it.
         MissingToolchainError: ExecuTorch is not installed.
     """
-    path = bundle.file(artifact, PROGRAM_NAME)
-    with path.open("rb") as file:
+    listed = bundle.listed(artifact, PROGRAM_NAME)
+    path = bundle.directory / listed.path
+    with listed.held_open(bundle.directory) as file:
         head = file.read(_HEAD_BYTES)
-    program = load_program(path, head, path, threads=threads)
+        program = load_program(_same_file(file, path), head, path, threads=threads)
     hold_to_artifact(bundle, stated_facts(program, path), path)
     return path, program
+
+
+def _same_file(file: BinaryIO, path: Path) -> Path:
+    """Return a path to an open file, which nothing that takes its place changes, if there is one.
+
+    ExecuTorch maps programs into memory by their path; one read by us would be there twice.
+    """
+    by_descriptor = Path(f"/dev/fd/{file.fileno()}")
+    return by_descriptor if by_descriptor.exists() else path
 
 
 def load_program(source: Path | bytes, head: bytes, path: Path, *, threads: int) -> Any:

@@ -22,6 +22,7 @@ from reefl_edge.bundles.thresholds import same_threshold
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.errors import InputError
 from reefl_edge.models.arrays import network_from
+from reefl_edge.runtimes import executorch
 from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.runtimes.opening import open_runtime
@@ -273,6 +274,27 @@ def test_a_program_without_the_methods_of_its_batch_sizes_is_refused(
 
     with pytest.raises(InputError, match="has no segment_0_batch_16, segment_1_batch_16"):
         AdaptiveSession.open(edited(bundle, tmp_path, promise), runtime="executorch")
+
+
+def test_a_program_that_takes_the_place_of_the_hashed_one_is_not_loaded(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle.directory, folder)
+    expected = open_runtime("executorch", bundle).run(0, (random_images(1),))
+    original = executorch.load_program
+
+    def load_late(source: Path | bytes, head: bytes, path: Path, *, threads: int) -> Any:
+        path.unlink()
+        path.write_bytes(b"another program")
+        return original(source, head, path, threads=threads)
+
+    monkeypatch.setattr(executorch, "load_program", load_late)
+
+    found = open_runtime("executorch", Bundle.open(folder)).run(0, (random_images(1),))
+
+    for array, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(array, other)
 
 
 @pytest.mark.parametrize(
