@@ -11,6 +11,7 @@ from reefl_edge.devices.links.agents import built_agent
 from reefl_edge.devices.links.opening import link_for
 from reefl_edge.devices.links.shell import ShellLink
 from reefl_edge.errors import DeviceError, MissingToolchainError
+from tests.agents import stand_in
 from tests.phone import phones
 from tests.phone.phones import Phone, adb_server, needs_adb, phone_in
 
@@ -115,6 +116,29 @@ def test_a_phone_that_goes_away_is_told(cables: Cables) -> None:
 
     with pytest.raises(DeviceError, match=r"pixel7: (it is offline|it is not connected|the link)"):
         link.describe()
+
+
+@needs_adb
+def test_a_phone_without_room_is_told_before_and_while_it_fills(
+    cables: Cables, tmp_path: Path
+) -> None:
+    phone = cables.connect("--data-mib", "2")
+    for name in ("small", "large"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").write_bytes(bytes(3 * 2**20))
+    small = stand_in(tmp_path / "small", "true")
+    large = stand_in(tmp_path / "large", "true", padding_bytes=4 * 2**20)
+
+    with (
+        (link := adb.adb_link(phone.serial, agent_for=small)).held(),
+        pytest.raises(DeviceError, match=r"no room on adb:.*: 3 MiB to send, 2 MiB free in /data"),
+    ):
+        link.push(tmp_path / "file", sha256="0" * 64)
+    with (
+        pytest.raises(DeviceError, match=r"no room on adb:.*: .*No space left on device"),
+        adb.adb_link(phone.serial, agent_for=large).held(),
+    ):
+        pass
 
 
 def test_the_states_of_adb_are_told_with_the_way_out() -> None:

@@ -60,6 +60,11 @@ class AdbDevice:
     model: str | None = None
 
     @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+        return f"{PREFIX}{self.serial}"
+
+    @property
     def is_ready(self) -> bool:
         """Whether it can be talked to."""
         return self.state == "device"
@@ -123,7 +128,7 @@ def adb_link(serial: str, *, agent_for: AgentFor, name: str | None = None) -> Sh
     for device in devices:
         if device.serial == serial:
             check_ready(device)
-            return _link(device, name or f"{PREFIX}{serial}", agent_for)
+            return _link(device, name or device.name, agent_for)
     raise DeviceError(f"{PREFIX}{serial} is not connected; adb sees {_told(devices)}")
 
 

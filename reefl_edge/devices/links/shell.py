@@ -50,6 +50,8 @@ _CALL_S = 60.0
 # What a link carries at least, for how long a push or a pull may take: a slow uplink.
 _BYTES_PER_S = 250_000
 _MIB = 2**20
+# How every shell's tools say it.
+_FULL = "No space left on device"
 
 _log = logging.getLogger(__name__)
 
@@ -254,8 +256,7 @@ class ShellLink:
         if size > free:
             raise DeviceError(
                 f"no room on {self.name}: {size / _MIB:.0f} MiB to send, {free / _MIB:.0f} MiB "
-                f"free in {self._root}; 'reefl-edge devices clean {self.name}' removes what was "
-                "sent before"
+                f"free in {self._root}{self._way_to_room}"
             )
 
     def _send(self, path: Path, there: str, *, timeout_s: float) -> None:
@@ -314,9 +315,15 @@ class ShellLink:
     def _failed(self, stderr: bytes) -> DeviceError:
         """Return the error of a script that came to a bad end."""
         lines = stderr.decode(errors="replace").strip().splitlines()
-        return DeviceError(
-            f"{self.name}: {lines[-1] if lines else 'it refuses, and does not say why'}"
-        )
+        for line in lines:
+            if _FULL in line:
+                return DeviceError(f"no room on {self.name}: {line}{self._way_to_room}")
+        reason = lines[-1] if lines else "it refuses, and does not say why"
+        return DeviceError(f"{self.name}: {reason}")
+
+    @property
+    def _way_to_room(self) -> str:
+        return f"; 'reefl-edge devices clean {self.name}' removes what was sent before"
 
     def _converse(
         self,
