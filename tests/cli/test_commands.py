@@ -24,6 +24,7 @@ COMMANDS = (
     "verify",
     "infer",
     "devices",
+    "agent",
     "doctor",
 )
 GROUPS = ("agent", "cache")

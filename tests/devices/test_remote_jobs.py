@@ -1,5 +1,6 @@
 """Jobs on a device at the end of a real link give what they give here, and fail in one line."""
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.data.dataset import ArrayDataset
-from reefl_edge.devices.links.agents import AgentArchive
+from reefl_edge.devices.links.agents import PackedAgent
 from reefl_edge.errors import DeviceError, InputError, MeasurementError
 from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.modes import DistillMode
@@ -51,7 +52,10 @@ def onnx_job(bundle: Bundle) -> InferenceJob:
 def test_an_exit_is_measured_there(remote: Remote, bundle: Bundle, files: Files) -> None:
     with (link := remote.open()).held():
         found = run_job(link, onnx_job(bundle), files)
+        host = link.describe()
 
+    assert host.python_version == platform.python_version()
+    assert host.packages == {"reefl-edge": "0.1.0"}
     assert len(found.latency_ms_samples) == 5
     assert 0 < found.baseline_mib <= found.peak_mib
 
@@ -122,7 +126,7 @@ def test_a_worker_that_does_not_do_its_job_is_told_in_one_line(
 
 
 def test_a_device_that_no_agent_runs_on_is_told_and_given_back(remote: Remote) -> None:
-    def none_for(machine: str) -> AgentArchive:
+    def none_for(machine: str) -> PackedAgent:
         raise DeviceError(f"there is no agent for {machine}")
 
     with pytest.raises(DeviceError, match="there is no agent for"), remote.open(none_for).held():

@@ -1,51 +1,44 @@
 """What obeys jobs on a device that has nothing installed?
 
 An *agent*: a folder with an interpreter and all it needs (``reefl_edge/agent``). A link only has to
-know its archive, and the name of what starts it.
+know its archive, and what it is to say of the software that computes there.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from reefl_edge.errors import DeviceError
-
-# At the top of the archive; it takes Python's arguments.
-START_NAME = "run"
-
-
-class AgentArchive(Protocol):
-    """An agent as a .tar.gz, to be unpacked on a device."""
-
-    @property
-    def archive(self) -> Path:
-        """Where it lies here."""
-        ...
-
-    @property
-    def sha256(self) -> str:
-        """The hash of the archive: the agent's name."""
-        ...
-
-
-# Gives the agent for a machine, by what ``uname -m`` calls it there; a ``DeviceError`` where there
-# is none.
-AgentFor = Callable[[str], AgentArchive]
+from reefl_edge.agent.building import agent_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedAgent:
-    """An archive whose hash somebody has computed."""
+    """An agent as a .tar.gz, to be unpacked on a device.
+
+    Attributes:
+        archive: Where it lies here.
+        sha256: The hash of the archive: the agent's name.
+        python_version: Of its interpreter; None if it does not say.
+        packages: Version of each package in it.
+    """
 
     archive: Path
     sha256: str
+    python_version: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
-def built_agent(machine: str) -> AgentArchive:
-    """Return the agent for a machine, as it was built here.
+# Gives the agent for a machine, by what ``uname -m`` calls it there; a ``DeviceError`` where there
+# is none.
+AgentFor = Callable[[str], PackedAgent]
 
-    Raises:
-        DeviceError: There is none.
-    """
-    raise DeviceError(f"there is no agent for {machine}")
+
+def built_agent(machine: str) -> PackedAgent:
+    """Return the agent for a machine, from the cache or built now; see ``agent_for``."""
+    agent = agent_for(machine)
+    return PackedAgent(
+        archive=agent.archive,
+        sha256=agent.sha256,
+        python_version=agent.manifest.python_version,
+        packages=agent.manifest.packages,
+    )
