@@ -48,7 +48,7 @@ class Sizes(NamedTuple):
     rounds: int
 
 
-FULL_SIZE = Sizes(rounds=5)
+FULL_SIZE = Sizes(rounds=3)
 QUICK_SIZE = Sizes(rounds=1)
 
 
