@@ -24,7 +24,6 @@ COMMANDS = (
     "verify",
     "infer",
     "devices",
-    "agent",
     "doctor",
 )
 GROUPS = ("agent", "cache")
