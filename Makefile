@@ -62,6 +62,7 @@ else
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.verdicts
 	$(BIN)/python -m benchmarks.cost_model
+	$(BIN)/python -m benchmarks.links
 	$(BIN)/python -m benchmarks.int8_accuracy $(INT8_ARGS)
 	$(BIN)/python -m benchmarks.tables
 endif

@@ -23,6 +23,7 @@ from benchmarks.sections import (
     growth,
     inference,
     int8_accuracy,
+    links,
     reexport,
     training_step,
     verdicts,
@@ -48,6 +49,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "growth": growth.section,
     "verdicts": verdicts.section,
     "cost_model": cost_model.section,
+    "links": links.section,
     "against": against.section,
 }
 

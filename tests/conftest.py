@@ -1,7 +1,11 @@
-"""What many tests need: one tiny network, one tiny dataset."""
+"""What many tests need: a tiny network, a tiny dataset, a device at the end of a link."""
 
 import os
+import shutil
 import signal
+import socket
+import subprocess
+from collections.abc import Iterator
 
 # For the tests that import onnxruntime themselves, before reefl_edge has said so.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -16,6 +20,7 @@ from reefl_edge.models import ReeFL
 from tests.fakes.images import random_images
 from tests.fakes.networks import lively_network
 from tests.fakes.submodels import tiny_submodel
+from tests.remotes import LINKS, Remote, remote_of
 
 # The same examples in every run, however slow the machine: a failure is one of the code.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -44,3 +49,36 @@ def tiny_dataset() -> ArrayDataset:
 def _one_torch_thread() -> None:
     """Compute on one thread: threads that wait for each other make tiny tensors slow."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_phones() -> Iterator[None]:
+    """Let adb, where it is asked what is connected, answer by a server that ends with the tests."""
+    if shutil.which("adb") is None:
+        yield
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANDROID_ADB_SERVER_PORT", port)
+        yield
+    command = ["adb", "-P", port, "kill-server"]
+    subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
+
+
+@pytest.fixture(scope="module", params=LINKS)
+def running_remote(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Remote]:
+    """A device that a module's tests share."""
+    kind: str = request.param
+    with remote_of(kind, tmp_path_factory.mktemp(kind)) as remote:
+        yield remote
+
+
+@pytest.fixture
+def remote(running_remote: Remote, monkeypatch: pytest.MonkeyPatch) -> Remote:
+    """The same, with the client set up to find it."""
+    for name, value in running_remote.environment.items():
+        monkeypatch.setenv(name, value)
+    return running_remote

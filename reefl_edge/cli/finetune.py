@@ -11,6 +11,7 @@ from reefl_edge.regimes import REGIMES, Regime
 
 if TYPE_CHECKING:
     from reefl_edge.checkpoints.description import ModelDescription
+    from reefl_edge.devices.links.base import Link
     from reefl_edge.finetune.checkpoints import TrainingCheckpoints
     from reefl_edge.finetune.training import LocalTraining
     from reefl_edge.tasks.models import Model
@@ -103,7 +104,15 @@ def finetune(
     checkpoint: resuming.CheckpointFolder = None,
     checkpoint_every: resuming.CheckpointEvery = None,
     resume: resuming.Resume = False,
-    threads: options.Threads = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="Where to train, by a bundle's compiled ONNX step: local, ssh:USER@HOST, "
+            "adb:SERIAL or a device profile.",
+        ),
+    ] = "local",
+    threads: options.DeviceThreads = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -118,7 +127,6 @@ def finetune(
     from reefl_edge.finetune.modes import DISTILL_MODES
     from reefl_edge.finetune.rounds import check_rate
     from reefl_edge.finetune.training import LocalTraining
-    from reefl_edge.runtimes.base import default_threads
     from reefl_edge.tasks.training import compiled_step
 
     options.check_output(output, model, data, eval_data)
@@ -154,6 +162,9 @@ def finetune(
         eval_share=eval_share,
     )
     part.check(eval_data)
+    link = _link(device, compiled, checkpoints)
+    if link is None:
+        options.fitting_threads(threads)
     description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
@@ -171,7 +182,8 @@ def finetune(
         output=output,
         part=part,
         checkpoints=checkpoints,
-        threads=threads or default_threads(),
+        link=link,
+        threads=threads,
     )
     if json:
         render.print_json(document)
@@ -217,6 +229,32 @@ def _opened(
     return source
 
 
+def _link(
+    device: str, compiled: "CompiledStep | None", checkpoints: "TrainingCheckpoints | None"
+) -> "Link | None":
+    """Return the link to where training is to happen; None for this process.
+
+    Raises:
+        BadParameter: What is asked for happens in this process only.
+        DeviceError: The device is not connected.
+    """
+    from reefl_edge.devices.links.opening import link_for
+    from reefl_edge.devices.profiles import LOCAL_DEVICE
+
+    if device == LOCAL_DEVICE:
+        return None
+    if compiled is None or compiled.stepper != "onnx":
+        options.refuse(
+            "--device",
+            "a device trains by a bundle's compiled ONNX step; "
+            "make one with 'reefl-edge export MODEL --training REGIME --format onnx'",
+        )
+    if checkpoints is not None:
+        options.refuse("--checkpoint", "training on a device is not kept step by step")
+    with options.usage_errors("--device"):
+        return link_for(device)
+
+
 def _batch_size(batch_size: int | None, compiled: "CompiledStep | None") -> int:
     """Return the size that was asked for, or that of the compiled step, or eager's."""
     if compiled is None:
@@ -238,15 +276,19 @@ def _train(
     output: Path,
     part: ClientOptions,
     checkpoints: "TrainingCheckpoints | None",
-    threads: int,
+    link: "Link | None",
+    threads: int | None,
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
     from reefl_edge.checkpoints.update import write_update
     from reefl_edge.cli.training_progress import steps_on
     from reefl_edge.finetune.client import train_client
+    from reefl_edge.jobs.device_training import train_client_on
+    from reefl_edge.runtimes.base import default_threads
     from reefl_edge.tasks.accuracy import accuracy_before_and_after, check_measurable
     from reefl_edge.tasks.examples import read_examples
 
+    threads_here = threads or default_threads() if link is None else default_threads()
     examples = read_examples(data, source)
     held_out = None if eval_data is None else read_examples(eval_data, source, like=examples)
     examples, held_out = client_data.choose(part, examples, held_out)
@@ -257,20 +299,27 @@ def _train(
         options.input_errors(),
         render.progress_bar("fine-tune") as bar,
     ):
-        result = train_client(
-            source.checkpoint if compiled is None else compiled.bundle,
-            regime,
-            examples,
-            training,
-            stepper="eager" if compiled is None else compiled.stepper,
-            threads=threads,
-            checkpoints=checkpoints,
-            on_step=steps_on(bar, training.distill),
-        )
+        if link is not None and compiled is not None:
+            bar.say(f"train on {link.name}")
+            result = train_client_on(
+                link, compiled.bundle, regime, examples, training, threads=threads
+            )
+        else:
+            result = train_client(
+                source.checkpoint if compiled is None else compiled.bundle,
+                regime,
+                examples,
+                training,
+                stepper="eager" if compiled is None else compiled.stepper,
+                threads=threads_here,
+                checkpoints=checkpoints,
+                on_step=steps_on(bar, training.distill),
+            )
     write_update(result.update, output)
     document: dict[str, Any] = {
         "update": str(output),
         "runtime": "eager" if compiled is None else compiled.stepper,
+        "device": "local" if link is None else link.name,
         "size_bytes": output.stat().st_size,
         "num_steps": result.history.num_steps,
         "num_examples": result.history.num_examples,
@@ -281,7 +330,7 @@ def _train(
         "resumed_at": result.history.resumed_at,
     }
     if held_out is not None:
-        before, after = accuracy_before_and_after(result, held_out, compiled, threads=threads)
+        before, after = accuracy_before_and_after(result, held_out, compiled, threads=threads_here)
         document |= {"accuracy_before": before.tolist(), "accuracy_after": after.tolist()}
     return document
 

@@ -89,7 +89,8 @@ MaxExit = Annotated[
 ]
 
 
-def _fitting_threads(threads: int | None) -> int | None:
+def fitting_threads(threads: int | None) -> int | None:
+    """Refuse more threads than this machine has cores."""
     if threads is not None:
         from reefl_edge.runtimes.base import check_threads
 
@@ -103,8 +104,14 @@ Threads = Annotated[
     typer.Option(
         "--threads",
         min=1,
-        callback=_fitting_threads,
+        callback=fitting_threads,
         help="Threads to compute with.  [default: one per core]",
+    ),
+]
+DeviceThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, help="Threads to compute with.  [default: one per core there]"
     ),
 ]
 Data = Annotated[

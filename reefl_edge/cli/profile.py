@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reefl_edge.cli import estimating, models, options, render
-from reefl_edge.errors import ReeflEdgeError
+from reefl_edge.errors import DeviceError, ReeflEdgeError
 from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def profile(
         str,
         typer.Option(
             "--device",
-            help="local, the name of a device profile, or emu: before it for an emulation.",
+            help="local, ssh:USER@HOST, adb:SERIAL, the name of a device profile, or emu: before "
+            "that for an emulation.",
         ),
     ] = "local",
     model: Annotated[
@@ -112,7 +113,6 @@ def profile(
 
     Example:  reefl-edge profile --device local --model deit_tiny --budget-ms 20 -o report.json
     """
-    from reefl_edge.devices.links.opening import link_for
     from reefl_edge.profiling.choose import choose_exit
     from reefl_edge.profiling.report import write_report
     from reefl_edge.tasks.profiling import profile_model
@@ -128,7 +128,7 @@ def profile(
             device, {"--budget-ms": budget_ms, "--budget-step-ms": budget_step_ms}
         )
         with options.usage_errors("--device"):
-            link = estimating.emulation(device, memory_mib) or link_for(device)
+            link = estimating.emulation(device, memory_mib) or _link(device)
     description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
@@ -170,6 +170,24 @@ def profile(
             write_report(report, output)
     _show(report, output, json=json)
     _suggest(report, output, request, models.said_again(model, description, source))
+
+
+def _link(device: str) -> "Link":
+    """Return the link to a device; where a profile's is not there, offer a prediction.
+
+    Raises:
+        DeviceError: It is not connected, or cannot be talked to.
+        ValueError: No device has this name.
+    """
+    from reefl_edge.devices.links.opening import link_for
+    from reefl_edge.devices.profiles import profile_named
+
+    try:
+        return link_for(device)
+    except DeviceError as error:
+        if profile_named(device) is None:
+            raise
+        raise DeviceError(f"{error}; --estimate predicts from its profile") from error
 
 
 def _request(

@@ -19,7 +19,7 @@ from reefl_edge.runtimes.base import default_threads
 SCHEMA_VERSION = 1
 
 # What computes, or decides how fast it is computed.
-_PACKAGES = ("reefl-edge", "numpy", "onnxruntime", "torch", "executorch")
+MEASURED_PACKAGES = ("reefl-edge", "numpy", "onnxruntime", "torch", "executorch")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
@@ -122,7 +122,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    for package in _PACKAGES:
+    for package in MEASURED_PACKAGES:
         try:
             yield package, metadata.version(package)
         except metadata.PackageNotFoundError:

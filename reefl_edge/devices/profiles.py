@@ -184,6 +184,16 @@ def load_profile(device: str) -> DeviceProfile:
     return _read_named(named[device])
 
 
+def profile_named(device: str) -> DeviceProfile | None:
+    """Return the profile of a name; None where none has it.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = _named().get(device)
+    return None if path is None else _read_named(path)
+
+
 def _named() -> dict[str, Traversable]:
     """Find every profile by its name, the user's own over the built-in ones."""
     return {**dict(_in(builtin_profiles())), **dict(_in(user_profiles()))}

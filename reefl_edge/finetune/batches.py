@@ -1,6 +1,6 @@
 """In which batches does training go through the examples of a dataset?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,3 +109,36 @@ class ShuffledBatches(Iterator[Indices]):
     def _draw(self) -> None:
         self._epoch_start = GeneratorState.of(self._generator)
         self._order = self._generator.permutation(self._num_examples)
+
+
+class GivenBatches(Iterator[Indices]):
+    """Indices of examples, batch by batch, in an order that somebody else has drawn.
+
+    Args:
+        order: All epochs one after the other, each with every example once.
+        num_examples: How many examples there are.
+        batch_size: Examples of a batch; an epoch's last one may be partial.
+
+    Raises:
+        ValueError: The order is none of such epochs.
+    """
+
+    def __init__(self, order: Sequence[int], *, num_examples: int, batch_size: int) -> None:
+        indices = np.asarray(order, np.int64)
+        if len(indices) == 0 or len(indices) % num_examples:
+            raise ValueError(f"an order of {len(indices)} is none of {num_examples} examples")
+        epochs = indices.reshape(-1, num_examples)
+        if not (np.sort(epochs) == np.arange(num_examples)).all():
+            raise ValueError(f"an epoch does not have each of {num_examples} examples once")
+        starts = range(0, num_examples, batch_size)
+        self._batches = [epoch[start : start + batch_size] for epoch in epochs for start in starts]
+        self._num_taken = 0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __next__(self) -> Indices:
+        if self._num_taken == len(self._batches):
+            raise StopIteration
+        self._num_taken += 1
+        return self._batches[self._num_taken - 1]

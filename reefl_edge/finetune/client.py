@@ -4,7 +4,7 @@ The one road by which a client trains: the command, the demo, and whoever trains
 federation. What comes out is an *update*, the trained arrays alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import assert_never
@@ -66,6 +66,7 @@ def train_client(
     stepper: StepperName = "eager",
     threads: int | None = None,
     torch_device: str = "cpu",
+    order: Sequence[int] | None = None,
     checkpoints: TrainingCheckpoints | None = None,
     on_step: OnStep | None = None,
 ) -> ClientResult:
@@ -84,6 +85,7 @@ def train_client(
         stepper: What computes the steps.
         threads: Threads to compute with; None for what the library takes.
         torch_device: Where the eager stepper computes.
+        order: Which example comes when, as ``loop.drawn_order`` gives it; None to draw it.
         checkpoints: Where training is kept, and goes on from after it was stopped. What it then
             gives is, bit for bit, what it would have given, on as many threads of the same device.
         on_step: Called after every step with the steps done, those to do, and what the step saw.
@@ -109,7 +111,9 @@ def train_client(
     opened = None
     if checkpoints is not None:
         opened = checkpoints.opened(_identity(stepper, client, dataset, training))
-    history = train(client.stepper, dataset, training, checkpoints=opened, on_step=on_step)
+    history = train(
+        client.stepper, dataset, training, order=order, checkpoints=opened, on_step=on_step
+    )
     arrays = client.stepper.arrays()
     _check_finite(arrays)
     provenance = Provenance(

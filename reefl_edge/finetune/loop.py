@@ -16,7 +16,7 @@ import numpy as np
 from reefl_edge.data.augment import Augmentation, augment
 from reefl_edge.data.dataset import Dataset, Images, Indices, num_examples
 from reefl_edge.errors import DivergenceError
-from reefl_edge.finetune.batches import ShuffledBatches, check_dataset
+from reefl_edge.finetune.batches import GivenBatches, ShuffledBatches, check_dataset
 from reefl_edge.finetune.checkpoints import OpenCheckpoints
 from reefl_edge.finetune.generators import GeneratorState
 from reefl_edge.finetune.modes import DistillMode
@@ -58,6 +58,7 @@ def train(
     dataset: Dataset,
     training: LocalTraining,
     *,
+    order: Sequence[int] | None = None,
     checkpoints: OpenCheckpoints | None = None,
     on_step: OnStep | None = None,
 ) -> History:
@@ -67,7 +68,8 @@ def train(
         stepper: What takes the steps, and holds what is trained.
         dataset: The client's examples; images of the network's size.
         training: The settings.
-        checkpoints: Where training goes on from, and what keeps it.
+        order: Which example comes when, as ``drawn_order`` gives it; None to draw it.
+        checkpoints: Where training goes on from, and what keeps it; it draws the order itself.
         on_step: Called after every step with the steps done, those to do, and what the step saw.
 
     Raises:
@@ -76,7 +78,9 @@ def train(
         DivergenceError: A loss is not finite.
         OSError: A checkpoint cannot be written.
     """
-    loop = _Loop(stepper, dataset, training)
+    if order is not None and checkpoints is not None:
+        raise ValueError("training in an order that was given is not kept in checkpoints")
+    loop = _Loop(stepper, dataset, training, order)
     tell = on_step or _tell_nobody
     if checkpoints is None:
         while not loop.is_done:
@@ -87,19 +91,51 @@ def train(
     return loop.history()
 
 
+def drawn_order(dataset: Dataset, training: LocalTraining) -> Indices:
+    """Return which example comes when if nobody says otherwise, all epochs one after the other.
+
+    Of the examples that are trained on: ``dynamic`` holds some out.
+
+    Raises:
+        ValueError: The dataset is too small for the mode of distillation.
+    """
+    drawing = np.random.default_rng(training.seed)
+    _, contest = drawing.spawn(2)
+    examples, _ = hold_out(dataset, training.distill, contest)
+    return np.concatenate(list(_shuffled(examples, training, drawing)))
+
+
+def _shuffled(
+    examples: Dataset, training: LocalTraining, generator: np.random.Generator
+) -> ShuffledBatches:
+    return ShuffledBatches(
+        num_examples(examples),
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        generator=generator,
+    )
+
+
 class _Loop:
     """Local training step by step, which can say between two where it stands."""
 
-    def __init__(self, stepper: Stepper, dataset: Dataset, training: LocalTraining) -> None:
+    def __init__(
+        self,
+        stepper: Stepper,
+        dataset: Dataset,
+        training: LocalTraining,
+        order: Sequence[int] | None,
+    ) -> None:
         check_dataset(dataset, stepper.submodel.architecture)
-        order = np.random.default_rng(training.seed)
-        self._varying, contest = order.spawn(2)
+        drawing = np.random.default_rng(training.seed)
+        self._varying, contest = drawing.spawn(2)
         self._examples, held_out = hold_out(dataset, training.distill, contest)
-        self._batches = ShuffledBatches(
-            num_examples(self._examples),
-            epochs=training.epochs,
-            batch_size=training.batch_size,
-            generator=order,
+        self._batches = (
+            _shuffled(self._examples, training, drawing)
+            if order is None
+            else GivenBatches(
+                order, num_examples=num_examples(self._examples), batch_size=training.batch_size
+            )
         )
         self._contest = (
             None
@@ -157,7 +193,8 @@ class _Loop:
         return metrics
 
     def state(self) -> LoopState:
-        """Say where training stands; only between steps."""
+        """Say where training stands; only between steps, and of an order drawn here."""
+        assert isinstance(self._batches, ShuffledBatches)
         return LoopState(
             arrays=self._stepper.arrays(),
             running_losses=self._stepper.running_losses,
@@ -172,6 +209,7 @@ class _Loop:
 
     def go_to(self, state: LoopState) -> None:
         """Go on from where training of the same stood."""
+        assert isinstance(self._batches, ShuffledBatches)
         self._stepper.load(state.arrays)
         self._stepper.running_losses = state.running_losses
         self._losses = state.losses.tolist()

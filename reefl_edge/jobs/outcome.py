@@ -1,8 +1,9 @@
 """What comes back from a job?
 
-An *outcome* is one JSON document, and exactly one of two things, told apart by its ``kind``: a
-measurement, or a failure with a code from a closed list. A code stands for one of our errors, here
-and nowhere else: readers in other languages know the codes.
+An *outcome* is one JSON document, and exactly one of three things, told apart by its ``kind``: a
+measurement; a training, whose update is left in a file; or a failure with a code from a closed
+list. A code stands for one of our errors, here and nowhere else: readers in other languages know
+the codes. Each names the job that it came from by the hash of that document's bytes.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from reefl_edge import errors, schema
 from reefl_edge.errors import ReeflEdgeError
 from reefl_edge.jobs.disturbances import Disturbances
+from reefl_edge.schema import Sha256
 
 SCHEMA_VERSION: Final = 1
 
@@ -115,13 +117,52 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """The process has measured what the job asked for."""
+    """The process has measured what the job asked for.
+
+    Attributes:
+        measurement: What it found.
+        job_sha256: Which job it was; None in documents of before outcomes said so.
+        kind: What tells this outcome from others.
+        schema_version: Of this document.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     measurement: Measurement
+    job_sha256: Sha256 | None = None
     kind: Literal["measurement"] = "measurement"
     schema_version: Literal[1] = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """The process has trained as the job asked for, and left an update.
+
+    Attributes:
+        update_sha256: Of the update's file.
+        num_examples: How many examples were trained on.
+        losses: The loss of every step, before the step.
+        teacher_counts: On how many batches each exit taught.
+        job_sha256: Which job it was.
+        kind: What tells this outcome from others.
+        schema_version: Of this document.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    update_sha256: Sha256
+    num_examples: int
+    losses: tuple[float, ...]
+    teacher_counts: tuple[int, ...]
+    job_sha256: Sha256 | None = None
+    kind: Literal["training"] = "training"
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if not self.losses or self.num_examples < 1:
+            raise ValueError("nothing was trained: no step, or no example")
+        if not self.teacher_counts or min(self.teacher_counts) < 0:
+            raise ValueError(f"exits taught {self.teacher_counts} batches")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +172,7 @@ class Failed:
     Attributes:
         code: What sort of reason.
         message: The reason, in one line.
+        job_sha256: Which job it was; None in documents of before outcomes said so.
         kind: What tells this outcome from others.
         schema_version: Of this document.
     """
@@ -139,6 +181,7 @@ class Failed:
 
     code: FailureCode
     message: str
+    job_sha256: Sha256 | None = None
     kind: Literal["failure"] = "failure"
     schema_version: Literal[1] = SCHEMA_VERSION
 
@@ -159,8 +202,9 @@ class Failed:
 
 Outcome = Annotated[
     Annotated[Measured, schema.variant("measurement")]
+    | Annotated[Trained, schema.variant("training")]
     | Annotated[Failed, schema.variant("failure")],
-    schema.tagged_union("an outcome is a measurement or a failure"),
+    schema.tagged_union("an outcome is a measurement, a training or a failure"),
 ]
 
 

@@ -1,19 +1,28 @@
-"""How does a job become a process on a device, and what it leaves a measurement or an error?
+"""How does a job become a process on a device, and what it leaves a result or an error?
 
 Once, above all links: they know nothing of jobs.
 """
 
 import signal
-from typing import assert_never
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
 
 from reefl_edge import schema
+from reefl_edge.checkpoints.update import Update, read_update
 from reefl_edge.devices.links.base import Finished, Link
-from reefl_edge.errors import InputError, MeasurementError
-from reefl_edge.jobs.job import MeasurementJob
-from reefl_edge.jobs.outcome import Failed, Measured, Measurement, read_outcome
-from reefl_edge.jobs.sources import Files, RandomWeights, located
+from reefl_edge.errors import DeviceError, InputError, MeasurementError, ReeflEdgeError
+from reefl_edge.files import sha256_of_file
+from reefl_edge.jobs.job import FinetuneJob, InferJob, Job, MeasurementJob
+from reefl_edge.jobs.outcome import Failed, Measured, Measurement, Outcome, Trained, read_outcome
+from reefl_edge.jobs.sources import UPDATE, Files, RandomWeights, located
+from reefl_edge.partials import scratch_folder
 
 WORKER = "reefl_edge.jobs.worker"
+
+# How long a process may take beyond what its plan says: to start, and to load and run the model
+# once, on the slowest device.
+_SLACK_S = 900.0
 
 
 def run_job(
@@ -22,32 +31,19 @@ def run_job(
     """Measure in a fresh process on a device.
 
     Args:
-        link: The way to the device.
+        link: The way to the device, which is held.
         job: What to measure.
         files: Where what the job names lies here.
-        timeout_s: How long it may take; None for any time.
+        timeout_s: How long it may take; None for many times what its plan says.
 
     Raises:
         MeasurementError: The process died, took too long or wrote something else; why, in one line.
         ReeflEdgeError: What the process itself reported, or the link.
     """
-    places = _pushed(link, job, files)
-    argv = [*link.python, "-m", WORKER, *(f"{name}={place}" for name, place in places.items())]
-    try:
-        finished = link.run(argv, stdin=schema.to_json(job).encode(), timeout_s=timeout_s)
-    except TimeoutError as error:
-        raise MeasurementError(
-            f"the measuring process took longer than {timeout_s:g} s, and was ended"
-        ) from error
-    return measurement_of(finished)
-
-
-def _pushed(link: Link, job: MeasurementJob, files: Files) -> dict[str, str]:
-    """Put what a job needs on the device; return where it lies there, by its name."""
-    if isinstance(job.source, RandomWeights):
-        return {}
-    name = job.source.sha256
-    return {name: link.push(located(files, name), sha256=name)}
+    if timeout_s is None:
+        timeout_s = _SLACK_S + 4 * job.plan.max_seconds
+    outcome = _MEASURING.outcome(link, job, _pushed(link, job, files), timeout_s=timeout_s)
+    return _measurement_in(outcome)
 
 
 def measurement_of(finished: Finished) -> Measurement:
@@ -57,19 +53,100 @@ def measurement_of(finished: Finished) -> Measurement:
         MeasurementError: It died, or wrote something else; why, in one line.
         ReeflEdgeError: What the process itself reported, of the same kind.
     """
-    if finished.exit_code != 0 or not finished.stdout:
-        raise MeasurementError(_death(finished))
-    try:
-        outcome = read_outcome(finished.stdout, source="what the measuring process wrote")
-    except InputError as error:  # not of a file of the user's
-        raise MeasurementError(str(error)) from error
-    match outcome:
-        case Measured():
-            return outcome.measurement
-        case Failed():
+    return _measurement_in(_MEASURING.read(finished))
+
+
+def run_training(link: Link, job: FinetuneJob, files: Files) -> tuple[Update, Trained]:
+    """Train in a fresh process on a device.
+
+    Args:
+        link: The way to the device, which is held.
+        job: What to train.
+        files: Where what the job names lies here.
+
+    Returns:
+        The update, and what happened.
+
+    Raises:
+        DeviceError: The process died or wrote something else; why, in one line.
+        ReeflEdgeError: What the process itself reported, or the link.
+    """
+    places = _pushed(link, job, files)
+    with link.scratch() as there, scratch_folder() as here:
+        left = f"{there}/update.safetensors"
+        outcome = _TRAINING.outcome(link, job, {**places, UPDATE: left}, timeout_s=None)
+        if not isinstance(outcome, Trained):
+            raise _TRAINING.error("has measured, and was asked to train")
+        update = here / "update.safetensors"
+        link.pull(left, update)
+        if sha256_of_file(update) != outcome.update_sha256:
+            raise _TRAINING.error("left another update than it said")
+        return read_update(update), outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """What a process is called, and what is raised where it does not do what it should."""
+
+    doing: str
+    error_type: type[ReeflEdgeError]
+
+    def error(self, what: str) -> ReeflEdgeError:
+        """Say what the process did."""
+        return self.error_type(f"the {self.doing} process {what}")
+
+    def outcome(
+        self, link: Link, job: Job, places: dict[str, str], *, timeout_s: float | None
+    ) -> Outcome:
+        """Do a job on a device; what failed there is raised here."""
+        document = schema.to_json(job).encode()
+        argv = [*link.python, "-m", WORKER, *(f"{name}={place}" for name, place in places.items())]
+        try:
+            finished = link.run(argv, stdin=document, timeout_s=timeout_s)
+        except TimeoutError as error:
+            raise self.error(f"took longer than {timeout_s:g} s, and was ended") from error
+        outcome = self.read(finished)
+        if outcome.job_sha256 != sha256(document).hexdigest():
+            raise self.error(f"answered another job, {outcome.job_sha256 or 'and not which'}")
+        return outcome
+
+    def read(self, finished: Finished) -> Outcome:
+        """Return what a process left; what failed there is raised here."""
+        if finished.exit_code != 0 or not finished.stdout:
+            raise self.error(_death(finished))
+        try:
+            outcome = read_outcome(finished.stdout, source=f"what the {self.doing} process wrote")
+        except InputError as error:  # not of a file of the user's
+            raise self.error_type(str(error)) from error
+        if isinstance(outcome, Failed):
             raise outcome.error()
-        case _:
-            assert_never(outcome)
+        return outcome
+
+
+_MEASURING = _Process("measuring", MeasurementError)
+_TRAINING = _Process("training", DeviceError)
+
+
+def _measurement_in(outcome: Outcome) -> Measurement:
+    if not isinstance(outcome, Measured):
+        raise _MEASURING.error("has trained, and was asked to measure")
+    return outcome.measurement
+
+
+def _pushed(link: Link, job: Job, files: Files) -> dict[str, str]:
+    """Put what a job needs on the device; return where it lies there, by its name."""
+    return {name: link.push(located(files, name), sha256=name) for name in _needs(job)}
+
+
+def _needs(job: Job) -> Iterator[str]:
+    if not isinstance(job.source, RandomWeights):
+        yield job.source.sha256
+    if isinstance(job, InferJob):
+        yield job.images
+    if isinstance(job, FinetuneJob):
+        yield job.dataset
+        if job.start is not None:
+            yield job.start
 
 
 def _death(finished: Finished) -> str:
@@ -77,9 +154,9 @@ def _death(finished: Finished) -> str:
     code = finished.exit_code
     if code < 0:
         hint = ", as happens when memory runs out" if code == -signal.SIGKILL else ""
-        return f"the measuring process was killed by {_signal_name(-code)}{hint}"
+        return f"was killed by {_signal_name(-code)}{hint}"
     lines = finished.stderr.decode(errors="replace").strip().splitlines()
-    return f"the measuring process failed: {lines[-1] if lines else f'exit code {code}'}"
+    return f"failed: {lines[-1] if lines else f'exit code {code}'}"
 
 
 def _signal_name(number: int) -> str:

@@ -18,6 +18,8 @@ from reefl_edge.schema import Sha256
 
 # Where a file or a folder lies, by its name in a job.
 Files = Mapping[Sha256, Path]
+# In the same table: where what a training leaves is to go.
+UPDATE = "update"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """How does a fresh process do one job?
 
-Run as ``python -m reefl_edge.jobs.worker [SHA256=PATH ...]``: the job in JSON on standard input,
-where what it names lies in the arguments, the outcome in JSON on standard output, where nothing
-else can come. A fresh process, so that no earlier model's memory, threads or caches are in the
-figures. It does not outlive whoever started it, if that gave it a lifeline.
+Run as ``python -m reefl_edge.jobs.worker [SHA256=PATH ...] [update=PATH]``: the job in JSON on
+standard input, where what it names lies in the arguments, and where a training leaves its update;
+the outcome in JSON on standard output, where nothing else can come. A fresh process, so that no
+earlier model's memory, threads or caches are in the figures. It does not outlive whoever started
+it, if that gave it a lifeline.
 """
 
 import gc
@@ -11,6 +12,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, perf_counter_ns, process_time_ns
 from typing import BinaryIO, NamedTuple, assert_never
@@ -39,11 +42,13 @@ def main() -> None:
     """Do the job on standard input."""
     obey_lifeline()
     with _result_stream() as results:
+        document = sys.stdin.buffer.read()
         try:
-            job = read_job(sys.stdin.buffer.read(), source="the job")
+            job = read_job(document, source="the job")
             outcome = obey(job, files_in(sys.argv[1:]))
         except ReeflEdgeError as error:
             outcome = Failed.of(error)
+        outcome = replace(outcome, job_sha256=sha256(document).hexdigest())
         results.write(schema.to_json(outcome).encode())
 
 
@@ -66,7 +71,11 @@ def obey(job: Job, files: Files) -> Outcome:
     match job:
         case InferenceJob() | StepJob():
             return Measured(measurement=measure(job, files))
-        case InferJob() | FinetuneJob():
+        case FinetuneJob():
+            from reefl_edge.jobs.training import train
+
+            return train(job, files)
+        case InferJob():
             message = f"this worker does no jobs of the kind {job.kind}; upgrade reefl-edge there"
             return Failed(code="unsupported-job", message=message)
         case _:

@@ -137,20 +137,21 @@ def profile_model(
         )
         on_process(0, total)
         on_stage(f"measure {total} fresh processes")
-        sweep = meter.rows(to_try, num_passes=1)
-        inference, step = (_threads(request, host, sweep, kind) for kind in get_args(Kind))
-        return measure_report(
-            meter,
-            [job for jobs in subject.jobs(inference, step) for job in jobs],
-            model=model.name,
-            weights=(
-                RANDOM_WEIGHTS
-                if model.checkpoint.random == "everything"
-                else weights_sha256(model.checkpoint.arrays)
-            ),
-            num_passes=request.num_passes,
-            sweep=sweep,
-        )
+        with link.held():
+            sweep = meter.rows(to_try, num_passes=1)
+            inference, step = (_threads(request, host, sweep, kind) for kind in get_args(Kind))
+            return measure_report(
+                meter,
+                [job for jobs in subject.jobs(inference, step) for job in jobs],
+                model=model.name,
+                weights=(
+                    RANDOM_WEIGHTS
+                    if model.checkpoint.random == "everything"
+                    else weights_sha256(model.checkpoint.arrays)
+                ),
+                num_passes=request.num_passes,
+                sweep=sweep,
+            )
 
 
 def _threads(request: ProfileRequest, host: Host, sweep: tuple[Row, ...], kind: Kind) -> int:

@@ -112,7 +112,7 @@ def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
-        (("--device", "pixel7"), 4, "pixel7"),
+        (("--device", "iphone15"), 4, "there is no link to Apple iPhone 15"),
         (("--device", "jetson-nano"), 2, "did you mean jetson-orin-nano?"),
         (
             ("--budget-ms", "-1"),

@@ -83,7 +83,11 @@ def test_every_kind_of_job_and_every_failure_has_an_example() -> None:
     outcomes = {path.stem for path in (GOLDEN / "outcome" / "valid").glob("*.json")}
 
     assert set(jobs) == {"inference", "step", "infer", "finetune"}
-    assert outcomes == {"measurement", *(f"failure-{code}" for code in get_args(FailureCode))}
+    assert outcomes == {
+        "measurement",
+        "training",
+        *(f"failure-{code}" for code in get_args(FailureCode)),
+    }
 
 
 def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
@@ -102,7 +106,7 @@ def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
         ("job", "source-by-path", "source.checkpoint.sha256: Field required"),
         ("job", "batch-size-as-text", "batch_size: Input should be a valid integer"),
         ("job", "order-below-zero", "one before the first"),
-        ("outcome", "empty", "an outcome is a measurement or a failure"),
+        ("outcome", "empty", "an outcome is a measurement, a training or a failure"),
         ("outcome", "both", "measurement.code: Unexpected keyword argument (and 1 more)"),
         ("host", "more-usable-than-cores", "lets 5 of its 4 cores be used"),
         ("report", "host-of-no-version", "no host has schema version 0"),

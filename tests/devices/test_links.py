@@ -106,8 +106,13 @@ def test_this_machine_can_always_be_measured() -> None:
 
 
 def test_a_known_device_without_a_link_is_a_device_error() -> None:
-    with pytest.raises(DeviceError, match=r"pixel7 \(Google Pixel 7\) cannot be reached"):
-        link_for("pixel7")
+    with pytest.raises(DeviceError, match="there is no link to Apple iPhone 15"):
+        link_for("iphone15")
+
+
+def test_a_board_without_its_address_is_a_device_error() -> None:
+    with pytest.raises(DeviceError, match="Raspberry Pi 5 is reached by ssh: say where it is, --d"):
+        link_for("rpi5")
 
 
 def test_threads_are_held_to_the_cores_of_the_device_and_not_of_this_machine() -> None:

@@ -1,6 +1,7 @@
 """Machines that do not exist."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from reefl_edge.devices.host import Host
@@ -52,6 +53,10 @@ class FakeLink:
         """Tell the next state."""
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
+    def held(self) -> AbstractContextManager[None]:
+        """Do nothing: nobody else knows of it."""
+        return nullcontext()
+
     def push(self, path: Path, *, sha256: str) -> str:
         """Note the file under its name; only a new one is sent."""
         if sha256 not in self.files:
@@ -73,6 +78,11 @@ class FakeLink:
         if name not in self.files:
             raise DeviceError(f"cannot fetch {there}: no such file")
         here.write_bytes(self.files[name].read_bytes())
+
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """Name a folder."""
+        yield "/there/scratch"
 
     def clean(self) -> None:
         """Forget what was sent."""

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from reefl_edge.data.dataset import ArrayDataset, Images, Labels
-from reefl_edge.finetune.batches import ShuffledBatches, check_dataset
+from reefl_edge.finetune.batches import GivenBatches, ShuffledBatches, check_dataset
 from reefl_edge.models.preprocess import network_input
 from tests.fakes.images import random_images
 from tests.fakes.submodels import TINY_ARCHITECTURE
@@ -49,6 +49,20 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, np.arange(50))
     assert sorted(second) == list(range(50))
+
+
+def test_batches_in_an_order_that_was_given_are_those_that_it_was_drawn_as() -> None:
+    drawn = list(ShuffledBatches(7, epochs=2, batch_size=3, generator=generator()))
+
+    given = list(GivenBatches(np.concatenate(drawn).tolist(), num_examples=7, batch_size=3))
+
+    assert [indices.tolist() for indices in given] == [indices.tolist() for indices in drawn]
+
+
+@pytest.mark.parametrize("order", [[], [0, 1], [0, 1, 1], [0, 1, 3], [0, 1, 2, 2, 1, 1]])
+def test_an_order_that_is_none_of_the_examples_is_refused(order: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"is none of 3 examples|each of 3 examples once"):
+        GivenBatches(order, num_examples=3, batch_size=2)
 
 
 def test_seed_sets_the_order() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
@@ -74,17 +75,17 @@ def test_images_are_smooth_and_fit_the_network() -> None:
     assert neighbours < images.std() / 2
 
 
-@pytest.mark.parametrize("kind", ["infer", "finetune"])
-def test_a_job_of_a_kind_that_no_worker_does_yet_is_told_apart(kind: str) -> None:
-    job = GOLDEN_JOBS / f"{kind}.json"
+def test_a_job_of_a_kind_that_no_worker_does_yet_is_told_apart() -> None:
+    job = (GOLDEN_JOBS / "infer.json").read_bytes()
     link = LocalLink()
 
-    finished = link.run([*link.python, "-m", WORKER], stdin=job.read_bytes())
+    finished = link.run([*link.python, "-m", WORKER], stdin=job)
 
     assert finished.exit_code == 0
     assert read_outcome(finished.stdout, source="the outcome") == Failed(
         code="unsupported-job",
-        message=f"this worker does no jobs of the kind {kind}; upgrade reefl-edge there",
+        message="this worker does no jobs of the kind infer; upgrade reefl-edge there",
+        job_sha256=sha256(job).hexdigest(),
     )
 
 
@@ -111,6 +112,18 @@ def test_a_measurement_says_what_happened_beside_its_samples(onnx_bundle: Bundle
     assert [sitting.num_samples for sitting in found.sittings] == [len(found.wait_ms_samples)]
     assert found.sittings[0].disturbances.others_share is not None
     assert found.sittings[0].load_ms == found.load_ms
+
+
+def test_a_training_without_its_files_is_an_error_of_its_input() -> None:
+    job = (GOLDEN_JOBS / "finetune.json").read_bytes()
+    link = LocalLink()
+
+    finished = link.run([*link.python, "-m", WORKER], stdin=job)
+
+    outcome = read_outcome(finished.stdout, source="the outcome")
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "input"
+    assert "which did not come with it" in outcome.message
 
 
 def test_what_native_code_prints_does_not_reach_the_outcome() -> None:

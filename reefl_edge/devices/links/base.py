@@ -6,6 +6,7 @@ all links (``jobs/running.py``).
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -44,7 +45,21 @@ class Link(Protocol):
 
     @property
     def python(self) -> tuple[str, ...]:
-        """How a Python that can import ``reefl_edge`` is started there: the head of an argv."""
+        """How a Python that can import ``reefl_edge`` is started there: the head of an argv.
+
+        Only while the device is held.
+        """
+        ...
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep a device to ourselves in the block, with a Python that does our jobs.
+
+        Files and processes are sent only then: two at work at once would measure each other.
+
+        Raises:
+            DeviceError: It is another's, who is named; it cannot be reached, or has no room; or no
+                Python of ours runs on it.
+        """
         ...
 
     def describe(self) -> Host:
@@ -107,8 +122,16 @@ class Link(Protocol):
         """
         ...
 
+    def scratch(self) -> AbstractContextManager[str]:
+        """Make a folder there that is gone after the block.
+
+        Raises:
+            DeviceError: The device cannot be reached.
+        """
+        ...
+
     def clean(self) -> None:
-        """Remove what ``push`` has put there.
+        """Remove all that was ever put there; not while the device is held.
 
         Raises:
             DeviceError: The device cannot be reached.

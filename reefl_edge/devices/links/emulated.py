@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,10 @@ class EmulatedLink:
         """Tell how hot this machine is; see ``Link.state``."""
         return self._local.state()
 
+    def held(self) -> AbstractContextManager[None]:
+        """Do nothing: as for this machine."""
+        return self._local.held()
+
     def push(self, path: Path, *, sha256: str) -> str:
         """Return where it lies: it is there already."""
         return self._local.push(path, sha256=sha256)
@@ -105,6 +110,10 @@ class EmulatedLink:
                     f"{self._memory_mib} MiB of {self.name}"
                 )
         return finished
+
+    def scratch(self) -> AbstractContextManager[str]:
+        """Make a folder; see ``Link.scratch``."""
+        return self._local.scratch()
 
     def pull(self, there: str, here: Path) -> None:
         """Copy a file; see ``Link.pull``."""

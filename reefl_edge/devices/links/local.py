@@ -7,7 +7,8 @@ and ends when we do.
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from reefl_edge.devices.host import Host, describe_host
@@ -17,6 +18,7 @@ from reefl_edge.devices.state import State, state_in
 from reefl_edge.devices.system_files import STATE_FILES, read_system_files
 from reefl_edge.errors import DeviceError
 from reefl_edge.files import replacing_file
+from reefl_edge.partials import scratch_folder
 
 # Variables with which a shell tunes threads and allocator: they would be part of what is measured,
 # and of no report.
@@ -38,6 +40,10 @@ class LocalLink:
     def state(self) -> State:
         """Tell how hot this machine is, and what feeds it."""
         return state_in(read_system_files(STATE_FILES))
+
+    def held(self) -> AbstractContextManager[None]:
+        """Do nothing: whoever sits here sees what else is going on."""
+        return nullcontext()
 
     def push(self, path: Path, *, sha256: str) -> str:  # noqa: ARG002
         """Return where it lies: it is there already."""
@@ -74,6 +80,12 @@ class LocalLink:
             except OSError as error:
                 raise DeviceError(f"cannot fetch {there}: {_reason(error)}") from error
             partial.write_bytes(content)
+
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """Make a folder; see ``Link.scratch``."""
+        with scratch_folder() as folder:
+            yield os.fspath(folder)
 
     def clean(self) -> None:
         """Do nothing: nothing was put here."""

@@ -1,0 +1,136 @@
+"""Jobs on a device at the end of a real link give what they give here, and fail in one line."""
+
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reefl_edge import schema
+from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.data.dataset import ArrayDataset
+from reefl_edge.devices.links.agents import PackedAgent
+from reefl_edge.errors import DeviceError, InputError, MeasurementError
+from reefl_edge.finetune.client import train_client
+from reefl_edge.finetune.modes import DistillMode
+from reefl_edge.finetune.training import LocalTraining
+from reefl_edge.jobs.device_training import train_client_on
+from reefl_edge.jobs.job import InferenceJob, Plan
+from reefl_edge.jobs.outcome import Measured
+from reefl_edge.jobs.running import run_job
+from reefl_edge.jobs.sources import BundleFolder, Files
+from reefl_edge.profiling.measure import inference_jobs
+from reefl_edge.runtimes.base import default_threads
+from tests.agents import stand_in
+from tests.fakes.images import random_images
+from tests.fakes.measurements import measurement
+from tests.fakes.submodels import tiny_submodel
+from tests.remotes import Remote
+from tests.trainings import write_inputs
+
+FEW = Plan(warmup_runs=1, min_samples=5, min_seconds=0, max_seconds=60)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle that is run and trained by onnxruntime."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder)
+    return Bundle.open(folder / "bundle")
+
+
+@pytest.fixture
+def files(bundle: Bundle) -> Files:
+    return {BundleFolder.of(bundle.directory).sha256: bundle.directory}
+
+
+def onnx_job(bundle: Bundle) -> InferenceJob:
+    source = BundleFolder.of(bundle.directory)
+    return inference_jobs(bundle.manifest.submodel, source, runtime="onnx", threads=1, plan=FEW)[-1]
+
+
+def test_an_exit_is_measured_there(remote: Remote, bundle: Bundle, files: Files) -> None:
+    with (link := remote.open()).held():
+        found = run_job(link, onnx_job(bundle), files)
+        host = link.describe()
+
+    assert host.python_version == platform.python_version()
+    assert host.packages == {"reefl-edge": "0.1.0"}
+    assert len(found.latency_ms_samples) == 5
+    assert 0 < found.baseline_mib <= found.peak_mib
+
+
+@pytest.mark.parametrize("distill", ["dynamic-ma", "dynamic"])
+def test_the_update_from_there_is_the_one_from_here(
+    remote: Remote, bundle: Bundle, distill: DistillMode
+) -> None:
+    dataset = ArrayDataset(random_images(15), np.arange(15) % 3, ("a", "b", "c"), 16)
+    training = LocalTraining(
+        epochs=2, batch_size=2, learning_rate=0.1, distill=distill, seed=3, augmentation="crop"
+    )
+
+    here = train_client(bundle, "frozen", dataset, training, stepper="onnx")
+    there = train_client_on(
+        remote.open(), bundle, "frozen", dataset, training, threads=default_threads()
+    )
+
+    assert there.history == here.history
+    assert there.update.provenance == here.update.provenance
+    assert there.update.arrays.keys() == here.update.arrays.keys()
+    for name, array in here.update.arrays.items():
+        np.testing.assert_array_equal(there.update.arrays[name], array)
+
+
+def test_an_error_there_keeps_its_kind_and_its_words(remote: Remote, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("no bundle")
+    source = BundleFolder(sha256="0" * 64)
+    job = InferenceJob(
+        submodel=tiny_submodel(), source=source, runtime="onnx", precision="fp32",
+        threads=1, batch_size=1, plan=FEW,
+    )  # fmt: skip
+
+    with (
+        (link := remote.open()).held(),
+        pytest.raises(InputError, match=r"is not a bundle: it has no manifest\.json"),
+    ):
+        run_job(link, job, {source.sha256: tmp_path / "folder"})
+
+
+OTHER_JOB = schema.to_json(Measured(measurement=measurement(1.0), job_sha256="e5" * 32))
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("echo nonsense", "what the measuring process wrote: not a JSON file"),
+        ("head -c 100000 /dev/urandom", "what the measuring process wrote"),
+        ("exit 0", "the measuring process failed: exit code 0"),
+        ("echo 'no room in here' >&2; exit 3", "the measuring process failed: no room in here"),
+        ("kill -KILL $$", "was killed by SIGKILL, as happens when memory runs out"),
+        ("sleep 600", "the measuring process took longer than 2 s, and was ended"),
+        (f"echo '{OTHER_JOB}'", "the measuring process answered another job, e5e5"),
+    ],
+)
+def test_a_worker_that_does_not_do_its_job_is_told_in_one_line(
+    remote: Remote, bundle: Bundle, files: Files, tmp_path: Path, start: str, message: str
+) -> None:
+    link = remote.open(stand_in(tmp_path, start))
+
+    with link.held(), pytest.raises(MeasurementError) as caught:
+        run_job(link, onnx_job(bundle), files, timeout_s=2)
+
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert remote.is_idle()
+
+
+def test_a_device_that_no_agent_runs_on_is_told_and_given_back(remote: Remote) -> None:
+    def none_for(machine: str) -> PackedAgent:
+        raise DeviceError(f"there is no agent for {machine}")
+
+    with pytest.raises(DeviceError, match="there is no agent for"), remote.open(none_for).held():
+        pass
+
+    with remote.open().held():
+        pass

@@ -1,0 +1,100 @@
+"""Devices at the end of a real link that are, in truth, this machine."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reefl_edge.devices.links.adb import adb_link
+from reefl_edge.devices.links.agents import AgentFor
+from reefl_edge.devices.links.shell import ShellLink
+from reefl_edge.devices.links.ssh import ssh_link
+from tests.agents import stand_in
+from tests.cables import Cable, cable_to
+from tests.phone.phones import adb, adb_server, needs_adb, phone_in
+from tests.processes import is_gone
+from tests.sshd import HOST, needs_sshd, sshd_in
+
+LINKS = [pytest.param("ssh", marks=needs_sshd), pytest.param("adb", marks=needs_adb)]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A device that is there.
+
+    Attributes:
+        kind: Of the link, ``ssh`` or ``adb``.
+        root: The root of links there, as this machine sees it.
+        environment: What has to be set for the client to find it.
+        port: Where it listens, on 127.0.0.1.
+        agent_for: Gives an agent that does our jobs there.
+        connect: Opens a link to it by a port, with what gives an agent.
+    """
+
+    kind: str
+    root: Path
+    environment: dict[str, str]
+    port: int
+    agent_for: AgentFor
+    connect: Callable[[int, AgentFor], ShellLink]
+
+    def open(self, agent_for: AgentFor | None = None) -> ShellLink:
+        """Open a new link to it."""
+        return self.connect(self.port, agent_for or self.agent_for)
+
+    @contextmanager
+    def cable(self) -> Iterator[tuple[Cable, ShellLink]]:
+        """Open a new link to it, over a cable that can be cut."""
+        with cable_to(self.port) as cable:
+            yield cable, self.connect(cable.port, self.agent_for)
+        self.connect(self.port, self.agent_for)  # by the way that others use
+
+    def processes(self) -> list[psutil.Process]:
+        """Find what runs there for a link: it works in the root."""
+        return [
+            process
+            for process in psutil.process_iter(["cwd"])
+            if str(self.root) in (process.info["cwd"] or "")
+        ]
+
+    def is_idle(self) -> bool:
+        """Wait until no job runs there; tell whether it came to that."""
+        runs = str(self.root / "runs")
+        return all(is_gone(process) for process in self.processes() if runs in process.info["cwd"])
+
+
+@contextmanager
+def remote_of(kind: str, folder: Path) -> Iterator[Remote]:
+    """Have a device at the end of a link while the block runs."""
+    (folder / "agent").mkdir()
+    agent_for = stand_in(folder / "agent")
+    with _board(folder, agent_for) if kind == "ssh" else _phone(folder, agent_for) as remote:
+        yield remote
+
+
+@contextmanager
+def _board(folder: Path, agent_for: AgentFor) -> Iterator[Remote]:
+    with sshd_in(folder) as server:
+
+        def connect(port: int, agent_for: AgentFor) -> ShellLink:
+            server.configure(port)
+            return ssh_link(HOST, agent_for=agent_for)
+
+        environment = {"PATH": server.path}
+        yield Remote("ssh", server.root, environment, server.port, agent_for, connect)
+
+
+@contextmanager
+def _phone(folder: Path, agent_for: AgentFor) -> Iterator[Remote]:
+    with adb_server(folder) as environment, phone_in(folder / "phone") as phone:
+
+        def connect(port: int, agent_for: AgentFor) -> ShellLink:
+            serial = f"127.0.0.1:{port}"
+            adb(environment, "connect", serial)
+            return adb_link(serial, agent_for=agent_for)
+
+        root = phone.root / "data/local/tmp/reefl-edge"
+        yield Remote("adb", root, environment, phone.port, agent_for, connect)
