@@ -16,6 +16,7 @@ from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, Checkpoint
 from reefl_edge.checkpoints.hashes import base_sha256, weights_sha256
 from reefl_edge.extras import needs_extra
 from reefl_edge.regimes import Regime
+from reefl_edge.step_memory import predicted_peak_mib
 from reefl_export import cache
 from reefl_export.conversion import OnStage, SharedWork
 from reefl_export.parity.reference import network_of
@@ -101,6 +102,17 @@ class StepMaker:
         facts = Facts(submodel=submodel, class_names=self._trained.names())
         return json.dumps(schema.to_dict(facts))
 
+    def _peak_mib(self, regime: Regime, target: Target) -> float | None:
+        """Predict the memory of a step in one format, if there is a formula for it."""
+        if target != "onnx":
+            return None
+        peak_mib = predicted_peak_mib(
+            self._trained.submodel.with_regime(regime),
+            batch_size=self._plan.batch_size,
+            recompute=self._plan.recompute,
+        )
+        return round(peak_mib, 1)
+
     def _weights(self) -> BundleFile | None:
         """Return the file in which inference holds float32 weights, if it does."""
         files = () if self._inferred is None else self._inferred.files
@@ -119,6 +131,8 @@ class StepMaker:
                 files=tuple(
                     BundleFile.of(self._folder, path) for path in self._make(regime, target)
                 ),
+                recompute=self._plan.recompute,
+                peak_mib=self._peak_mib(regime, target),
             )
             cache.store_artifact(key, self._folder, own)
         weights = self._weights()

@@ -6,6 +6,7 @@ sub-model keeps the regime's adapters, which inference may have folded.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 from reefl_edge.bundles.artifacts import BundleFile, Target, check_sha256, check_unique
 from reefl_edge.regimes import has_adapters
@@ -24,14 +25,21 @@ class StepArtifact:
         toolchain: Version of each package that made it.
         files: Every file that the step reads, with its hash; weights that inference reads, too, are
             listed again.
+        recompute: Blocks are computed again on the way back, in less memory.
+        peak_mib: The most memory that it is predicted to take above the imports of a process
+            (``step_memory.py``); None where nothing is predicted, as for ExecuTorch.
     """
 
     target: Target
     delegate: str | None
     toolchain: dict[str, str]
     files: tuple[BundleFile, ...]
+    recompute: bool = False
+    peak_mib: float | None = None
 
     def __post_init__(self) -> None:
+        if self.peak_mib is not None and not 0 < self.peak_mib < inf:
+            raise ValueError(f"no step takes {self.peak_mib:g} MiB at its peak")
         if not self.files:
             raise ValueError(f"the {self.target} training step lists no files")
         check_unique(file.path for file in self.files)

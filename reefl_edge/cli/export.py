@@ -99,6 +99,14 @@ def export(
             help="Compile onnx steps that take less memory, and up to half as much time again.",
         ),
     ] = False,
+    budget_mib: Annotated[
+        float | None,
+        typer.Option(
+            "--budget-mib",
+            help="Memory for an onnx training step: pick a batch size, unless one is given, and "
+            "whether to compute blocks again, so that it fits.",
+        ),
+    ] = None,
     max_exit: options.MaxExit = None,
     report: Annotated[
         Path | None,
@@ -151,7 +159,7 @@ def export(
                 recompute=training_recompute,
                 seed=seed,
             )
-    elif training_batch_size is not None or training_recompute:
+    elif training_batch_size is not None or training_recompute or budget_mib is not None:
         options.refuse("--training", "say which regimes to compile a training step for")
     request = ExportRequest(
         plan=plan,
@@ -176,6 +184,9 @@ def export(
         models.check_regime(regime, source, option="--training")
     with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
         prepared = prepare_export(source, request)
+    if budget_mib is not None:
+        with options.usage_errors("--budget-mib"):
+            prepared = prepared.within(budget_mib, batch_size=training_batch_size)
     with render.progress_bar("export") as bar:
         exported = prepared.write(output, threads=threads, on_stage=bar.say, on_artifact=bar.step)
     bundle = exported.bundle

@@ -91,6 +91,13 @@ def finetune(
             help="The same update in less memory, for up to half as much time again.",
         ),
     ] = False,
+    budget_mib: Annotated[
+        float | None,
+        typer.Option(
+            "--budget-mib",
+            help="Memory there is for a compiled onnx step; what would take more is not loaded.",
+        ),
+    ] = None,
     eval_data: Annotated[
         Path | None,
         typer.Option("--eval-data", help="Held-out data to measure before and after."),
@@ -143,6 +150,7 @@ def finetune(
         )
     if compiled is not None and recompute:
         options.refuse("--recompute", "for eager; a compiled step has it from the export")
+    _check_memory(budget_mib, compiled)
     training = LocalTraining(
         epochs=epochs,
         batch_size=_batch_size(batch_size, compiled),
@@ -253,6 +261,16 @@ def _link(
         options.refuse("--checkpoint", "training on a device is not kept step by step")
     with options.usage_errors("--device"):
         return link_for(device)
+
+
+def _check_memory(budget_mib: float | None, compiled: "CompiledStep | None") -> None:
+    """Refuse a compiled step that would take more memory than there is."""
+    if budget_mib is None:
+        return
+    if compiled is None:
+        options.refuse("--budget-mib", "only for a compiled step; nothing is predicted of eager")
+    with options.usage_errors("--budget-mib"):
+        compiled.check_memory(budget_mib)
 
 
 def _batch_size(batch_size: int | None, compiled: "CompiledStep | None") -> int:

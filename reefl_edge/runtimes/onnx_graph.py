@@ -41,6 +41,10 @@ NESTED: dict[str, dict[int, str]] = {
 }
 _METADATA = 14  # of a ModelProto
 _KEY, _VALUE = 1, 2  # of a StringStringEntryProto
+# In the metadata of a training step: nothing reads a trained array after it was changed, so that it
+# may be changed where it lies.
+IN_PLACE_KEY = "reefl_edge_in_place"
+
 _LOCATION = b"location"  # the key under which a tensor names its file
 _NAME, _RAW_DATA, _EXTERNAL_DATA = 8, 9, 13  # of a TensorProto
 
@@ -124,6 +128,11 @@ def hold_step(
 ) -> frozenset[BundleFile]:
     """Hold a bundle's manifest to the graph of a training step; see ``hold_graph``."""
     graph = read_graph(path)
+    if IN_PLACE_KEY not in graph.metadata:
+        raise InputError(
+            f"{path} was compiled by an older reefl-edge, and cannot change arrays where they lie; "
+            "export the bundle again"
+        )
     hold_to_step(bundle, step, graph.metadata.get(METADATA_KEY), path)
     return _listed(bundle, artifact.files, path, graph)
 

@@ -1,8 +1,10 @@
 """How does a model become a bundle: updated, cut, and compared on which images?"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from pathlib import Path
+from typing import Self
 
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.thresholds import check_threshold
@@ -15,6 +17,7 @@ from reefl_edge.tasks.models import Model
 from reefl_export.bundle import Exported, ExportImages, Origin, check_recipes, export_checkpoint
 from reefl_export.conversion import OnArtifact, OnStage
 from reefl_export.images import NamedImages
+from reefl_export.memory_plan import MemoryPlan
 from reefl_export.plan import ExportPlan
 
 DEFAULT_NUM_IMAGES = 128
@@ -70,6 +73,35 @@ class PreparedExport:
     plan: ExportPlan
     threshold: float | None
     images: ExportImages
+
+    def within(self, budget_mib: float, *, batch_size: int | None = None) -> Self:
+        """Return the same with training steps that fit into a device's memory.
+
+        Args:
+            budget_mib: The most that a step may take above the imports of its process.
+            batch_size: Images of a step; None to pick the largest batch that fits.
+
+        Raises:
+            BudgetError: Nothing fits.
+            ValueError: The budget is not positive, or there are no steps but those for onnxruntime,
+                whose memory alone is predicted.
+        """
+        training = self.plan.training
+        if training is None or training.targets != ("onnx",):
+            raise ValueError("memory is planned for training steps in onnx, and no other format")
+        if not 0 < budget_mib < inf:
+            raise ValueError(f"a budget is a positive number of MiB, got {budget_mib:g}")
+        picked = MemoryPlan.within(
+            budget_mib,
+            self.model.checkpoint.submodel,
+            training.regimes,
+            batch_size=batch_size,
+            recompute=training.recompute,
+        )
+        fitting = replace(training, batch_size=picked.batch_size, recompute=picked.recompute)
+        reason = f"training: {picked}, at most {picked.peak_mib:.0f} MiB of {budget_mib:g}"
+        plan = replace(self.plan, training=fitting, reasons=(*self.plan.reasons, reason))
+        return replace(self, plan=plan)
 
     def write(
         self,

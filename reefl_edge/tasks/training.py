@@ -7,6 +7,7 @@ from reefl_edge.bundles.artifacts import float32_onnx
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import MANIFEST_NAME
 from reefl_edge.bundles.training import TrainingStep
+from reefl_edge.errors import BudgetError
 from reefl_edge.finetune.compiled import (
     CompiledName,
     StepperName,
@@ -43,6 +44,30 @@ class CompiledStep:
             for submodel in (self.step.submodel.folded(), manifest.submodel)
         )
         return float32_onnx(manifest.artifacts) is not None and deployed == held
+
+    def check_memory(self, budget_mib: float) -> None:
+        """Refuse a step that is predicted to take more memory than there is; nothing is loaded.
+
+        Args:
+            budget_mib: The most that it may take above the imports of its process.
+
+        Raises:
+            BudgetError: It is predicted to take more.
+            ValueError: Nothing is predicted of it.
+        """
+        artifact = self.step.artifact(self.stepper)
+        peak_mib = None if artifact is None else artifact.peak_mib
+        regime = self.step.submodel.regime
+        if peak_mib is None:
+            raise ValueError(
+                f"nothing is predicted of the {self.stepper} step that trains {regime}"
+            )
+        if peak_mib > budget_mib:
+            raise BudgetError(
+                f"the {self.stepper} step that trains {regime} takes {peak_mib:.0f} MiB, not "
+                f"{budget_mib:g}; compile a smaller one with 'reefl-edge export MODEL --training "
+                f"{regime} --budget-mib {budget_mib:g}'"
+            )
 
     def check_batch_size(self, batch_size: int) -> None:
         """Refuse a batch that is larger than it was compiled for.

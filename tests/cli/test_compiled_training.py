@@ -68,6 +68,8 @@ def test_a_bundle_that_trains_is_trained_with_its_own_step_and_batch(
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
+        (("--budget-mib", 1), 6, "MiB, not 1; compile a smaller one with 'reefl-edge export MODEL"),
+        (("--budget-mib", 1, "--runtime", "eager"), 2, "nothing is predicted of eager"),
         (
             ("--batch-size", 5),
             2,
@@ -135,3 +137,28 @@ def test_training_that_cannot_be_compiled_is_a_usage_error(
 
     assert typed.exit_code == 2
     assert message in " ".join(typed.stderr.split())
+
+
+def test_a_budget_that_no_step_fits_in_stops_an_export(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    typed = type_command(
+        "export", home / "model.safetensors", "--training", "frozen", "--budget-mib", 5,
+        "-o", tmp_path / "bundle",
+    )  # fmt: skip
+
+    assert typed.exit_code == 6
+    assert "no training step fits in 5 MiB; the smallest takes" in typed.stderr
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_memory_is_planned_for_onnx_steps_alone(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    typed = type_command(
+        "export", home / "model.safetensors", "--training", "frozen", "--format", "executorch",
+        "--budget-mib", 500, "-o", tmp_path / "bundle",
+    )  # fmt: skip
+
+    assert typed.exit_code == 2
+    assert "planned for training steps in onnx" in " ".join(typed.stderr.split())

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.errors import InputError
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.step import StepOutput, local_step, trained_parameters
 from reefl_edge.finetune.steppers.base import StepMetrics
@@ -24,6 +25,7 @@ from reefl_edge.models.reefl import ReeFL
 from reefl_edge.regimes import REGIMES, Regime
 from reefl_edge.runtimes.base import default_threads
 from reefl_edge.runtimes.onnx import open_session
+from reefl_edge.runtimes.onnx_graph import hold_step
 from tests.fakes.images import random_images
 from tests.fakes.networks import lively_network
 from tests.fakes.steppers import FakeStepper
@@ -293,3 +295,12 @@ def test_no_array_is_read_after_it_was_changed(
     for spec in network.submodel.trained_arrays():
         late = readers[spec.name] - depends[f"next_{spec.name}"]
         assert not late, spec.name
+
+
+def test_a_step_that_needs_two_sets_of_arrays_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "step.onnx"
+    onnx_ir.save(step_graph_of(network_of("frozen")), path)  # not marked, as the exporter does
+    unread: Any = None
+
+    with pytest.raises(InputError, match="cannot change arrays where they lie; export the bundle"):
+        hold_step(unread, unread, unread, path)

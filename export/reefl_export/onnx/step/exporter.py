@@ -5,6 +5,7 @@ import torch
 
 from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.models.reefl import ReeFL
+from reefl_edge.runtimes.onnx_graph import IN_PLACE_KEY
 from reefl_export.onnx.step.assembly import assemble_step
 from reefl_export.onnx.step.parts import pieces_of, trace_pieces
 from reefl_export.onnx.step.templates import Template, templates_of
@@ -28,6 +29,7 @@ def export_step(conversion: StepConversion) -> None:
         recompute=conversion.recompute,
     )
     graph.metadata_props[METADATA_KEY] = conversion.facts
+    graph.metadata_props[IN_PLACE_KEY] = "1"
     for weights in conversion.weights:
         point_at_weights(graph, weights, root=conversion.path.parent)
     onnx_ir.save(graph, conversion.path)
