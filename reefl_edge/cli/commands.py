@@ -20,6 +20,7 @@ NAMES = (
     "apply",
     "parity",
     "verify",
+    "calibrate",
     "infer",
     "devices",
     "doctor",

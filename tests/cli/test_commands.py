@@ -21,6 +21,7 @@ COMMANDS = (
     "apply",
     "parity",
     "verify",
+    "calibrate",
     "infer",
     "devices",
     "doctor",

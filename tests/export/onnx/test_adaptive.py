@@ -11,10 +11,11 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy, softmax
+from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.array_files.safetensors import data_ranges
 from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME
+from reefl_edge.confidence import softmax
 from reefl_edge.models.arrays import random_network
 from reefl_edge.models.reefl import Classifier, ReeFL
 from reefl_edge.runtimes.onnx import OnnxRuntime
