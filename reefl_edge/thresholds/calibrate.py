@@ -107,7 +107,6 @@ def calibrate(
         ValueError: There is one exit, or fewer than two images, or labels are needed.
     """
     _check(logits, labels, plan)
-    bound = plan.bound or default_bound(plan.promise)
     order = np.random.default_rng(0).permutation(logits.shape[1])
     num_found = ceil(len(order) * SHARE_FOR_CANDIDATES)
     is_fitted = plan.is_per_exit or plan.has_temperatures
@@ -125,6 +124,7 @@ def calibrate(
     else:
         ladder = common_ladder(len(logits))
     certified_answers = answers.subset(certified_on)
+    bound = plan.bound or default_bound(plan.promise, len(certified_on))
     certified = certify(certified_answers, ladder, plan.promise, bound)
     thresholds = certified.thresholds if plan.is_per_exit else certified.thresholds[:1]
     return _described(
