@@ -117,11 +117,18 @@ class Prediction:
         return confidence(self.logits / temperatures[:, None])
 
 
-def _in_force(bundle: Bundle, artifact: Artifact) -> Certificate | None:
-    """Return the certificate of an artifact, unless it was made for something else."""
+def policy_in_force(
+    bundle: Bundle, artifact: Artifact, *, runtime: RuntimeName
+) -> tuple[ConfidencePolicy, Certificate | None]:
+    """Return where an artifact stops by its bundle, and what that is certified to keep here.
+
+    A certificate that was made for other weights or files does not count, which is logged. Eager
+    runs the weights of an artifact, but not the artifact: for it nothing is certified.
+    """
     entry = bundle.manifest.entry_for(artifact)
-    if entry is None or entry.certificate is None:
-        return None
+    policy = ConfidencePolicy.of(entry)
+    if entry is None or entry.certificate is None or runtime == "eager":
+        return policy, None
     made_for = entry.certificate.why_not_for(artifact, bundle.manifest.weights_sha256)
     if made_for is not None:
         _log.warning(
@@ -130,8 +137,8 @@ def _in_force(bundle: Bundle, artifact: Artifact) -> Certificate | None:
             artifact.name,
             made_for,
         )
-        return None
-    return entry.certificate
+        return policy, None
+    return policy, entry.certificate
 
 
 class AdaptiveSession:
@@ -189,9 +196,7 @@ class AdaptiveSession:
         certificate = None
         if policy is None:
             artifact = artifact_for(runtime, bundle, precision)
-            policy = ConfidencePolicy.of(bundle.manifest.entry_for(artifact))
-            # Eager runs the artifact's weights, but not the artifact.
-            certificate = None if runtime == "eager" else _in_force(bundle, artifact)
+            policy, certificate = policy_in_force(bundle, artifact, runtime=runtime)
         policy.check(bundle.manifest.submodel.num_exits)
         opened = open_runtime(
             runtime, bundle, precision=precision, threads=threads, is_short_lived=is_short_lived

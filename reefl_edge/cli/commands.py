@@ -21,6 +21,7 @@ NAMES = (
     "parity",
     "verify",
     "calibrate",
+    "evaluate",
     "infer",
     "devices",
     "doctor",

@@ -45,7 +45,7 @@ def timed_exits(
     Returns:
         Milliseconds from the beginning of an image, (E, M).
     """
-    chosen = np.unique(np.linspace(0, images.count - 1, num_images).round().astype(np.int64))
+    chosen = timed_indices(images.count, num_images)
     passed_ms = np.empty((num_exits, len(chosen)))
     warm_up = images.images(chosen[:1])
     for _ in range(_WARM_UP_RUNS):
@@ -53,6 +53,12 @@ def timed_exits(
     for column, index in enumerate(chosen):
         passed_ms[:, column] = _run(runtime, images.images(np.array([index])), policy, num_exits)
     return passed_ms
+
+
+def timed_indices(count: int, num_images: int) -> NDArray[np.int64]:
+    """Return which of ``count`` images are timed, at most so many, spread over all of them."""
+    indices = np.linspace(0, count - 1, min(num_images, count)).round().astype(np.int64)
+    return np.unique(indices)
 
 
 def _run(

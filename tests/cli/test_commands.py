@@ -22,6 +22,7 @@ COMMANDS = (
     "parity",
     "verify",
     "calibrate",
+    "evaluate",
     "infer",
     "devices",
     "doctor",
