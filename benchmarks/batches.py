@@ -28,8 +28,9 @@ from benchmarks.apparatus.harness import (
     ratio,
 )
 from benchmarks.apparatus.measured import Runnable, add_runtimes, measured_submodel, settings_of
-from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy, softmax
+from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.confidence import softmax
 from reefl_edge.jobs.workloads import random_images
 from reefl_edge.runtimes.opening import open_runtime
 

@@ -26,6 +26,7 @@ from benchmarks.apparatus.artifacts import (
     smooth_noise,
 )
 from benchmarks.apparatus.documents import Bar, at_least, at_most, parser, write
+from benchmarks.apparatus.kept_accuracy import choose_threshold
 from benchmarks.apparatus.measured import Runnable, add_runtimes, settings_of
 from reefl_edge.adaptive import ConfidencePolicy
 from reefl_edge.bundles.artifacts import Artifact
@@ -36,7 +37,7 @@ from reefl_edge.checkpoints.update import apply_update, read_update
 from reefl_edge.data.dataset import ArrayDataset, Dataset
 from reefl_edge.data.reading import read_dataset
 from reefl_edge.runtimes.opening import open_runtime
-from reefl_edge.thresholds import choose_threshold, exits_taken, paired_difference_interval
+from reefl_edge.thresholds.replay import exits_taken, paired_difference_interval
 from reefl_export.bundle import ExportImages, Origin, export_checkpoint
 from reefl_export.images import NamedImages
 from reefl_export.parity.comparison import chain_logits

@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.adaptive import AdaptiveSession as AdaptiveSession
     from reefl_edge.adaptive import ConfidencePolicy as ConfidencePolicy
     from reefl_edge.bundles.bundle import Bundle as Bundle
+    from reefl_edge.bundles.thresholds import Promise as Promise
     from reefl_edge.checkpoints.checkpoint import write_checkpoint as write_checkpoint
     from reefl_edge.checkpoints.description import ModelDescription as ModelDescription
     from reefl_edge.checkpoints.update import read_update as read_update
@@ -34,6 +35,8 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.submodel import Submodel as Submodel
     from reefl_edge.tasks.applying import UpdateRequest as UpdateRequest
     from reefl_edge.tasks.applying import update_bundle as update_bundle
+    from reefl_edge.tasks.calibrating import CalibrationRequest as CalibrationRequest
+    from reefl_edge.tasks.calibrating import calibrate_bundle as calibrate_bundle
     from reefl_edge.tasks.estimating import estimate_model as estimate_model
     from reefl_edge.tasks.examples import read_examples as read_examples
     from reefl_edge.tasks.exporting import ExportRequest as ExportRequest
@@ -45,6 +48,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.tasks.parity import recheck_bundle as recheck_bundle
     from reefl_edge.tasks.profiling import ProfileRequest as ProfileRequest
     from reefl_edge.tasks.profiling import profile_model as profile_model
+    from reefl_edge.thresholds.calibrate import CalibrationPlan as CalibrationPlan
     from reefl_export.plan import ExportPlan as ExportPlan
     from reefl_export.verification import verify as verify
 
@@ -52,6 +56,8 @@ _HOMES = {
     "AdaptiveSession": "reefl_edge.adaptive",
     "Budget": "reefl_edge.profiling.budget",
     "Bundle": "reefl_edge.bundles.bundle",
+    "CalibrationPlan": "reefl_edge.thresholds.calibrate",
+    "CalibrationRequest": "reefl_edge.tasks.calibrating",
     "ConfidencePolicy": "reefl_edge.adaptive",
     "ExportPlan": "reefl_export.plan",
     "ExportRequest": "reefl_edge.tasks.exporting",
@@ -60,6 +66,7 @@ _HOMES = {
     "ModelDescription": "reefl_edge.checkpoints.description",
     "ParityRequest": "reefl_edge.tasks.parity",
     "ProfileRequest": "reefl_edge.tasks.profiling",
+    "Promise": "reefl_edge.bundles.thresholds",
     "RoundBudget": "reefl_edge.profiling.budget",
     "Sharing": "reefl_edge.data.clients.part",
     "Submodel": "reefl_edge.submodel",
@@ -68,6 +75,7 @@ _HOMES = {
     "assign_exits": "reefl_edge.profiling.assignment",
     "build_model": "reefl_edge.models",
     "classify": "reefl_edge.tasks.inference",
+    "calibrate_bundle": "reefl_edge.tasks.calibrating",
     "choose_exit": "reefl_edge.profiling.choose",
     "estimate_model": "reefl_edge.tasks.estimating",
     "export_model": "reefl_edge.tasks.exporting",

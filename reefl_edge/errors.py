@@ -7,6 +7,7 @@
     |- ParityError            6  an artifact does not compute what the network computes
     |- DivergenceError        6  training left the finite numbers
     |- BudgetError            6  no exit meets the budget
+    |  `- PromiseError        6  no early stop is certified to keep a promise
     `- MeasurementError       6  a measurement is not valid
 
 A wrong argument of a Python function is a ``ValueError``, not one of these.
@@ -75,6 +76,10 @@ class BudgetError(ReeflEdgeError):
     """No exit meets the budget."""
 
     exit_code = 6
+
+
+class PromiseError(BudgetError):
+    """No early stop is certified to keep a promise."""
 
 
 class MeasurementError(ReeflEdgeError):

@@ -103,3 +103,29 @@ def test_images_of_another_shape_or_dtype_are_refused(images: NDArray[np.uint8])
 
     with pytest.raises(ValueError, match=r"images must be uint8 \(B, 16, 16, 3\)"):
         adaptive.predict(images)
+
+
+def test_temperatures_change_where_it_stops_and_how_sure_the_answer_is_but_not_the_answer() -> None:
+    # At temperature 2 exit 0 is 0.95 sure no longer: odds of 0.95 to 0.025 have their root taken.
+    hotter, _ = session(ConfidencePolicy((0.9,), temperatures=(2.0, 1.0, 1.0, 0.5)))
+
+    prediction = hotter.predict(numbered_images([0, 2]))
+
+    assert prediction.exit_indices.tolist() == [1, 3]
+    assert prediction.labels.tolist() == [0, 0]
+    odds = (0.85 / 0.075) ** 2  # at temperature 0.5
+    np.testing.assert_allclose(prediction.confidences, [0.99, odds / (odds + 2)], atol=1e-5)
+
+
+def test_the_measure_is_what_is_held_against_the_threshold() -> None:
+    # 0.92 sure, but only 0.88 above each of the next: 0.92 - 0.04.
+    by_margin, _ = session(ConfidencePolicy((0.9,), measure="margin"))
+
+    assert by_margin.predict(numbered_images([0, 1])).exit_indices.tolist() == [0, 2]
+
+
+def test_a_wrong_number_of_temperatures_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 temperatures for 4 exits: give one per exit, or none"):
+        session(ConfidencePolicy((0.9,), temperatures=(1.0, 1.0)))
+    with pytest.raises(ValueError, match=r"a temperature is from 0\.05 to 20, got 0"):
+        ConfidencePolicy((0.9,), temperatures=(0.0, 1.0))

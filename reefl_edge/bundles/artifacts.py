@@ -148,6 +148,12 @@ class Artifact:
         return artifact_name(self.target, self.precision)
 
     @property
+    def sha256(self) -> str:
+        """Identity of all its files: where they lie in the bundle, and what they hold."""
+        listed = "".join(sorted(f"{file.sha256} {file.path}\n" for file in self.files))
+        return hashlib.sha256(listed.encode()).hexdigest()
+
+    @property
     def size_bytes(self) -> int:
         """Size of all its files."""
         return sum(file.size_bytes for file in self.files)

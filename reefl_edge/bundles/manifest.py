@@ -5,18 +5,15 @@ written with ``"batch"`` for the batch axis.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
 from reefl_edge import schema
 from reefl_edge.bundles.artifacts import Artifact, BundleFile, check_sha256, check_unique
-from reefl_edge.bundles.thresholds import (
-    ArtifactThresholds,
-    check_thresholds,
-    same_threshold,
-)
+from reefl_edge.bundles.thresholds import ArtifactThresholds, same_threshold
 from reefl_edge.bundles.training import TrainingSection
+from reefl_edge.confidence import MEASURES
 from reefl_edge.errors import InputError
 from reefl_edge.submodel import Submodel, TensorSpec
 
@@ -70,7 +67,7 @@ class Manifest:
         segments: Names, shapes and dtypes of the chain.
         artifacts: One entry per target and precision, the preferred one of a target first; none
             only while the bundle is made.
-        thresholds: Where each artifact stops, one entry per artifact; ask ``thresholds_for``.
+        thresholds: Where each artifact stops, one entry per artifact; ask ``entry_for``.
         deployment: What it was exported for; None for no device in particular.
         parity: The parity report; None in bundles of before it was listed.
         training: The compiled training steps; None for none.
@@ -112,21 +109,45 @@ class Manifest:
         for each in self.thresholds:
             if each.artifact not in names:
                 raise ValueError(f"thresholds of {each.artifact}, which is not among the artifacts")
-            check_thresholds(each.thresholds, num_exits=self.submodel.num_exits)
+            each.check(self.submodel.num_exits)
+
+    def entry_for(self, artifact: Artifact) -> ArtifactThresholds | None:
+        """Return where an artifact stops, and by what; None for nothing that was said."""
+        return next((each for each in self.thresholds if each.artifact == artifact.name), None)
 
     def thresholds_for(self, artifact: Artifact) -> tuple[float, ...]:
         """Return where an artifact stops: at one confidence, or one per exit but the last.
 
         Without an entry it never stops early: that is (1.0,).
         """
-        found = (each.thresholds for each in self.thresholds if each.artifact == artifact.name)
-        return next(found, (1.0,))
+        entry = self.entry_for(artifact)
+        return (1.0,) if entry is None else entry.thresholds
+
+    def with_entry(self, entry: ArtifactThresholds) -> "Manifest":
+        """Return the manifest with another entry for an artifact, in the order of artifacts."""
+        entries = {each.artifact: each for each in (*self.thresholds, entry)}
+        names = (artifact.name for artifact in self.artifacts)
+        return replace(self, thresholds=tuple(entries[name] for name in names if name in entries))
+
+    def foreign_certificates(self) -> Iterator[str]:
+        """Say of each certificate that was made for other weights or files what it was made for."""
+        for artifact in self.artifacts:
+            entry = self.entry_for(artifact)
+            if entry is not None and entry.certificate is not None:
+                made_for = entry.certificate.why_not_for(artifact, self.weights_sha256)
+                if made_for is not None:
+                    yield f"the thresholds of {artifact.name} were certified for {made_for}"
 
     @property
     def common_threshold(self) -> float | None:
-        """The one number at which every artifact stops; None if none does, or they differ."""
+        """The one number at which every artifact stops; None if none does, or they differ.
+
+        Also None where something else than the largest probability is held against it.
+        """
         found = {self.thresholds_for(artifact) for artifact in self.artifacts}
         if not self.thresholds or len(found) > 1 or len(thresholds := found.pop()) > 1:
+            return None
+        if any(each.temperatures or each.measure != MEASURES[0] for each in self.thresholds):
             return None
         return thresholds[0]
 

@@ -93,7 +93,9 @@ def _tell(before: "Bundle", refilled: "Refilled") -> None:
     manifest, directory = refilled.bundle.manifest, refilled.bundle.directory
     for each in refilled.left_out:
         render.warn(f"{each.what} is left out: {each.reason}")
-    if manifest.thresholds:
+    for foreign in manifest.foreign_certificates():
+        render.warn(f"{foreign}: run reefl-edge calibrate again")
+    if any(entry.certificate is None for entry in manifest.thresholds):
         render.warn("the confidences to stop at are those that were chosen for the weights before")
     if manifest.has_random_weights:
         render.warn("weights are random: the bundle is good for measuring, not for answers")

@@ -21,6 +21,8 @@ NAMES = (
     "apply",
     "parity",
     "verify",
+    "calibrate",
+    "evaluate",
     "infer",
     "devices",
     "doctor",

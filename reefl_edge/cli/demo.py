@@ -80,17 +80,19 @@ class _Terminal:
 
 def _show_summary(result: "DemoResult", output: Path) -> None:
     """Print what was found and where everything lies."""
+    from reefl_edge.demo.run import PROMISE
     from reefl_edge.demo.summary import SAVED
 
-    columns = ("what", "always deepest", f"threshold {result.threshold:g}", "change")
-    rows = [row for curve in result.curves for row in _rows(curve, result.threshold)]
-    render.out().print(render.table("Stopping early on the test digits", columns, rows))
+    columns = ("what", "always deepest", "where the bundle stops", "change")
+    rows = [row for curve in result.curves for row in _rows(curve)]
+    title = f"Stopping early on the test digits; promised: {PROMISE}"
+    render.out().print(render.table(title, columns, rows))
     for name, what in SAVED.items():
         render.out().print(f"saved {output / name}: {what}")
 
 
-def _rows(curve: "Curve", threshold: float) -> list[tuple[str, str, str, str]]:
-    chosen, deepest = curve.at(threshold), curve.deepest
+def _rows(curve: "Curve") -> list[tuple[str, str, str, str]]:
+    chosen, deepest = curve.chosen, curve.deepest
     low, high = (100 * bound for bound in chosen.accuracy_change_interval)
     ratio = chosen.mean_latency_ms / deepest.mean_latency_ms
     return [

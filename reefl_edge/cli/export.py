@@ -72,7 +72,7 @@ def export(
         bool,
         typer.Option(
             "--adaptive-graph",
-            help="ONNX: also write one graph that takes an image and a threshold.",
+            help="ONNX: also write one graph that takes an image, thresholds and temperatures.",
         ),
     ] = False,
     training: Annotated[

@@ -13,7 +13,7 @@ from reefl_edge.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from reefl_edge.adaptive import ConfidencePolicy
+    from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
     from reefl_edge.tasks.inference import Answer
     from reefl_edge.tasks.inputs import Unreadable
 
@@ -96,7 +96,7 @@ def infer(
         side_by_side=side_by_side,
     )
     rows, failures = _classified(answers)
-    _show(rows, failures, session.policy, json=json)
+    _show(rows, failures, session, json=json)
     if failures:
         raise InputError(f"{len(failures)} of {len(failures) + len(rows)} inputs could not be read")
 
@@ -135,15 +135,21 @@ def _classified(
 def _show(
     rows: list[dict[str, Any]],
     failures: list[dict[str, str]],
-    policy: "ConfidencePolicy",
+    session: "AdaptiveSession",
     *,
     json: bool,
 ) -> None:
+    from reefl_edge import schema
+
+    policy, certificate = session.policy, session.certificate
     for failure in failures:
         render.warn(failure["error"])
     if json:
         document = {
             "thresholds": list(policy.thresholds),
+            "measure": policy.measure,
+            "temperatures": list(policy.temperatures),
+            "promise": None if certificate is None else schema.to_dict(certificate.promise),
             "predictions": rows,
             "failures": failures,
         }
@@ -160,5 +166,7 @@ def _show(
         for row in rows
     ]
     title = f"threshold {', '.join(f'{threshold:g}' for threshold in policy.thresholds)}"
+    if certificate is not None:
+        title += f", promised on images like those that certified it: {certificate.promise}"
     columns = ("input", "label", "confidence", "exit", "latency ms")
     render.out().print(render.table(title, columns, cells))

@@ -91,6 +91,8 @@ def parity(
     with options.usage_errors("--min-same-exit"), render.progress_bar("parity") as bar:
         rechecked = recheck_bundle(opened, request, on_stage=bar.say)
     report, failed = rechecked.report, rechecked.failures
+    for foreign in opened.manifest.foreign_certificates():
+        render.warn(f"{foreign}: run reefl-edge calibrate again")
     if json:
         render.print_json(schema.to_dict(report))
     else:

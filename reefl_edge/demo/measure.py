@@ -16,8 +16,10 @@ from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.runtimes.base import RuntimeName
-from reefl_edge.thresholds import CANDIDATES, Replay, paired_difference_interval
+from reefl_edge.thresholds.replay import Replay, paired_difference_interval
 
+# Thresholds of the curve, beside the one that was certified.
+CURVE_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 RUNTIMES: tuple[RuntimeName, ...] = ("executorch", "onnx")
 _WARM_UP_RUNS = 50
 
@@ -47,9 +49,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Accuracy against latency of one runtime, a point per threshold, in rising order."""
+    """Accuracy against latency of one runtime.
+
+    Attributes:
+        runtime: The runtime.
+        threshold: Where its artifact stops, by the bundle.
+        num_examples: Examples it was measured on.
+        points: One per threshold, in rising order.
+    """
 
     runtime: RuntimeName
+    threshold: float
     num_examples: int
     points: tuple[Point, ...]
 
@@ -58,6 +68,11 @@ class Curve:
         """The point that never stops early."""
         return self.at(1.0)
 
+    @property
+    def chosen(self) -> Point:
+        """The point at which the bundle stops."""
+        return self.at(self.threshold)
+
     def at(self, threshold: float) -> Point:
         """Return the point of a threshold that was measured."""
         return next(point for point in self.points if point.threshold == threshold)
@@ -65,7 +80,6 @@ class Curve:
 
 def measure_curve(
     bundle: Bundle,
-    threshold: float,
     test: ArrayDataset,
     *,
     threads: int,
@@ -74,19 +88,18 @@ def measure_curve(
     """Measure every threshold on every runtime.
 
     Args:
-        bundle: What to run.
-        threshold: One to measure besides the usual ones.
+        bundle: What to run; its own thresholds are measured beside the usual ones.
         test: The examples.
         threads: Threads to compute with.
         on_step: Called after every example with the examples done and those to do.
     """
-    thresholds = sorted({threshold, *CANDIDATES})
     total = len(RUNTIMES) * len(test.labels)
     curves = []
     for index, runtime in enumerate(RUNTIMES):
         session = AdaptiveSession.open(bundle, runtime=runtime, threads=threads)
+        (threshold,) = session.policy.thresholds
         on_example = partial(_count_on, on_step, index * len(test.labels), total)
-        curves.append(_measure(session, runtime, thresholds, test, on_example))
+        curves.append(_measure(session, runtime, threshold, test, on_example))
     return tuple(curves)
 
 
@@ -97,10 +110,11 @@ def _count_on(on_step: Callable[[int, int], None], before: int, total: int, done
 def _measure(
     session: AdaptiveSession,
     runtime: RuntimeName,
-    thresholds: list[float],
+    threshold: float,
     test: ArrayDataset,
     on_example: Callable[[int], None],
 ) -> Curve:
+    thresholds = sorted({threshold, *CURVE_THRESHOLDS})
     sessions = [session.with_policy(ConfidencePolicy((threshold,))) for threshold in thresholds]
     latencies = np.empty((len(thresholds), len(test.labels)))
     labels = np.empty((len(thresholds), len(test.labels)), np.int64)
@@ -124,12 +138,11 @@ def _measure(
     deepest = outcomes[thresholds.index(1.0)]
     return Curve(
         runtime=runtime,
+        threshold=threshold,
         num_examples=len(test.labels),
         points=tuple(
-            _point(threshold, outcome, deepest, milliseconds, session.submodel.num_exits)
-            for threshold, outcome, milliseconds in zip(
-                thresholds, outcomes, latencies, strict=True
-            )
+            _point(each, outcome, deepest, milliseconds, session.submodel.num_exits)
+            for each, outcome, milliseconds in zip(thresholds, outcomes, latencies, strict=True)
         ),
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from reefl_edge import schema
-from reefl_edge.demo.run import DemoResult
+from reefl_edge.demo.run import VALIDATION_NAME, DemoResult
 from reefl_edge.files import write_text
 from reefl_edge.profiling.report import report_json
 
@@ -16,7 +16,8 @@ SAVED = {
     "report.json": "what each exit costs on this machine",
     "update.safetensors": "what the client sends back",
     "bundle": "ExecuTorch, ONNX and Core ML",
-    "test_digits.npz": "digits for infer",
+    VALIDATION_NAME: "digits for calibrate",
+    "test_digits.npz": "digits for evaluate and infer",
     "accuracy_latency.png": "the picture",
     REPORT_NAME: "everything above as one document",
 }
@@ -37,7 +38,6 @@ def save_report(result: DemoResult, output: Path) -> dict[str, Any]:
             "all_classes_accuracy": {"before": tuned.all_before, "after": tuned.all_after},
         },
         "bundle": {"path": str(result.bundle.directory), **schema.to_dict(result.bundle.manifest)},
-        "threshold": result.threshold,
         "adaptive": [schema.to_dict(curve) for curve in result.curves],
     }
     write_text(output / REPORT_NAME, json.dumps(document, indent=2))

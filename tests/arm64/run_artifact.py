@@ -28,14 +28,22 @@ def answers(folder: Path, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         )
     adaptive = _session(folder / "adaptive.onnx")
     for threshold in THRESHOLDS:
-        feeds = (
-            {"images": image[None], "threshold": np.array(threshold, np.float32)}
-            for image in images
-        )
-        logits, exits = zip(*(adaptive.run(None, feed) for feed in feeds), strict=True)
+        feeds = ({"images": image[None], **_policy(adaptive, threshold)} for image in images)
+        answered = (adaptive.run(["logits", "exit_index"], feed) for feed in feeds)
+        logits, exits = zip(*answered, strict=True)
         found[f"adaptive_logits_{threshold}"] = np.concatenate(logits)
         found[f"adaptive_exits_{threshold}"] = np.concatenate(exits)
     return found
+
+
+def _policy(adaptive: onnxruntime.InferenceSession, threshold: float) -> dict[str, Any]:
+    """Return the inputs that say where to stop: one threshold for all exits."""
+    shapes = {value.name: value.shape for value in adaptive.get_inputs()}
+    return {
+        "thresholds": np.full(shapes["thresholds"], threshold, np.float32),
+        "temperatures": np.ones(shapes["temperatures"], np.float32),
+        "measure": np.array(0),
+    }
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from reefl_edge import schema
-from reefl_edge.bundles.artifacts import BundleFile
+from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import Deployment, Manifest, signatures
-from reefl_edge.bundles.thresholds import Promise, same_threshold
+from reefl_edge.bundles.thresholds import Certificate, Promise, PromiseKind, same_threshold
 from reefl_edge.errors import InputError
 from tests.fakes.bundles import listed_artifact, listed_file, tiny_manifest
 from tests.fakes.submodels import tiny_submodel
@@ -91,7 +91,7 @@ FILE = ("artifacts", 0, "files", 0)
         ((*ENTRY, "thresholds", 0), float("nan"), "not a JSON file"),
         ((*ENTRY, "thresholds"), [], "thresholds of onnx-fp32: there are none"),
         ((*ENTRY, "thresholds"), [0.5, 0.5], "2 thresholds for 2 exits: give one"),
-        ((*ENTRY, "measure"), "entropy", "measure: Input should be 'largest-softmax'"),
+        ((*ENTRY, "measure"), "loudness", "measure: Input should be 'largest-softmax'"),
         ((*ENTRY, "precision"), "fp16", "thresholds of onnx-fp16, which is not among the artif"),
         ((*ENTRY, "target"), "coreml", "thresholds of coreml-fp32 is listed more than once"),
         (("deployment", "threads"), 0, "threads must be from 1 to 1024, got 0"),
@@ -235,17 +235,14 @@ def test_every_artifact_stops_by_thresholds_of_its_own_and_without_any_never_ear
 
 
 def test_thresholds_may_differ_by_exit_and_keep_a_promise() -> None:
-    promise = Promise(
-        kind="max-drop", limit=1.0, confidence=0.95, num_images=500, images_sha256="0" * 64
-    )
-    (entry,) = same_threshold((listed_artifact("onnx"),), 0.9)
-    entry = replace(entry, thresholds=(0.9, 0.8, 1.0), promise=promise)
+    onnx = listed_artifact("onnx")
+    (entry,) = same_threshold((onnx,), 0.9)
+    entry = replace(
+        entry, thresholds=(0.9, 0.8, 1.0), measure="margin", temperatures=(1.5, 1.2, 1.1, 0.9)
+    ).certified(certificate_for(onnx))
     submodel = tiny_submodel(num_exits=4)
     described = replace(
-        tiny_manifest(listed_artifact("onnx")),
-        submodel=submodel,
-        segments=signatures(submodel),
-        thresholds=(entry,),
+        tiny_manifest(onnx), submodel=submodel, segments=signatures(submodel), thresholds=(entry,)
     )
 
     read = schema.from_json(Manifest, schema.to_json(described), source="manifest")
@@ -253,30 +250,130 @@ def test_thresholds_may_differ_by_exit_and_keep_a_promise() -> None:
     assert read == described
     assert read.thresholds_for(read.artifacts[0]) == (0.9, 0.8, 1.0)
     assert read.common_threshold is None
+    assert list(read.foreign_certificates()) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"thresholds": (0.8,)},
+        {"measure": "margin"},
+        {"temperatures": (1.0, 2.0)},
+        {"precision": "fp16"},
+        {"sha256": "0" * 64},
+        {"sha256": None},
+    ],
+)
+def test_an_entry_that_was_edited_after_it_was_certified_is_refused(
+    changes: dict[str, Any],
+) -> None:
+    (entry,) = same_threshold((listed_artifact("onnx"),), 0.9)
+    certified = entry.certified(certificate_for(listed_artifact("onnx")))
+
+    with pytest.raises(ValueError, match="edited after they were certified: put back what stood"):
+        replace(certified, **changes)
+    assert replace(certified, certificate=None, sha256=None) == entry
+
+
+def test_a_certificate_of_other_weights_or_files_is_told() -> None:
+    onnx = listed_artifact("onnx")
+    (entry,) = same_threshold((onnx,), 0.9)
+    described = replace(tiny_manifest(onnx), thresholds=(entry.certified(certificate_for(onnx)),))
+    retrained = replace(described, weights_sha256="1" * 64)
+    exported_again = replace(
+        described, artifacts=(replace(onnx, files=(listed_file("onnx/segment_1.onnx"),)),)
+    )
+
+    assert list(described.foreign_certificates()) == []
+    (of_weights,) = retrained.foreign_certificates()
+    assert of_weights == (
+        "the thresholds of onnx-fp32 were certified for weights 000000000000, not 111111111111"
+    )
+    (of_files,) = exported_again.foreign_certificates()
+    assert of_files.endswith("certified for files of onnx-fp32 that have been replaced")
+
+
+def test_an_entry_takes_the_place_of_the_one_before_in_the_order_of_artifacts() -> None:
+    onnx, pte = listed_artifact("onnx"), listed_artifact("executorch")
+    described = tiny_manifest(onnx, pte)
+    (entry,) = same_threshold((onnx,), 0.9)
+
+    changed = described.with_entry(entry)
+
+    assert [each.thresholds for each in changed.thresholds] == [(0.9,), (0.8,)]
+    assert changed.entry_for(pte) == described.entry_for(pte)
+
+
+def test_stops_by_anything_but_the_largest_probability_have_no_common_threshold() -> None:
+    described = tiny_manifest(listed_artifact("onnx"))
+    (entry,) = described.thresholds
+
+    assert (
+        replace(described, thresholds=(replace(entry, measure="margin"),)).common_threshold is None
+    )
+    tempered = replace(entry, temperatures=(2.0, 1.0))
+    assert replace(described, thresholds=(tempered,)).common_threshold is None
+
+
+def test_as_many_temperatures_and_times_are_needed_as_exits() -> None:
+    described = tiny_manifest(listed_artifact("onnx"))
+    (entry,) = described.thresholds
+    timed = replace(
+        certificate_for(described.artifacts[0]),
+        promise=Promise(kind="max-mean-ms", limit=3.0, confidence=0.95),
+        exit_ms=(1.0, 2.0, 3.0),
+    )
+
+    with pytest.raises(ValueError, match="1 temperatures for 2 exits: give one per exit, or none"):
+        replace(described, thresholds=(replace(entry, temperatures=(2.0,)),))
+    with pytest.raises(ValueError, match="3 times for 2 exits"):
+        replace(described, thresholds=(entry.certified(timed),))
+
+
+def certificate_for(artifact: Artifact) -> Certificate:
+    """Return a certificate for an artifact of ``tiny_manifest``."""
+    return Certificate(
+        promise=Promise(kind="max-drop", limit=1.0, confidence=0.95),
+        bound="binomial",
+        num_images=500,
+        images_sha256="0" * 64,
+        weights_sha256="0" * 64,
+        artifact_sha256=artifact.sha256,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "confidence", "message"),
+    [
+        ("max-drop", 0.0, 0.95, "max-drop is above 0 and below 100 points of accuracy, got 0"),
+        ("max-drop", 100.0, 0.95, "below 100 points of accuracy, got 100"),
+        ("max-drop", float("nan"), 0.95, "got nan"),
+        ("max-disagreement", 1.0, 0.95, "above 0 and below 1 of all answers, got 1"),
+        ("max-mean-ms", float("inf"), 0.95, "max-mean-ms is above 0, got inf"),
+        ("max-drop", 1.0, 1.0, "lies between 0 and 1, got 1"),
+        ("max-drop", 1.0, 0.0, "lies between 0 and 1, got 0"),
+    ],
+)
+def test_a_promise_that_cannot_be_is_refused(
+    kind: PromiseKind, limit: float, confidence: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Promise(kind=kind, limit=limit, confidence=confidence)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"limit": -1.0}, "kept within 0 or more, got -1"),
-        ({"limit": float("nan")}, "kept within 0 or more, got nan"),
-        ({"confidence": 1.0}, "lies between 0 and 1, got 1"),
-        ({"confidence": 0.0}, "lies between 0 and 1, got 0"),
         ({"num_images": 0}, "at least 1 image, got 0"),
-        ({"images_sha256": "abc"}, "the images of a promise: 'abc' is no SHA-256"),
+        ({"images_sha256": "abc"}, "the images of a certificate: 'abc' is no SHA-256"),
+        ({"artifact_sha256": "abc"}, "the artifact of a certificate: 'abc' is no SHA-256"),
+        ({"exit_ms": (1.0, 2.0)}, "belongs to a promise of time, and to no other"),
+        ({"exit_ms": (0.0, 2.0)}, "an exit takes some time"),
     ],
 )
-def test_a_promise_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
-    sound: dict[str, Any] = {
-        "kind": "max-drop",
-        "limit": 1.0,
-        "confidence": 0.95,
-        "num_images": 500,
-        "images_sha256": "0" * 64,
-    }
-
+def test_a_certificate_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Promise(**{**sound, **changes})
+        replace(certificate_for(listed_artifact("onnx")), **changes)
 
 
 def test_foreign_files_are_those_that_no_manifest_of_ours_lists(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ COMMANDS = (
     "apply",
     "parity",
     "verify",
+    "calibrate",
+    "evaluate",
     "infer",
     "devices",
     "doctor",

@@ -1,5 +1,6 @@
 """The demo's own parts; its stages are the commands, which have tests of their own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,18 +8,25 @@ import pytest
 from PIL import Image
 
 from reefl_edge.bundles.bundle import Bundle
+from reefl_edge.bundles.thresholds import same_threshold
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.demo import measure
 from reefl_edge.demo.digits import load_digits, split_digits
-from reefl_edge.demo.measure import measure_curve
+from reefl_edge.demo.measure import CURVE_THRESHOLDS, measure_curve
 from reefl_edge.demo.picture import draw
-from reefl_edge.thresholds import CANDIDATES
 from tests.fakes.images import random_images
 
 
 @pytest.fixture
 def test_set() -> ArrayDataset:
     return ArrayDataset(random_images(6), np.array([0, 1, 2, 0, 1, 2]), ("a", "b", "c"), 16)
+
+
+def stopping_at(threshold: float, path: Path) -> Bundle:
+    """Return a bundle whose manifest has another threshold."""
+    manifest = Bundle.open(path).manifest
+    entries = same_threshold(manifest.artifacts, threshold)
+    return Bundle(path, replace(manifest, thresholds=entries))
 
 
 def test_a_curve_has_a_point_for_every_threshold_and_shares_that_add_up(
@@ -28,11 +36,14 @@ def test_a_curve_has_a_point_for_every_threshold_and_shares_that_add_up(
     steps: list[tuple[int, int]] = []
 
     (curve,) = measure_curve(
-        Bundle.open(home / "bundle"), 0.42, test_set, threads=2,
+        stopping_at(0.42, home / "bundle"),
+        test_set,
+        threads=2,
         on_step=lambda done, total: steps.append((done, total)),
-    )  # fmt: skip
+    )
 
-    assert [point.threshold for point in curve.points] == sorted({0.42, *CANDIDATES})
+    assert [point.threshold for point in curve.points] == sorted({0.42, *CURVE_THRESHOLDS})
+    assert curve.chosen.threshold == 0.42
     assert curve.deepest.exit_shares == (0, 1)
     for point in curve.points:
         assert sum(point.exit_shares) == pytest.approx(1)
@@ -48,7 +59,7 @@ def test_the_picture_is_a_png(
 ) -> None:
     monkeypatch.setattr(measure, "RUNTIMES", ("onnx",))
     curves = measure_curve(
-        Bundle.open(home / "bundle"), 0.9, test_set, threads=2, on_step=lambda *_: None
+        stopping_at(0.9, home / "bundle"), test_set, threads=2, on_step=lambda *_: None
     )
 
     draw(curves, tmp_path / "picture.png")

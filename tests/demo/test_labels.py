@@ -8,9 +8,9 @@ import pytest
 from matplotlib.text import Annotation, Text
 
 from reefl_edge import schema
-from reefl_edge.demo.labels import Box, along, grouped, place_labels
 from reefl_edge.demo.measure import Curve
 from reefl_edge.demo.picture import figure_of
+from reefl_edge.pictures.labels import Box, along, grouped, place_labels
 
 ROOT = Path(__file__).parents[2]
 BOUNDS = Box(0, 0, 400, 300)

@@ -19,7 +19,7 @@ from reefl_edge.bundles.artifacts import Artifact, Precision, Target, artifact_n
 from reefl_edge.errors import ParityError
 from reefl_edge.runtimes.base import Runtime
 from reefl_edge.runtimes.chain import Logits, run_chain
-from reefl_edge.thresholds import exits_taken
+from reefl_edge.thresholds.replay import exits_taken
 from reefl_export.parity.gate import Gate
 from reefl_export.parity.step import MAX_GRADIENT_ERROR, StepRow
 

@@ -72,7 +72,7 @@ def refill_bundle(
 ) -> Refilled:
     """Write the bundle that an export of the updated model would be, as far as ONNX goes.
 
-    Thresholds stay, without what they were certified to keep with other weights.
+    Thresholds stay, and certificates say that they were made for other weights.
 
     Args:
         bundle: The bundle.
@@ -208,9 +208,7 @@ def _manifest(
         weights_sha256=stated,
         has_random_weights=filling.deployed.is_untrained,
         artifacts=artifacts,
-        thresholds=tuple(
-            replace(each, promise=None) for each in before.thresholds if each.artifact in names
-        ),
+        thresholds=tuple(each for each in before.thresholds if each.artifact in names),
         parity=None,
         training=None,
     )

@@ -10,7 +10,7 @@ import pytest
 from reefl_edge import schema
 from reefl_edge.bundles.artifacts import BundleFile
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.bundles.thresholds import Promise
+from reefl_edge.bundles.thresholds import Certificate, Promise
 from reefl_edge.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.checkpoints.update import apply_update
@@ -263,20 +263,27 @@ def test_only_nothing_or_a_bundle_is_replaced(
         refill_bundle(onnx_bundle, update, tmp_path / "mine")
 
 
-def test_a_promise_of_the_weights_before_is_not_kept(
+def test_a_certificate_of_the_weights_before_stays_and_says_so(
     checkpoint: Checkpoint, onnx_bundle: Bundle, tmp_path: Path
 ) -> None:
-    promise = Promise(
-        kind="max-drop", limit=1, confidence=0.95, num_images=100, images_sha256="0" * 64
-    )
     manifest = onnx_bundle.manifest
-    promised = replace(
-        manifest, thresholds=tuple(replace(each, promise=promise) for each in manifest.thresholds)
+    certificate = Certificate(
+        promise=Promise(kind="max-drop", limit=1.0, confidence=0.95),
+        bound="binomial",
+        num_images=500,
+        images_sha256="0" * 64,
+        weights_sha256=manifest.weights_sha256,
+        artifact_sha256=manifest.artifacts[0].sha256,
     )
+    entry = manifest.entry_for(manifest.artifacts[0])
+    assert entry is not None
+    promised = manifest.with_entry(entry.certified(certificate))
 
     refilled = refill_bundle(
         Bundle(onnx_bundle.directory, promised), update_of(checkpoint, "frozen"), tmp_path / "new"
-    )
+    ).bundle.manifest
 
-    entries = refilled.bundle.manifest.thresholds
-    assert [(each.thresholds, each.promise) for each in entries] == [((0.8,), None)] * 3
+    assert list(promised.foreign_certificates()) == []
+    (told,) = refilled.foreign_certificates()
+    assert told.startswith(f"the thresholds of {manifest.artifacts[0].name} were certified for")
+    assert refilled.thresholds_for(refilled.artifacts[0]) == (0.8,)

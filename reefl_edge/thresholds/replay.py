@@ -1,12 +1,8 @@
-"""Which confidence threshold should a bundle stop at, and what does it cost in accuracy?
-
-A threshold is chosen on validation examples: the lowest one that keeps the accuracy of always
-running to the deepest exit, up to a drop the user allows.
+"""What would a stop rule have made of examples whose logits are known?
 
 Letters: E exits, N examples, C classes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +10,6 @@ from numpy.typing import NDArray
 
 from reefl_edge.adaptive import ConfidencePolicy
 from reefl_edge.bootstrap import mean_interval
-
-CANDIDATES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +31,13 @@ class Replay:
 
     def exit_shares(self, num_exits: int) -> tuple[float, ...]:
         """Share of examples that stop at each exit."""
-        counts = np.bincount(self.exit_indices, minlength=num_exits)
-        return tuple(float(count) / len(self.exit_indices) for count in counts)
+        return exit_shares(self.exit_indices, num_exits)
+
+
+def exit_shares(exit_indices: NDArray[np.int64], num_exits: int) -> tuple[float, ...]:
+    """Return the share of examples that stop at each exit, from where each stopped, (N,)."""
+    counts = np.bincount(exit_indices, minlength=num_exits)
+    return tuple(float(count) / len(exit_indices) for count in counts)
 
 
 def replay(
@@ -57,33 +56,6 @@ def exits_taken(policy: ConfidencePolicy, logits: NDArray[np.float32]) -> NDArra
     for exit_index in reversed(range(num_exits - 1)):
         exit_indices[policy.stops(logits[exit_index], exit_index)] = exit_index
     return exit_indices
-
-
-def choose_threshold(
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    *,
-    max_accuracy_drop: float = 0.0,
-    candidates: Sequence[float] = CANDIDATES,
-) -> float:
-    """Return the lowest threshold that costs no more accuracy than allowed.
-
-    Args:
-        logits: Logits of all exits on validation examples, (E, N, C).
-        labels: Their classes, (N,).
-        max_accuracy_drop: What the threshold may cost against the deepest exit, as a share.
-        candidates: The thresholds to choose from; 1 (never early) always holds.
-
-    Raises:
-        ValueError: There are no examples.
-    """
-    if not len(labels):
-        raise ValueError("a threshold cannot be chosen without validation examples")
-    floor = replay(ConfidencePolicy((1.0,)), logits, labels).accuracy - max_accuracy_drop
-    for threshold in sorted(candidates):
-        if replay(ConfidencePolicy((threshold,)), logits, labels).accuracy >= floor:
-            return threshold
-    return 1.0
 
 
 def paired_difference_interval(

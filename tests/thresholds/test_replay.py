@@ -1,4 +1,4 @@
-"""Choosing a threshold on validation examples."""
+"""What a policy makes of examples whose logits are known."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
-from reefl_edge.thresholds import choose_threshold, paired_difference_interval, replay
+from reefl_edge.thresholds.replay import paired_difference_interval, replay
 from tests.fakes.runtimes import FakeRuntime, confident_logits, numbered_images
 from tests.fakes.submodels import tiny_submodel
 
@@ -39,31 +39,6 @@ def test_replay_stops_where_a_session_stops(logits: NDArray[np.float32], thresho
 
     assert outcome.exit_indices.tolist() == prediction.exit_indices.tolist()
     assert outcome.correct.all()
-
-
-def test_the_lowest_threshold_that_keeps_the_accuracy_is_chosen() -> None:
-    wrong_at_exit_0 = LOGITS.copy()
-    wrong_at_exit_0[0, 1] = wrong_at_exit_0[0, 1, ::-1]  # example 1, 0.75 sure of a wrong class
-    labels = np.array([0, 0, 0])
-
-    assert choose_threshold(wrong_at_exit_0, labels, candidates=(0.6, 0.7, 0.8, 1.0)) == 0.8
-
-
-def test_a_drop_that_is_allowed_gives_a_lower_threshold() -> None:
-    wrong_at_exit_0 = LOGITS.copy()
-    wrong_at_exit_0[0, 1] = wrong_at_exit_0[0, 1, ::-1]
-    labels = np.array([0, 0, 0])
-
-    chosen = choose_threshold(
-        wrong_at_exit_0, labels, max_accuracy_drop=0.34, candidates=(0.6, 0.7, 0.8, 1.0)
-    )
-
-    assert chosen == 0.6
-
-
-def test_without_examples_there_is_no_threshold() -> None:
-    with pytest.raises(ValueError, match="without validation examples"):
-        choose_threshold(np.zeros((2, 0, 3), np.float32), np.zeros(0, np.int64))
 
 
 def test_the_interval_of_a_difference_holds_the_difference() -> None:
