@@ -171,7 +171,7 @@ def cifar_world(arguments: Namespace) -> World:
         logits = answers_of(runtime, bundle, images, artifact="onnx-fp32").logits
         shifted[name] = (logits, clean.labels)
     if arguments.logits is not None:
-        kept = {name: logits for name, (logits, _) in shifted.items()}
+        kept: dict[str, Any] = {name: logits for name, (logits, _) in shifted.items()}
         np.savez(arguments.logits, labels=clean.labels, exit_ms=exit_ms, **kept)
     logits, _ = shifted.pop("as they are")
     return World("CIFAR-100", logits, clean.labels, exit_ms, shifted)
