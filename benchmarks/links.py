@@ -74,7 +74,6 @@ def main() -> None:
         settings={
             **settings_of(measured_submodel(is_quick=arguments.quick)),
             **sizes._asdict(),
-            "bundle_bytes": size_of(bundle.directory),
         },
         bars=bars,
         links=links,

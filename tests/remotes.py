@@ -1,6 +1,6 @@
 """Devices at the end of a real link that are, in truth, this machine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from reefl_edge.devices.links.shell import ShellLink
 from reefl_edge.devices.links.ssh import ssh_link
 from tests.agents import stand_in
 from tests.cables import Cable, cable_to
-from tests.phone.phones import adb, adb_server, needs_adb, phone_in
+from tests.phone.phones import OWN_PYTHON, adb, adb_server, needs_adb, phone_in
 from tests.processes import is_gone
 from tests.sshd import HOST, needs_sshd, sshd_in
 
@@ -67,11 +67,18 @@ class Remote:
 
 
 @contextmanager
-def remote_of(kind: str, folder: Path) -> Iterator[Remote]:
-    """Have a device at the end of a link while the block runs."""
+def remote_of(kind: str, folder: Path, *, agent_for: AgentFor | None = None) -> Iterator[Remote]:
+    """Have a device at the end of a link while the block runs.
+
+    Args:
+        kind: Of the link.
+        folder: Is filled.
+        agent_for: Gives its agent; None for a stand-in, which needs our own Python there.
+    """
     (folder / "agent").mkdir()
-    agent_for = stand_in(folder / "agent")
-    with _board(folder, agent_for) if kind == "ssh" else _phone(folder, agent_for) as remote:
+    binds = OWN_PYTHON if agent_for is None else ()
+    agent_for = agent_for or stand_in(folder / "agent")
+    with _board(folder, agent_for) if kind == "ssh" else _phone(folder, agent_for, binds) as remote:
         yield remote
 
 
@@ -88,8 +95,8 @@ def _board(folder: Path, agent_for: AgentFor) -> Iterator[Remote]:
 
 
 @contextmanager
-def _phone(folder: Path, agent_for: AgentFor) -> Iterator[Remote]:
-    with adb_server(folder) as environment, phone_in(folder / "phone") as phone:
+def _phone(folder: Path, agent_for: AgentFor, binds: Sequence[Path]) -> Iterator[Remote]:
+    with adb_server(folder) as environment, phone_in(folder / "phone", binds=binds) as phone:
 
         def connect(port: int, agent_for: AgentFor) -> ShellLink:
             serial = f"127.0.0.1:{port}"

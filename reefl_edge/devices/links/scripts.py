@@ -28,7 +28,7 @@ mkdir -p "$root" && cd "$root" && mkdir -p files agents partial runs || exit
 FIND = """
 [ -e "$1" ] && exit
 umask 077
-mkdir "$2" && df -Pk "$2"
+mkdir "$2" && { df -Pk "$2" || echo unknown; }
 """
 
 # Receive standard input at a path.

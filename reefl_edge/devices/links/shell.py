@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 from reefl_edge.agent.agent import START_NAME
@@ -188,7 +189,7 @@ class ShellLink:
                 self._shell.do(settle, aside, place, stdin=sums, timeout_s=_seconds_for(size))
         self._there.add(place)
 
-    def _check_room(self, size: int, free: int) -> None:
+    def _check_room(self, size: int, free: float) -> None:
         if size > free:
             raise DeviceError(
                 f"no room on {self.name}: {size / _MIB:.0f} MiB to send, {free / _MIB:.0f} MiB "
@@ -229,9 +230,14 @@ def _seconds_for(num_bytes: int) -> float:
     return CALL_S + num_bytes / _BYTES_PER_S
 
 
-def _free_bytes(table: str) -> int:
-    """Read what ``df -Pk`` says of one file system."""
-    return int(table.splitlines()[-1].split()[3]) * 1024
+def _free_bytes(table: str) -> float:
+    r"""Read what ``df -Pk`` says of one file system; of one that it does not know, any room.
+
+    >>> _free_bytes("Filesystem 1024-blocks Used Available ...\n/dev/x 9 7 2 78% /data")
+    2048
+    """
+    fields = table.splitlines()[-1].split()
+    return int(fields[3]) * 1024 if len(fields) > 3 and fields[3].isdecimal() else inf
 
 
 def _files_in(folder: Path) -> list[tuple[str, Path]]:
