@@ -26,6 +26,7 @@ from benchmarks.sections import (
     links,
     memory_plan,
     reexport,
+    thresholds,
     training_step,
     verdicts,
 )
@@ -48,6 +49,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "applying": applying.section,
     "batches": batches.section,
     "inference": inference.section,
+    "thresholds": thresholds.section,
     "growth": growth.section,
     "verdicts": verdicts.section,
     "cost_model": cost_model.section,

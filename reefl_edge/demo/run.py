@@ -46,7 +46,7 @@ CLIENT_INDEX = 0
 CLIENT_EPOCHS = 5
 CLIENT_LEARNING_RATE = 0.005
 BUDGET_FRACTION = 0.8
-# As much as 197 images can show, and not much more: with 1 point 319 would be needed.
+# As much as 197 images can show, and not much more: 1 point takes at least 299.
 PROMISE = Promise(kind="max-drop", limit=2.0, confidence=0.95)
 VALIDATION_NAME = "validation_digits.npz"
 
