@@ -8,17 +8,28 @@ import numpy as np
 
 from reefl_edge import schema
 from reefl_edge.adaptive import ConfidencePolicy
-from reefl_edge.bundles.artifacts import Precision
+from reefl_edge.bundles.artifacts import Artifact, Precision
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.manifest import MANIFEST_NAME
 from reefl_edge.bundles.thresholds import ArtifactThresholds, Certificate
 from reefl_edge.errors import InputError
 from reefl_edge.files import write_text
 from reefl_edge.profiling.report import Report
-from reefl_edge.runtimes.base import RuntimeName
+from reefl_edge.runtimes.base import Runtime, RuntimeName
 from reefl_edge.runtimes.opening import artifact_for, open_runtime, runtime_for
-from reefl_edge.tasks.exit_times import mean_exit_ms, reported_exit_ms, timed_exits
-from reefl_edge.tasks.validation import OnStep, answers_of, read_validation
+from reefl_edge.tasks.exit_times import (
+    Milliseconds,
+    mean_exit_ms,
+    reported_exit_ms,
+    timed_exits,
+)
+from reefl_edge.tasks.validation import (
+    Answers,
+    OnStep,
+    ValidationImages,
+    answers_of,
+    read_validation,
+)
 from reefl_edge.thresholds.calibrate import Calibrated, CalibrationPlan, calibrate
 
 _NUM_TIMED = 64
@@ -90,17 +101,11 @@ def calibrate_bundle(
         ValueError: The runtime does not compute in the precision, or computes no artifact.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle))
-    plan, manifest = request.plan, opened.manifest
-    if manifest.submodel.num_exits < 2:
-        raise InputError(f"{opened.directory} has one exit: there is nothing to stop early")
-    runtime_name = request.runtime or runtime_for(opened, request.precision)
-    if runtime_name == "eager":
-        raise ValueError("thresholds are certified for an artifact, and eager runs none")
-    artifact = artifact_for(runtime_name, opened, request.precision)
-    reported = None
+    runtime_name, artifact = _artifact(opened, request)
+    exit_ms = None
     if request.report is not None:
-        reported = reported_exit_ms(request.report, opened, artifact)
-    images = read_validation(request.data, opened, needs_labels=plan.needs_labels)
+        exit_ms = reported_exit_ms(request.report, opened, artifact)
+    images = read_validation(request.data, opened, needs_labels=request.plan.needs_labels)
     if images.count < 2:
         raise InputError(f"{request.data} holds one image, which certifies nothing")
     runtime = open_runtime(
@@ -108,39 +113,60 @@ def calibrate_bundle(
     )
     on_stage(f"calibrate {artifact.name}")
     answers = answers_of(runtime, opened, images, artifact=artifact.name, on_step=on_step)
-    exit_ms = reported
     if exit_ms is None:
         on_stage("time each exit")
-        policy = ConfidencePolicy((0.5,), plan.measure)
-        exit_ms = mean_exit_ms(
-            timed_exits(
-                runtime,
-                images,
-                policy,
-                num_exits=manifest.submodel.num_exits,
-                num_images=_NUM_TIMED,
-            )
-        )
+        exit_ms = _timed(runtime, images, opened, request.plan)
     exit_ms = np.round(exit_ms, 4)
-    found = calibrate(answers.logits, images.labels, plan, exit_ms=exit_ms)
+    found = calibrate(answers.logits, images.labels, request.plan, exit_ms=exit_ms)
     times = tuple(map(float, exit_ms))
-    entry = ArtifactThresholds(
+    entry = _entry(opened, artifact, request.plan, found, answers, times)
+    calibrated = replace(opened, manifest=opened.manifest.with_entry(entry))
+    write_text(opened.directory / MANIFEST_NAME, schema.to_json(calibrated.manifest, indent=2))
+    return CalibratedBundle(bundle=calibrated, entry=entry, found=found, exit_ms=times)
+
+
+def _artifact(bundle: Bundle, request: CalibrationRequest) -> tuple[RuntimeName, Artifact]:
+    """Return what is calibrated, and what runs it."""
+    if bundle.manifest.submodel.num_exits < 2:
+        raise InputError(f"{bundle.directory} has one exit: there is nothing to stop early")
+    runtime = request.runtime or runtime_for(bundle, request.precision)
+    if runtime == "eager":
+        raise ValueError("thresholds are certified for an artifact, and eager runs none")
+    return runtime, artifact_for(runtime, bundle, request.precision)
+
+
+def _timed(
+    runtime: Runtime, images: ValidationImages, bundle: Bundle, plan: CalibrationPlan
+) -> Milliseconds:
+    """Measure how long an image takes up to each exit, (E,), the stop rule with it."""
+    policy = ConfidencePolicy((0.5,), plan.measure)
+    num_exits = bundle.manifest.submodel.num_exits
+    passed_ms = timed_exits(runtime, images, policy, num_exits=num_exits, num_images=_NUM_TIMED)
+    return mean_exit_ms(passed_ms)
+
+
+def _entry(
+    bundle: Bundle,
+    artifact: Artifact,
+    plan: CalibrationPlan,
+    found: Calibrated,
+    answers: Answers,
+    exit_ms: tuple[float, ...],
+) -> ArtifactThresholds:
+    """Return what the manifest is to say of the artifact."""
+    certificate = Certificate(
+        promise=plan.promise,
+        bound=found.bound,
+        num_images=found.num_images,
+        images_sha256=answers.images_sha256,
+        weights_sha256=bundle.manifest.weights_sha256,
+        artifact_sha256=artifact.sha256,
+        exit_ms=exit_ms if plan.promise.kind == "max-mean-ms" else (),
+    )
+    return ArtifactThresholds(
         target=artifact.target,
         precision=artifact.precision,
         thresholds=found.thresholds,
         measure=plan.measure,
         temperatures=found.temperatures,
-    ).certified(
-        Certificate(
-            promise=plan.promise,
-            bound=found.bound,
-            num_images=found.num_images,
-            images_sha256=answers.images_sha256,
-            weights_sha256=manifest.weights_sha256,
-            artifact_sha256=artifact.sha256,
-            exit_ms=times if plan.promise.kind == "max-mean-ms" else (),
-        )
-    )
-    calibrated = replace(opened, manifest=manifest.with_entry(entry))
-    write_text(opened.directory / MANIFEST_NAME, schema.to_json(calibrated.manifest, indent=2))
-    return CalibratedBundle(bundle=calibrated, entry=entry, found=found, exit_ms=times)
+    ).certified(certificate)

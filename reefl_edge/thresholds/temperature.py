@@ -11,7 +11,7 @@ Letters: E exits, N examples, C classes.
 Source: Guo et al. 2017, "On calibration of modern neural networks".
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,8 @@ def _fit(logits: Logits, labels: Labels) -> float:
     return float(np.clip(round(float(np.exp((low + high) / 2)), 3), *TEMPERATURE_BOUNDS))
 
 
-class Bin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bin:
     """Examples of which an exit was about equally sure.
 
     Attributes:

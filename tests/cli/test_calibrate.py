@@ -76,7 +76,8 @@ def test_thresholds_per_exit_and_temperatures_are_written_and_obeyed(
     type_command: Type, bundle: Path, data: Path, home: Path
 ) -> None:
     options = ("--per-exit", "--temperature")
-    typed = type_command("calibrate", bundle, "--data", data, *GENEROUS, *options)
+    # Tempered, random weights are sure of nothing: what they stop is all or none.
+    typed = type_command("calibrate", bundle, "--data", data, "--max-mean-ms", 1e4, *options)
 
     assert typed.exit_code == 0, typed.stderr
     found = entry(bundle)
