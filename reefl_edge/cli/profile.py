@@ -58,7 +58,18 @@ def profile(
             "--batch-size",
             min=1,
             max=options.MAX_BATCH_SIZE,
-            help="Images of a training step.  [default: 32]",
+            help="Images of a training step.  [default: what it was compiled for, 8 where it is "
+            "compiled now; eager: 32]",
+        ),
+    ] = None,
+    step_runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--step-runtime",
+            help="What takes the training step: onnx, executorch or eager. Of a bundle, its "
+            "compiled step, which is of one depth; else one is compiled for each exit, in seconds "
+            "for onnx, in minutes for executorch.  [default: what the bundle has a step for, else "
+            "eager]",
         ),
     ] = None,
     max_exit: options.MaxExit = None,
@@ -118,9 +129,17 @@ def profile(
     from reefl_edge.tasks.profiling import profile_model
 
     options.check_output(output, model)
-    request = _request(runtime, precision, regime, batch_size=batch_size, passes=passes)
+    request = _request(
+        runtime, precision, regime, step_runtime, batch_size=batch_size, passes=passes
+    )
     if request.regime is None:
-        _refuse_step_options({"--budget-step-ms": budget_step_ms, "--batch-size": batch_size})
+        _refuse_step_options(
+            {
+                "--budget-step-ms": budget_step_ms,
+                "--batch-size": batch_size,
+                "--step-runtime": step_runtime,
+            }
+        )
     budget = _budget(budget_ms, budget_step_ms, budget_mib)
     if not estimate:
         estimating.refuse_unless_estimated(device, calibrate_from, memory_mib)
@@ -151,6 +170,8 @@ def profile(
             reports=calibrate_from or (),
         )
     else:
+        with options.usage_errors("--batch-size"):
+            request.step(source)
         with options.usage_errors("--precision"):
             request.check(source)
         with render.progress_bar("profile") as bar:
@@ -191,10 +212,16 @@ def _link(device: str) -> "Link":
 
 
 def _request(
-    runtime: str, precision: str, regime: str, *, batch_size: int | None, passes: int
+    runtime: str,
+    precision: str,
+    regime: str,
+    step_runtime: str | None,
+    *,
+    batch_size: int | None,
+    passes: int,
 ) -> "ProfileRequest":
     from reefl_edge.bundles.artifacts import PRECISIONS
-    from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
+    from reefl_edge.finetune.compiled import STEPPERS
     from reefl_edge.runtimes.base import RUNTIMES
     from reefl_edge.tasks.profiling import ProfileRequest
 
@@ -203,12 +230,14 @@ def _request(
     if regime != "none":
         trained = options.parse_option(regime, REGIMES, "--regime", kind="regime")
     wanted = options.parse_option(precision, PRECISIONS, "--precision", kind="precision")
+    stepper = options.parse_optional(step_runtime, STEPPERS, "--step-runtime", kind="runtime")
     with options.usage_errors("--precision"):
         return ProfileRequest(
             runtime=parsed,
             precision=wanted,
             regime=trained,
-            batch_size=batch_size or DEFAULT_BATCH_SIZE,
+            step_runtime=stepper,
+            batch_size=batch_size,
             num_passes=passes,
         )
 
@@ -222,7 +251,7 @@ def _threads(link: "Link", wanted: str | None) -> "Threads":
         return link.describe().threads(None if wanted is None else int(wanted))
 
 
-def _refuse_step_options(given: dict[str, float | None]) -> None:
+def _refuse_step_options(given: dict[str, float | str | None]) -> None:
     """Refuse what is said of a training step where none is measured."""
     for option, value in given.items():
         if value is not None:
@@ -336,7 +365,13 @@ def _suggest(
     report: "Report", output: Path | None, request: "ProfileRequest", model: tuple[str, ...]
 ) -> None:
     if report.choice is not None and output is not None:
-        what = [] if request.runtime == "eager" else ["--format", request.runtime]
+        steps = report.rows_of("step")
+        used = dict.fromkeys((request.runtime, *(row.runtime for row in steps)))
+        formats = [name for name in used if name != "eager"]
+        what = ["--format", ",".join(formats)] if formats else []
+        if steps and steps[0].regime is not None and steps[0].runtime != "eager":
+            size = str(steps[0].batch_size)
+            what += ["--training", steps[0].regime, "--training-batch-size", size]
         if request.precision != "fp32":
             what += ["--precision", request.precision]
         render.next_command(

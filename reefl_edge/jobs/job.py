@@ -105,11 +105,11 @@ class StepJob:
 
     Attributes:
         submodel: The sub-model, already cut at the exit to measure; its regime is the step's.
-        source: Where its weights come from.
-        runtime: What computes it.
+        source: Where its weights come from; for a compiled step the bundle that holds it.
+        runtime: What computes it: eager, or what the step was compiled for.
         precision: Of weights and activations.
         threads: Threads to compute with.
-        batch_size: Images of a step.
+        batch_size: Images of a step; what it was compiled for.
         plan: How long to measure.
         cores: The cores to compute on, as the system there counts them; None for any.
         kind: What tells this job from others.
@@ -132,10 +132,10 @@ class StepJob:
     def __post_init__(self) -> None:
         _check_counts(self.threads, self.batch_size)
         _check_cores(self.cores)
-        if self.runtime != "eager" or isinstance(self.source, BundleFolder):
+        if (self.runtime == "eager") == isinstance(self.source, BundleFolder):
             raise ValueError(
-                "a fine-tuning step runs on eager, from a checkpoint or random weights; got "
-                f"{self.runtime} and {type(self.source).__name__}"
+                "a fine-tuning step runs on eager, from a checkpoint or random weights, or was "
+                f"compiled into a bundle; got {self.runtime} and {type(self.source).__name__}"
             )
 
 

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from reefl_edge.checkpoints.checkpoint import read_checkpoint
 from reefl_edge.data.images import resize
+from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
+from reefl_edge.finetune.compiled import CompiledName, step_for
+from reefl_edge.finetune.rounds import NUM_ROUNDS, distill_weight, learning_rate
 from reefl_edge.jobs.job import InferenceJob, MeasurementJob, StepJob
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files, RandomWeights
 from reefl_edge.runtimes.base import Runtime, RuntimeName
@@ -25,6 +28,7 @@ from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.submodel import Submodel
 
 if TYPE_CHECKING:
+    from reefl_edge.finetune.steppers.base import Stepper
     from reefl_edge.models.reefl import ReeFL
 
 Run = Callable[[], object]
@@ -59,7 +63,7 @@ def import_workload(job: MeasurementJob, files: Files) -> Load:
         case InferenceJob():
             return _inference(job, files)
         case StepJob():
-            return _step(job, files)
+            return _eager_step(job, files) if job.runtime == "eager" else _compiled_step(job, files)
         case _:
             assert_never(job)
 
@@ -103,11 +107,10 @@ def _opening(job: InferenceJob, files: Files) -> Callable[[], Runtime]:
     return open_eager
 
 
-def _step(job: StepJob, files: Files) -> Load:
+def _eager_step(job: StepJob, files: Files) -> Load:
     _require_torch()
     import torch
 
-    from reefl_edge.finetune.rounds import NUM_ROUNDS, distill_weight, learning_rate
     from reefl_edge.finetune.steppers.eager import EagerStepper
 
     load_network = _loading(job, files)
@@ -115,18 +118,7 @@ def _step(job: StepJob, files: Files) -> Load:
     def load() -> Run:
         torch.set_num_threads(job.threads)
         network = load_network()
-        architecture = job.submodel.architecture
-        images = random_images(job.batch_size, architecture.image_size)
-        labels = np.arange(job.batch_size) % architecture.num_classes
-        # The smallest step there is: the batch stays the same, and must not be learnt by heart.
-        step = partial(
-            EagerStepper(network).step,
-            images,
-            labels,
-            learning_rate=learning_rate(NUM_ROUNDS),
-            distill_weight=distill_weight(1),
-            teaches=None,
-        )
+        step = _stepping(job, EagerStepper(network))
 
         # What training starts from stays beside the copy that learns, as it does when fine-tuning.
         def run(_start: "ReeFL" = network) -> None:
@@ -135,6 +127,53 @@ def _step(job: StepJob, files: Files) -> Load:
         return run
 
     return load
+
+
+def _compiled_step(job: StepJob, files: Files) -> Load:
+    assert isinstance(job.source, BundleFolder)  # a job with any other source is none
+    assert job.runtime != "eager"
+    bundle = job.source.open(files)
+    step = step_for(bundle, job.submodel.regime, job.runtime)
+    if (step.submodel, step.batch_size) != (job.submodel, job.batch_size):
+        raise InputError(
+            f"the step was compiled for exits 0 to {step.submodel.max_exit} and "
+            f"{step.batch_size} images, the job asks for exits 0 to {job.submodel.max_exit} and "
+            f"{job.batch_size}, or for another network"
+        )
+    open_stepper = _stepper_opening(job.runtime)
+    return lambda: _stepping(job, open_stepper(bundle, step, threads=job.threads))
+
+
+def _stepper_opening(name: CompiledName) -> Callable[..., "Stepper"]:
+    """Import what runs compiled steps; return what opens one."""
+    match name:
+        case "onnx":
+            from reefl_edge.finetune.steppers.onnx import OnnxStepper
+
+            return OnnxStepper.open
+        case "executorch":
+            with needs_extra("this measurement", ("executorch", "torch"), "executorch"):
+                for module in _RUNTIME_MODULES[name]:
+                    import_module(module)
+                from reefl_edge.finetune.steppers.executorch import ExecuTorchStepper
+
+            return ExecuTorchStepper.open
+        case _:
+            assert_never(name)
+
+
+def _stepping(job: StepJob, stepper: "Stepper") -> Run:
+    """Return what takes a step of a job, always on the same batch."""
+    architecture = job.submodel.architecture
+    # The smallest step there is: the batch must not be learnt by heart.
+    return partial(
+        stepper.step,
+        random_images(job.batch_size, architecture.image_size),
+        np.arange(job.batch_size) % architecture.num_classes,
+        learning_rate=learning_rate(NUM_ROUNDS),
+        distill_weight=distill_weight(1),
+        teaches=None,
+    )
 
 
 def _loading(job: MeasurementJob, files: Files) -> Callable[[], "ReeFL"]:

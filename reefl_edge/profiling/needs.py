@@ -93,6 +93,8 @@ class ExitNeeds:
 def needs_of(report: Report, budget: Budget) -> tuple[ExitNeeds, ...]:
     """Return what every exit of a report takes, shallowest exit first.
 
+    Where training is limited and its step was compiled, only exits that have one.
+
     Raises:
         ValueError: The report lacks a row that the budget is held against, or has two of them; or
             its device was emulated, and the budget limits time.
@@ -105,9 +107,13 @@ def needs_of(report: Report, budget: Budget) -> tuple[ExitNeeds, ...]:
             "memory, not time"
         )
     inference, step = _by_exit(report, "inference"), _by_exit(report, "step")
+    exits = inference.keys() | step.keys()
+    limits_training = (budget.step_ms, budget.memory_mib, budget.round) != (None, None, None)
+    if limits_training and any(row.runtime != "eager" for row in step.values()):
+        exits = set(step)  # a bundle's compiled step is of one depth: nothing trains another
     return tuple(
         _exit_needs(report, index, inference.get(index), step.get(index), budget)
-        for index in sorted(inference.keys() | step.keys())
+        for index in sorted(exits)
     )
 
 

@@ -12,6 +12,7 @@ from reefl_edge.devices.host import Host, describe_host
 from reefl_edge.devices.processor import Processor
 from reefl_edge.devices.profiles import LOCAL_DEVICE, DeviceProfile, load_profile
 from reefl_edge.profiling.cost_model import CostModel, Device, Question
+from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
 from reefl_edge.profiling.prediction import Prediction
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Context, Report, Row
 from reefl_edge.submodel import Submodel
@@ -43,7 +44,8 @@ def estimate_model(
     Raises:
         InputError: ``device`` is a path to a profile that is missing or damaged.
         ValueError: No device has this name, nothing says how much memory it has, it has not so
-            many cores, or no report measured anything alike.
+            many cores, no report measured anything alike, or another step than PyTorch's is asked
+            for.
     """
     request = request or ProfileRequest()
     submodel = model.checkpoint.submodel
@@ -52,6 +54,8 @@ def estimate_model(
     processor = Processor.of_host(host) if profile is None else Processor.of_profile(profile)
     if request.threads == "auto":
         raise ValueError("a prediction takes a number of threads, not auto")
+    if request.step_runtime not in (None, "eager"):
+        raise ValueError(f"PyTorch's step is predicted, not that of {request.step_runtime}")
     threads = request.threads or (profile.num_fast_cores if profile else host.threads(None))
     here = Device(
         name=device if profile is None else profile.name,
@@ -126,7 +130,7 @@ def _questions(submodel: Submodel, request: ProfileRequest) -> Iterator[Question
             runtime="eager",
             precision="fp32",
             threads=request.threads,
-            batch_size=request.batch_size,
+            batch_size=request.batch_size or DEFAULT_BATCH_SIZE,
             regime=request.regime,
         )
 

@@ -4,7 +4,7 @@ The one place where profiling and exporting meet.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,6 +14,7 @@ from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.devices.host import Host
 from reefl_edge.devices.links.base import Link
 from reefl_edge.devices.links.opening import link_for
+from reefl_edge.finetune.compiled import StepperName
 from reefl_edge.jobs.job import InferenceJob, Kind, StepJob
 from reefl_edge.jobs.sources import (
     BundleFolder,
@@ -23,12 +24,7 @@ from reefl_edge.jobs.sources import (
     RandomWeights,
 )
 from reefl_edge.partials import scratch_folder
-from reefl_edge.profiling.measure import (
-    DEFAULT_BATCH_SIZE,
-    inference_jobs,
-    measure_report,
-    step_jobs,
-)
+from reefl_edge.profiling.measure import inference_jobs, measure_report
 from reefl_edge.profiling.passes import DEFAULT_NUM_PASSES, Meter, num_processes
 from reefl_edge.profiling.readiness import Readiness
 from reefl_edge.profiling.report import RANDOM_WEIGHTS, Report, Row
@@ -37,6 +33,7 @@ from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.runtimes.opening import check_precision
 from reefl_edge.submodel import Regime, Submodel
 from reefl_edge.tasks.models import Model
+from reefl_edge.tasks.profiled_steps import ProfiledStep
 from reefl_export.bundle import Origin, export_checkpoint
 from reefl_export.recipe import recipe_for
 
@@ -52,12 +49,14 @@ class ProfileRequest:
     """What to measure.
 
     Attributes:
-        runtime: What runs inference; a fine-tuning step always runs on eager.
+        runtime: What runs inference.
         precision: Of inference.
         threads: Threads to compute with; ``auto`` tries how many are the fastest, of inference and
             of the step by itself; None for one per fast core there.
         regime: Which arrays the step trains; None to measure no step.
-        batch_size: Images of a step.
+        step_runtime: What takes the step (``ProfiledStep.of``): the compiled one of a bundle, or
+            one compiled for every exit, or PyTorch's; None for what the bundle holds, else eager.
+        batch_size: Images of a step; None for those that it was compiled for, and 32 on eager.
         num_passes: How often the latency of every exit is measured, in fresh processes.
 
     Raises:
@@ -68,7 +67,8 @@ class ProfileRequest:
     precision: Precision = "fp32"
     threads: Threads = None
     regime: Regime | None = "frozen"
-    batch_size: int = DEFAULT_BATCH_SIZE
+    step_runtime: StepperName | None = None
+    batch_size: int | None = None
     num_passes: int = DEFAULT_NUM_PASSES
 
     def __post_init__(self) -> None:
@@ -83,7 +83,8 @@ class ProfileRequest:
 
         Raises:
             ValueError: Exporting in the precision takes images, and the model is no bundle; or it
-                cannot be trained under the regime.
+                cannot be trained under the regime, or its step takes another batch.
+            InputError: The bundle has no such step.
         """
         if (
             self.runtime != "eager"
@@ -93,6 +94,13 @@ class ProfileRequest:
             raise ValueError(f"{self.precision} needs images: export it, and profile the bundle")
         if self.regime is not None:
             model.checkpoint.submodel.with_regime(self.regime)
+        self.step(model)
+
+    def step(self, model: Model) -> ProfiledStep | None:
+        """Settle which training step of a model is measured, if one is; see ``ProfiledStep.of``."""
+        if self.regime is None:
+            return None
+        return ProfiledStep.of(model, self.regime, self.step_runtime, self.batch_size)
 
 
 def profile_model(
@@ -126,7 +134,7 @@ def profile_model(
         subject = _subject(model, request, host, folder, on_stage)
         tried = thread_counts(host) if request.threads == "auto" else ()
         to_try = tuple(jobs[-1] for count in tried for jobs in subject.jobs(count, count) if jobs)
-        num_jobs = model.checkpoint.submodel.num_exits * (1 if request.regime is None else 2)
+        num_jobs = sum(map(len, subject.jobs(1, 1)))
         total = num_processes(len(to_try), 1) + num_processes(num_jobs, request.num_passes)
         numbers = iter(range(1, total + 1))
         meter = Meter(
@@ -171,15 +179,15 @@ class _Subject:
         submodel: The model, at the deepest exit to measure.
         host: The machine that computes.
         inference: What the runtime of inference loads.
-        weights: What a training step loads.
-        files: Where both lie here.
+        steps: What to measure of a training step, on one thread.
+        files: Where all of this lies here.
     """
 
     request: ProfileRequest
     submodel: Submodel
     host: Host
     inference: ModelSource
-    weights: ModelSource
+    steps: tuple[StepJob, ...]
     files: Files
 
     def jobs(
@@ -195,15 +203,8 @@ class _Subject:
             threads=inference_threads,
             cores=self.host.cores_for(inference_threads),
         )
-        if request.regime is None:
-            return inference, ()
-        steps = step_jobs(
-            self.submodel.with_regime(request.regime),
-            self.weights,
-            threads=step_threads,
-            batch_size=request.batch_size,
-            cores=self.host.cores_for(step_threads),
-        )
+        cores = self.host.cores_for(step_threads)
+        steps = tuple(replace(step, threads=step_threads, cores=cores) for step in self.steps)
         return inference, steps
 
 
@@ -212,12 +213,13 @@ def _subject(
 ) -> _Subject:
     files: dict[str, Path] = {}
     weights = _weights_source(model, folder, files)
+    step = request.step(model)
     return _Subject(
         request=request,
         submodel=model.checkpoint.submodel,
         host=host,
         inference=_inference_source(model, request, weights, folder, files, on_stage),
-        weights=weights,
+        steps=() if step is None else step.jobs(model, weights, folder, files, on_stage),
         files=files,
     )
 

@@ -48,6 +48,26 @@ def test_a_compiled_step_gives_the_update_that_pytorch_gives(
         np.testing.assert_allclose(updates["onnx"].arrays[name], array, atol=1e-4)
 
 
+def test_the_step_that_will_run_is_measured_and_the_export_that_makes_it_suggested(
+    type_command: Type, bundle: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    options = ("--threads", 1, "--passes", 1, "--accept-noisy", "-o", report)
+
+    typed = type_command("profile", "--model", bundle, "--budget-step-ms", 60_000, *options)
+    other = type_command("profile", "--model", bundle, "--batch-size", 8, *options)
+
+    assert typed.exit_code == 0, typed.stderr
+    assert "step on onnx, threads 1" in typed.stdout
+    assert (
+        f"export {bundle} --report {report} --format onnx --training frozen "
+        "--training-batch-size 4 -o bundle"
+    ) in typed.stderr
+    assert other.exit_code == 2
+    message = " ".join(other.stderr.replace("│", "").split())
+    assert "'--batch-size': the onnx step that trains frozen was compiled for 4 images" in message
+
+
 def test_a_bundle_that_trains_is_trained_with_its_own_step_and_batch(
     type_command: Type, home: Path, bundle: Path, tmp_path: Path
 ) -> None:

@@ -40,3 +40,11 @@ def test_a_bundle_trains_with_the_format_it_is_told(
 
     for name, array in updates["onnx"].arrays.items():
         np.testing.assert_allclose(updates["executorch"].arrays[name], array, atol=1e-4)
+
+    profiled = type_command(
+        "profile", "--model", bundle, "--step-runtime", "executorch", "--threads", 1,
+        "--passes", 1, "--json",
+    )  # fmt: skip
+    assert profiled.exit_code == 0, profiled.stderr
+    (step,) = (row for row in profiled.document["rows"] if row["kind"] == "step")
+    assert (step["runtime"], step["exit_index"], step["batch_size"]) == ("executorch", 1, 4)

@@ -137,6 +137,19 @@ def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(
             "'--budget-step-ms': --regime none measures no training step",
         ),
         (("--regime", "none", "--batch-size", "8"), 2, "'--batch-size': --regime none measures"),
+        (("--regime", "none", "--step-runtime", "onnx"), 2, "'--step-runtime': --regime none"),
+        (("--step-runtime", "onx"), 2, "'--step-runtime': no runtime is called 'onx'"),
+        (
+            ("--step-runtime", "onnx"),
+            3,
+            "has no onnx step that trains frozen, nor any other; compile it with 'reefl-edge "
+            "export MODEL --training frozen --format onnx'",
+        ),
+        (
+            ("--step-runtime", "onnx", "--estimate"),
+            2,
+            "'--estimate': PyTorch's step is predicted, not that of onnx",
+        ),
         (("--batch-size", "1" + "0" * 20), 2, "'--batch-size'"),
         (("--seed", "-1"), 2, "'--seed'"),
         (("--runtime", "eager", "--precision", "int8-dynamic"), 2, "computes in fp32"),

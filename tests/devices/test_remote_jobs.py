@@ -12,10 +12,11 @@ from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.devices.links.agents import PackedAgent
 from reefl_edge.errors import DeviceError, InputError, MeasurementError
 from reefl_edge.finetune.client import train_client
+from reefl_edge.finetune.compiled import step_for
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.jobs.device_training import train_client_on
-from reefl_edge.jobs.job import InferenceJob, Plan
+from reefl_edge.jobs.job import InferenceJob, Plan, StepJob
 from reefl_edge.jobs.outcome import Measured
 from reefl_edge.jobs.running import run_job
 from reefl_edge.jobs.sources import BundleFolder, Files
@@ -56,6 +57,22 @@ def test_an_exit_is_measured_there(remote: Remote, bundle: Bundle, files: Files)
 
     assert host.python_version == platform.python_version()
     assert host.packages == {"reefl-edge": "0.1.0"}
+    assert len(found.latency_ms_samples) == 5
+    assert 0 < found.baseline_mib <= found.peak_mib
+
+
+def test_a_compiled_training_step_is_measured_there(
+    remote: Remote, bundle: Bundle, files: Files
+) -> None:
+    step = step_for(bundle, "frozen", "onnx")
+    job = StepJob(
+        submodel=step.submodel, source=BundleFolder.of(bundle.directory), runtime="onnx",
+        precision="fp32", threads=1, batch_size=step.batch_size, plan=FEW,
+    )  # fmt: skip
+
+    with (link := remote.open()).held():
+        found = run_job(link, job, files)
+
     assert len(found.latency_ms_samples) == 5
     assert 0 < found.baseline_mib <= found.peak_mib
 

@@ -147,6 +147,17 @@ def test_the_bare_install_trains_a_bundle_with_a_compiled_step(
         np.testing.assert_allclose(document[f"accuracy_{key}"], expected, atol=1 / 60 + 1e-9)
     assert document["accuracy_before"] != document["accuracy_after"]
 
+    profiled = run_bare(
+        site, "profile", "--model", str(tmp_path / "bundle"), "--regime", regime, "--threads", "1",
+        "--passes", "1", "--budget-step-ms", "60000", "--accept-noisy", "--json",
+    )  # fmt: skip
+
+    assert profiled.returncode == 0, profiled.stderr
+    document = json.loads(profiled.stdout)
+    (step,) = (row for row in document["rows"] if row["kind"] == "step")
+    assert (step["runtime"], step["regime"], step["batch_size"]) == ("onnx", regime, 4)
+    assert document["choice"]["exit_index"] == step["exit_index"] == 1
+
 
 def test_the_bare_install_measures_an_onnx_bundle_and_lists_devices(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

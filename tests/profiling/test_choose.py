@@ -156,6 +156,22 @@ def test_memory_is_limited_without_steps_too() -> None:
     assert choose_exit(report(row(0, 4.0, memory_mib=20)), Budget(memory_mib=20)).exit_index == 0
 
 
+def test_where_training_is_limited_only_an_exit_with_a_compiled_step_is_chosen() -> None:
+    rows = (row(0, 4.0, memory_mib=20), row(1, 8.0, memory_mib=30))
+    step = replace(row(1, 250, kind="step", memory_mib=120), runtime="onnx")
+    measured = report(*rows, step)
+
+    for budget in (Budget(step_ms=300), Budget(memory_mib=150)):
+        choice = choose_exit(measured, budget)
+        assert choice.exit_index == 1
+        assert len(choice.reasons) == 1
+    assert choose_exit(measured, Budget(inference_ms=5)).exit_index == 0
+    with pytest.raises(BudgetError, match="exit 1 needs up to 250 ms"):
+        choose_exit(measured, Budget(step_ms=200))
+    with pytest.raises(BudgetError, match="no exit fits in 100 MiB; exit 1 needs 120 MiB"):
+        choose_exit(measured, Budget(memory_mib=100))
+
+
 @pytest.mark.parametrize(
     ("measured", "budget", "message"),
     [
