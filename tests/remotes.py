@@ -60,10 +60,14 @@ class Remote:
             if str(self.root) in (process.info["cwd"] or "")
         ]
 
+    def jobs(self) -> list[psutil.Process]:
+        """Find what runs there for a job: it works in a folder of its own."""
+        runs = str(self.root / "runs")
+        return [process for process in self.processes() if runs in process.info["cwd"]]
+
     def is_idle(self) -> bool:
         """Wait until no job runs there; tell whether it came to that."""
-        runs = str(self.root / "runs")
-        return all(is_gone(process) for process in self.processes() if runs in process.info["cwd"])
+        return all(is_gone(process) for process in self.jobs())
 
 
 @contextmanager

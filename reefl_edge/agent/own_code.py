@@ -14,10 +14,18 @@ from reefl_edge.files import sha256_of_file
 
 _PACKAGE = Path(__file__).parents[1]
 _BUILDER = "agent"
-_LEFT_OUT = (
-    "__main__.py", _BUILDER, "cli", "demo", "documents.py", "models", "profiling", "tasks",
-    "thresholds.py",
-)  # fmt: skip
+_LEFT_OUT = {
+    "__main__.py", _BUILDER, "cli", "demo", "documents.py", "models", "pictures", "profiling",
+    "tasks", "thresholds",
+    # Links to other devices, of which a device has none.
+    *(
+        f"devices/links/{name}.py"
+        for name in (
+            "adb", "agents", "client", "emulated", "memory_group", "opening", "remote_shell",
+            "scripts", "shell", "ssh",
+        )
+    ),
+}  # fmt: skip
 _ENTRY = Path(__file__).with_name("entry.py")
 
 
@@ -48,5 +56,5 @@ def copy_own_code(site: Path) -> None:
 def _modules() -> Iterator[str]:
     for path in sorted(_PACKAGE.rglob("*.py")):
         place = path.relative_to(_PACKAGE)
-        if place.parts[0] not in _LEFT_OUT:
+        if _LEFT_OUT.isdisjoint(each.as_posix() for each in (place, *place.parents)):
             yield place.as_posix()

@@ -192,7 +192,7 @@ def test_nothing_runs_on_there_when_we_are_gone(
         assert command.stdout is not None
         assert command.stdout.readline() == b"held\n"
         end = time.monotonic() + 60
-        while not remote.processes() and time.monotonic() < end:
+        while not remote.jobs() and time.monotonic() < end:
             time.sleep(0.02)
         command.send_signal(number)
         command.wait()
