@@ -7,12 +7,14 @@
 #                   qemu-user-static, debootstrap; takes 0.5 GB of the user's cache folder)
 #
 # The first call makes .venv with the pinned dependencies; it is skipped while nothing changed.
-# INT8_ARGS='--model M --update U --data D' lets bench measure the accuracy of int8, too.
+# INT8_ARGS='--model M --update U --data D' lets bench measure the accuracy of int8, too;
+# CALIBRATING_ARGS='--bundle B --data D' how long calibrating takes.
 # TORCH_BACKEND=cpu takes PyTorch's CPU wheels (0.2 GB instead of 4.7) from PyTorch's own index.
 
 PYTHON ?= python3
 TORCH_BACKEND ?=
 INT8_ARGS ?=
+CALIBRATING_ARGS ?=
 BASE ?=
 ONLY ?= training_step,export_speed
 AGAINST_ARGS ?=
@@ -63,6 +65,8 @@ else
 	$(BIN)/python -m benchmarks.verdicts
 	$(BIN)/python -m benchmarks.cost_model
 	$(BIN)/python -m benchmarks.links
+	$(BIN)/python -m benchmarks.thresholds
+	$(BIN)/python -m benchmarks.calibrating $(CALIBRATING_ARGS)
 	$(BIN)/python -m benchmarks.int8_accuracy $(INT8_ARGS)
 	$(BIN)/python -m benchmarks.tables
 endif
