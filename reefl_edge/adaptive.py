@@ -7,7 +7,7 @@ Letters: B batch, H and W image size, C classes, E exits.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -58,6 +58,11 @@ class ConfidencePolicy:
         if entry is None:
             return cls()
         return cls(entry.thresholds, entry.measure, entry.temperatures)
+
+    def cut(self, max_exit: int) -> "ConfidencePolicy":
+        """Return how exits up to one stop, which is the last then."""
+        thresholds = self.thresholds if len(self.thresholds) == 1 else self.thresholds[:max_exit]
+        return replace(self, thresholds=thresholds, temperatures=self.temperatures[: max_exit + 1])
 
     def check(self, num_exits: int) -> None:
         """Hold the number of thresholds and temperatures to the number of exits.

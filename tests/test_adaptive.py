@@ -48,6 +48,22 @@ def test_no_segment_runs_once_all_have_stopped() -> None:
     assert runtime.batches == [(0, [0, 1]), (1, [1])]
 
 
+@pytest.mark.parametrize(
+    ("policy", "cut"),
+    [
+        (ConfidencePolicy((0.8,)), ConfidencePolicy((0.8,))),
+        (ConfidencePolicy((0.9, 0.8, 0.7)), ConfidencePolicy((0.9,))),
+        (
+            ConfidencePolicy((0.8,), "margin", (1.0, 2.0, 3.0, 4.0)),
+            ConfidencePolicy((0.8,), "margin", (1.0, 2.0)),
+        ),
+    ],
+)
+def test_exits_up_to_one_stop_as_before(policy: ConfidencePolicy, cut: ConfidencePolicy) -> None:
+    assert policy.cut(1) == cut
+    cut.check(num_exits=2)
+
+
 def test_a_threshold_of_one_never_stops_early_however_confident() -> None:
     certain = np.zeros((2, 1, 3), np.float32)
     certain[..., 0] = 1000  # softmax is 1 to the last bit

@@ -1,15 +1,16 @@
 """What comes back from a job?
 
-An *outcome* is one JSON document, and exactly one of three things, told apart by its ``kind``: a
-measurement; a training, whose update is left in a file; or a failure with a code from a closed
-list. A code stands for one of our errors, here and nowhere else: readers in other languages know
-the codes. Each names the job that it came from by the hash of that document's bytes.
+An *outcome* is one JSON document, and exactly one of four things, told apart by its ``kind``: a
+measurement; answers to images; a training, whose update is left in a file; or a failure with a code
+from a closed list. A code stands for one of our errors, here and nowhere else: readers in other
+languages know the codes. Each names the job that it came from by the hash of that document's bytes.
 """
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal, Self
 
 from reefl_edge import errors, schema
+from reefl_edge.answers import ImageAnswer
 from reefl_edge.errors import ReeflEdgeError
 from reefl_edge.jobs.disturbances import Disturbances
 from reefl_edge.schema import Sha256
@@ -166,6 +167,41 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The process has classified the images of the job.
+
+    Attributes:
+        answers: What it says of each, in their order.
+        job_sha256: Which job it was.
+        kind: What tells this outcome from others.
+        schema_version: Of this document.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    answers: tuple[ImageAnswer, ...]
+    job_sha256: Sha256 | None = None
+    kind: Literal["answers"] = "answers"
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if not self.answers:
+            raise ValueError("nothing was answered: there was no image")
+        for answer in self.answers:
+            if min(answer.class_index, answer.exit_index) < 0:
+                raise ValueError(
+                    "classes and exits are counted from 0, an answer has "
+                    f"{answer.class_index} and {answer.exit_index}"
+                )
+            if not 0 <= answer.confidence <= 1:
+                raise ValueError(
+                    f"a confidence lies between 0 and 1, an answer has {answer.confidence:g}"
+                )
+            if not 0 <= answer.latency_ms <= LARGEST:
+                raise ValueError("the time of an answer is negative, or no number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The process could not do its job, for a reason that a user can act on.
 
@@ -203,8 +239,9 @@ class Failed:
 Outcome = Annotated[
     Annotated[Measured, schema.variant("measurement")]
     | Annotated[Trained, schema.variant("training")]
+    | Annotated[Answered, schema.variant("answers")]
     | Annotated[Failed, schema.variant("failure")],
-    schema.tagged_union("an outcome is a measurement, a training or a failure"),
+    schema.tagged_union("an outcome is a measurement, a training, answers or a failure"),
 ]
 
 

@@ -9,12 +9,21 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from reefl_edge import schema
+from reefl_edge.answers import ImageAnswer
 from reefl_edge.checkpoints.update import Update, read_update
 from reefl_edge.devices.links.base import Finished, Link
 from reefl_edge.errors import DeviceError, InputError, MeasurementError, ReeflEdgeError
 from reefl_edge.files import sha256_of_file
 from reefl_edge.jobs.job import FinetuneJob, InferJob, Job, MeasurementJob
-from reefl_edge.jobs.outcome import Failed, Measured, Measurement, Outcome, Trained, read_outcome
+from reefl_edge.jobs.outcome import (
+    Answered,
+    Failed,
+    Measured,
+    Measurement,
+    Outcome,
+    Trained,
+    read_outcome,
+)
 from reefl_edge.jobs.sources import UPDATE, Files, RandomWeights, located
 from reefl_edge.partials import scratch_folder
 
@@ -76,12 +85,30 @@ def run_training(link: Link, job: FinetuneJob, files: Files) -> tuple[Update, Tr
         left = f"{there}/update.safetensors"
         outcome = _TRAINING.outcome(link, job, {**places, UPDATE: left}, timeout_s=None)
         if not isinstance(outcome, Trained):
-            raise _TRAINING.error("has measured, and was asked to train")
+            raise _TRAINING.not_asked_for(outcome)
         update = here / "update.safetensors"
         link.pull(left, update)
         if sha256_of_file(update) != outcome.update_sha256:
             raise _TRAINING.error("left another update than it said")
         return read_update(update), outcome
+
+
+def run_inference(link: Link, job: InferJob, files: Files) -> tuple[ImageAnswer, ...]:
+    """Classify images in a fresh process on a device.
+
+    Args:
+        link: The way to the device, which is held.
+        job: What to classify.
+        files: Where what the job names lies here.
+
+    Raises:
+        DeviceError: The process died or wrote something else; why, in one line.
+        ReeflEdgeError: What the process itself reported, or the link.
+    """
+    outcome = _ANSWERING.outcome(link, job, _pushed(link, job, files), timeout_s=None)
+    if not isinstance(outcome, Answered):
+        raise _ANSWERING.not_asked_for(outcome)
+    return outcome.answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +121,10 @@ class _Process:
     def error(self, what: str) -> ReeflEdgeError:
         """Say what the process did."""
         return self.error_type(f"the {self.doing} process {what}")
+
+    def not_asked_for(self, outcome: Outcome) -> ReeflEdgeError:
+        """Say that the process did something else."""
+        return self.error(f"left an outcome that nobody asked for, of the kind {outcome.kind}")
 
     def outcome(
         self, link: Link, job: Job, places: dict[str, str], *, timeout_s: float | None
@@ -125,11 +156,12 @@ class _Process:
 
 _MEASURING = _Process("measuring", MeasurementError)
 _TRAINING = _Process("training", DeviceError)
+_ANSWERING = _Process("answering", DeviceError)
 
 
 def _measurement_in(outcome: Outcome) -> Measurement:
     if not isinstance(outcome, Measured):
-        raise _MEASURING.error("has trained, and was asked to measure")
+        raise _MEASURING.not_asked_for(outcome)
     return outcome.measurement
 
 

@@ -85,9 +85,7 @@ class CheckpointFile:
         Raises:
             InputError: It is not there, or another one.
         """
-        path = regular_file(located(files, self.sha256))
-        _check_content(path, self.sha256)
-        return path
+        return checked_file(files, self.sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +123,17 @@ def located(files: Files, sha256: str) -> Path:
     if sha256 not in files:
         raise InputError(f"the job needs {sha256}, which did not come with it")
     return files[sha256]
+
+
+def checked_file(files: Files, sha256: str) -> Path:
+    """Return where a file lies, held to its hash.
+
+    Raises:
+        InputError: It is not there, or another one.
+    """
+    path = regular_file(located(files, sha256))
+    _check_content(path, sha256)
+    return path
 
 
 def _check_content(path: Path, sha256: str) -> None:

@@ -13,7 +13,14 @@ from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.compiled import StepperName, step_for
 from reefl_edge.jobs.job import FinetuneJob
 from reefl_edge.jobs.outcome import Trained
-from reefl_edge.jobs.sources import UPDATE, BundleFolder, CheckpointFile, Files, located
+from reefl_edge.jobs.sources import (
+    UPDATE,
+    BundleFolder,
+    CheckpointFile,
+    Files,
+    checked_file,
+    located,
+)
 from reefl_edge.names import numbered_names
 from reefl_edge.submodel import Submodel
 
@@ -77,10 +84,7 @@ def _dataset(job: FinetuneJob, files: Files, submodel: Submodel) -> ArrayDataset
     Raises:
         InputError: They are not the job's, or do not fit the network.
     """
-    path = located(files, job.dataset)
-    if sha256_of_file(path) != job.dataset:
-        raise InputError(f"{path} is not what the job needs: its hash is not {job.dataset}")
-    arrays = read_array_file(path)
+    arrays = read_array_file(checked_file(files, job.dataset))
     architecture = submodel.architecture
     try:
         return ArrayDataset(

@@ -76,8 +76,9 @@ def obey(job: Job, files: Files) -> Outcome:
 
             return train(job, files)
         case InferJob():
-            message = f"this worker does no jobs of the kind {job.kind}; upgrade reefl-edge there"
-            return Failed(code="unsupported-job", message=message)
+            from reefl_edge.jobs.inference import infer
+
+            return infer(job, files)
         case _:
             assert_never(job)
 

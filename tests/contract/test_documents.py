@@ -86,6 +86,7 @@ def test_every_kind_of_job_and_every_failure_has_an_example() -> None:
     assert outcomes == {
         "measurement",
         "training",
+        "answers",
         *(f"failure-{code}" for code in get_args(FailureCode)),
     }
 
@@ -106,7 +107,7 @@ def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
         ("job", "source-by-path", "source.checkpoint.sha256: Field required"),
         ("job", "batch-size-as-text", "batch_size: Input should be a valid integer"),
         ("job", "order-below-zero", "one before the first"),
-        ("outcome", "empty", "an outcome is a measurement, a training or a failure"),
+        ("outcome", "empty", "an outcome is a measurement, a training, answers or a failure"),
         ("outcome", "both", "measurement.code: Unexpected keyword argument (and 1 more)"),
         ("host", "more-usable-than-cores", "lets 5 of its 4 cores be used"),
         ("report", "host-of-no-version", "no host has schema version 0"),

@@ -1,12 +1,15 @@
 """Jobs on a device at the end of a real link give what they give here, and fail in one line."""
 
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reefl_edge import schema
+from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
+from reefl_edge.answers import answers_to
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.devices.links.agents import PackedAgent
@@ -15,6 +18,7 @@ from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.compiled import step_for
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.training import LocalTraining
+from reefl_edge.jobs.device_inference import classify_on
 from reefl_edge.jobs.device_training import train_client_on
 from reefl_edge.jobs.job import InferenceJob, Plan, StepJob
 from reefl_edge.jobs.outcome import Measured
@@ -96,6 +100,34 @@ def test_the_update_from_there_is_the_one_from_here(
     assert there.update.arrays.keys() == here.update.arrays.keys()
     for name, array in here.update.arrays.items():
         np.testing.assert_array_equal(there.update.arrays[name], array)
+
+
+@pytest.mark.parametrize("share_stopped", [0.0, 0.5])
+def test_the_answers_from_there_are_those_from_here(
+    remote: Remote, bundle: Bundle, share_stopped: float
+) -> None:
+    images = random_images(15)
+    session = AdaptiveSession.open(bundle)
+    thresholds = None
+    if share_stopped:
+        at_once = session.with_policy(ConfidencePolicy((1e-6,))).predict(images[:8])
+        thresholds = (float(np.quantile(at_once.confidences, 1 - share_stopped)),)
+        session = session.with_policy(ConfidencePolicy(thresholds))
+
+    here = [*answers_to(session, images[:8]), *answers_to(session, images[8:])]
+    there = classify_on(
+        remote.open(),
+        bundle,
+        images,
+        thresholds=thresholds,
+        threads=default_threads(),
+        batch_size=8,
+    )
+
+    assert {answer.exit_index for answer in here} == ({0, 1} if share_stopped else {1})
+    assert [replace(answer, latency_ms=0.0) for answer in there] == [
+        replace(answer, latency_ms=0.0) for answer in here
+    ]
 
 
 def test_an_error_there_keeps_its_kind_and_its_words(remote: Remote, tmp_path: Path) -> None:

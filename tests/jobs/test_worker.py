@@ -75,20 +75,6 @@ def test_images_are_smooth_and_fit_the_network() -> None:
     assert neighbours < images.std() / 2
 
 
-def test_a_job_of_a_kind_that_no_worker_does_yet_is_told_apart() -> None:
-    job = (GOLDEN_JOBS / "infer.json").read_bytes()
-    link = LocalLink()
-
-    finished = link.run([*link.python, "-m", WORKER], stdin=job)
-
-    assert finished.exit_code == 0
-    assert read_outcome(finished.stdout, source="the outcome") == Failed(
-        code="unsupported-job",
-        message="this worker does no jobs of the kind infer; upgrade reefl-edge there",
-        job_sha256=sha256(job).hexdigest(),
-    )
-
-
 def test_cores_that_a_process_may_not_use_are_a_device_error(onnx_bundle: Bundle) -> None:
     source = BundleFolder.of(onnx_bundle.directory)
     submodel = onnx_bundle.manifest.submodel
@@ -114,8 +100,9 @@ def test_a_measurement_says_what_happened_beside_its_samples(onnx_bundle: Bundle
     assert found.sittings[0].load_ms == found.load_ms
 
 
-def test_a_training_without_its_files_is_an_error_of_its_input() -> None:
-    job = (GOLDEN_JOBS / "finetune.json").read_bytes()
+@pytest.mark.parametrize("kind", ["finetune", "infer"])
+def test_a_job_without_its_files_is_an_error_of_its_input(kind: str) -> None:
+    job = (GOLDEN_JOBS / f"{kind}.json").read_bytes()
     link = LocalLink()
 
     finished = link.run([*link.python, "-m", WORKER], stdin=job)
@@ -124,6 +111,7 @@ def test_a_training_without_its_files_is_an_error_of_its_input() -> None:
     assert isinstance(outcome, Failed)
     assert outcome.code == "input"
     assert "which did not come with it" in outcome.message
+    assert outcome.job_sha256 == sha256(job).hexdigest()
 
 
 def test_what_native_code_prints_does_not_reach_the_outcome() -> None:
