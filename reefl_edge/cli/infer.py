@@ -1,6 +1,7 @@
 """``reefl-edge infer``: classify images with a bundle, stopping at the first confident exit."""
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +12,14 @@ from reefl_edge.cli import options, render
 from reefl_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
+    from reefl_edge.adaptive import ConfidencePolicy
+    from reefl_edge.bundles.artifacts import Precision
+    from reefl_edge.bundles.bundle import Bundle
+    from reefl_edge.bundles.thresholds import Certificate
+    from reefl_edge.devices.links.base import Link
+    from reefl_edge.runtimes.base import RuntimeName
     from reefl_edge.tasks.inference import Answer
     from reefl_edge.tasks.inputs import Unreadable
 
@@ -48,19 +54,25 @@ def infer(
             "--batch-size", min=1, max=1024, help="Images at once: quicker where there are many."
         ),
     ] = 1,
-    threads: options.Threads = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="Where to classify, with the bundle's ONNX artifact: local, ssh:USER@HOST, "
+            "adb:SERIAL or a device profile.",
+        ),
+    ] = "local",
+    threads: options.DeviceThreads = None,
     json: options.Json = False,
 ) -> None:
     """Classify images, stopping at the first exit that is confident enough.
 
     Example:  reefl-edge infer bundle photo.png folder/ digits.npz --threshold 0.8
     """
-    from reefl_edge.adaptive import AdaptiveSession
     from reefl_edge.bundles.artifacts import PRECISIONS
     from reefl_edge.bundles.bundle import Bundle
     from reefl_edge.runtimes.base import RUNTIMES
-    from reefl_edge.runtimes.opening import check_precision, runtime_for, threads_for
-    from reefl_edge.tasks.inference import are_many, classify_files, pays_side_by_side
+    from reefl_edge.runtimes.opening import check_precision, runtime_for
     from reefl_edge.tasks.inputs import files_in
 
     asked = options.parse_optional(runtime, RUNTIMES, "--runtime", kind="runtime")
@@ -73,32 +85,125 @@ def infer(
     chosen = asked or runtime_for(opened, wanted)
     with options.usage_errors("--precision"):
         check_precision(chosen, wanted)
-    threads = threads or threads_for(opened)
+    link = _link(device, chosen)
     files = files_in(inputs)
-    side_by_side = pays_side_by_side(chosen, len(files), batch_size=batch_size, threads=threads)
+    if link is None:
+        options.fitting_threads(threads)
+        classifying = _here(opened, files, policy, chosen, wanted, threads, batch_size)
+    else:
+        classifying = _there(link, opened, files, policy, wanted, threads, batch_size)
+    if opened.manifest.has_random_weights:
+        render.warn("the bundle's weights are random: its answers mean nothing")
+    with options.usage_errors("--threads"):
+        rows, failures = _classified(classifying.classify)
+    _show(rows, failures, classifying, json=json)
+    if failures:
+        raise InputError(f"{len(failures)} of {len(failures) + len(rows)} inputs could not be read")
+
+
+@dataclass(frozen=True, slots=True)
+class _Classifying:
+    """What is going to classify, and by what it stops.
+
+    Attributes:
+        classify: Starts it.
+        policy: Where it stops.
+        certificate: What that is certified to keep; None for nothing.
+    """
+
+    classify: "Callable[..., Iterable[Answer | Unreadable]]"
+    policy: "ConfidencePolicy"
+    certificate: "Certificate | None"
+
+
+def _here(
+    bundle: "Bundle",
+    files: "Sequence[Path | Unreadable]",
+    policy: "ConfidencePolicy | None",
+    runtime: "RuntimeName",
+    precision: "Precision | None",
+    threads: int | None,
+    batch_size: int,
+) -> _Classifying:
+    """Load a bundle in this process."""
+    from reefl_edge.adaptive import AdaptiveSession
+    from reefl_edge.runtimes.opening import threads_for
+    from reefl_edge.tasks.inference import are_many, classify_files, pays_side_by_side
+
+    threads = threads or threads_for(bundle)
+    side_by_side = pays_side_by_side(runtime, len(files), batch_size=batch_size, threads=threads)
     session = AdaptiveSession.open(
-        opened,
-        runtime=chosen,
-        precision=wanted,
+        bundle,
+        runtime=runtime,
+        precision=precision,
         policy=policy,
         threads=1 if side_by_side else threads,
         is_short_lived=not are_many(files),
     )
-    if opened.manifest.has_random_weights:
-        render.warn("the bundle's weights are random: its answers mean nothing")
-    answers = partial(
+    classify = partial(
         classify_files,
         session,
-        opened.manifest.class_names,
+        bundle.manifest.class_names,
         files,
         batch_size=batch_size,
         workers=threads,
         side_by_side=side_by_side,
     )
-    rows, failures = _classified(answers)
-    _show(rows, failures, session, json=json)
-    if failures:
-        raise InputError(f"{len(failures)} of {len(failures) + len(rows)} inputs could not be read")
+    return _Classifying(classify, session.policy, session.certificate)
+
+
+def _there(
+    link: "Link",
+    bundle: "Bundle",
+    files: "Sequence[Path | Unreadable]",
+    policy: "ConfidencePolicy | None",
+    precision: "Precision | None",
+    threads: int | None,
+    batch_size: int,
+) -> _Classifying:
+    """Prepare to send images to a device; what is wrong there shows with the first ones."""
+    from reefl_edge.adaptive import policy_in_force
+    from reefl_edge.tasks.device_inference import classify_files_on
+
+    certificate = None
+    thresholds = None if policy is None else policy.thresholds
+    if policy is None:
+        artifact = bundle.artifact("onnx", precision)
+        policy, certificate = policy_in_force(bundle, artifact, runtime="onnx")
+    classify = partial(
+        classify_files_on,
+        link,
+        bundle,
+        files,
+        thresholds=thresholds,
+        precision=precision,
+        threads=threads,
+        batch_size=batch_size,
+    )
+    return _Classifying(classify, policy, certificate)
+
+
+def _link(device: str, runtime: "RuntimeName") -> "Link | None":
+    """Return the link to where images are to be classified; None for this process.
+
+    Raises:
+        BadParameter: What is asked for happens in this process only.
+        DeviceError: The device is not connected.
+    """
+    from reefl_edge.devices.profiles import LOCAL_DEVICE
+
+    if device == LOCAL_DEVICE:
+        return None
+    if runtime != "onnx":
+        options.refuse(
+            "--device",
+            f"a device classifies with onnxruntime, not {runtime}; export the bundle with "
+            "--format onnx too",
+        )
+    from reefl_edge.devices.links.opening import link_for
+
+    with options.usage_errors("--device"):
+        return link_for(device)
 
 
 def _policy(threshold: str | None) -> "ConfidencePolicy | None":
@@ -135,13 +240,13 @@ def _classified(
 def _show(
     rows: list[dict[str, Any]],
     failures: list[dict[str, str]],
-    session: "AdaptiveSession",
+    classifying: _Classifying,
     *,
     json: bool,
 ) -> None:
     from reefl_edge import schema
 
-    policy, certificate = session.policy, session.certificate
+    policy, certificate = classifying.policy, classifying.certificate
     for failure in failures:
         render.warn(failure["error"])
     if json:

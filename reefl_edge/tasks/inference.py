@@ -5,19 +5,21 @@ number of images. Of many batches each worker also computes its own, on one thre
 busy all the time, which it is not while several share one batch.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reefl_edge.adaptive import AdaptiveSession
+from reefl_edge.answers import ImageAnswer, answers_to
 from reefl_edge.runtimes.base import RuntimeName, default_threads
 from reefl_edge.tasks.inputs import Image, Reading, Unreadable, files_in, is_array, readings_of
 
@@ -30,6 +32,8 @@ _MANY = 32
 _AHEAD = 2
 
 OnFile = Callable[[int, int], None]
+# Says what each image of a batch shows, uint8 (B, H, W, 3).
+ClassifyImages = Callable[[NDArray[np.uint8]], Sequence[ImageAnswer]]
 _Each = TypeVar("_Each")
 _Given = TypeVar("_Given")
 _Done = TypeVar("_Done")
@@ -110,6 +114,30 @@ def classify_files(
     on_file: OnFile = lambda *_: None,
 ) -> Iterator[Answer | Unreadable]:
     """Classify the images of files that ``files_in`` has found; see ``classify``."""
+    yield from classify_files_by(
+        partial(answers_to, session),
+        class_names,
+        files,
+        image_size=session.submodel.architecture.image_size,
+        batch_size=batch_size,
+        workers=workers,
+        side_by_side=side_by_side,
+        on_file=on_file,
+    )
+
+
+def classify_files_by(
+    classify_images: ClassifyImages,
+    class_names: Sequence[str],
+    files: Sequence[Path | Unreadable],
+    *,
+    image_size: int,
+    batch_size: int,
+    workers: int | None = None,
+    side_by_side: bool = False,
+    on_file: OnFile = lambda *_: None,
+) -> Iterator[Answer | Unreadable]:
+    """Classify the images of files by whatever answers a batch of them; see ``classify``."""
     if batch_size < 1:
         raise ValueError(f"a batch has at least one image, got {batch_size}")
     workers = workers or default_threads()
@@ -118,9 +146,9 @@ def classify_files(
         return _Batch([reading() for reading in batch.images], batch.num_files)
 
     def answer(batch: _Batch[Image | Unreadable]) -> _Batch[Answer | Unreadable]:
-        return _Batch(_answers(session, class_names, batch.images), batch.num_files)
+        return _Batch(_answers(classify_images, class_names, batch.images), batch.num_files)
 
-    batches = _batches(files, session.submodel.architecture.image_size, batch_size)
+    batches = _batches(files, image_size, batch_size)
     with _pool(workers) as pool:
         answered: Iterator[_Batch[Answer | Unreadable]]
         if side_by_side:
@@ -190,27 +218,23 @@ def _in_turn(
 
 
 def _answers(
-    session: AdaptiveSession, class_names: Sequence[str], batch: Sequence[Image | Unreadable]
+    classify_images: ClassifyImages, class_names: Sequence[str], batch: Sequence[Image | Unreadable]
 ) -> list[Answer | Unreadable]:
     """Answer what could be read of a batch; what could not stays where it stands."""
     images = [each for each in batch if not isinstance(each, Unreadable)]
-    answers = iter(_predicted(session, class_names, images) if images else ())
+    answers = iter(_predicted(classify_images, class_names, images) if images else ())
     return [each if isinstance(each, Unreadable) else next(answers) for each in batch]
 
 
 def _predicted(
-    session: AdaptiveSession, class_names: Sequence[str], batch: Sequence[Image]
+    classify_images: ClassifyImages, class_names: Sequence[str], batch: Sequence[Image]
 ) -> Iterator[Answer]:
-    images = np.concatenate([image for _, image in batch])
-    start = time.perf_counter()
-    prediction = session.predict(images)
-    latency_ms = (time.perf_counter() - start) * 1e3 / len(batch)
-    found = zip(prediction.labels, prediction.confidences, prediction.exit_indices, strict=True)
-    for (name, _), (label, confidence, exit_index) in zip(batch, found, strict=True):
+    found = classify_images(np.concatenate([image for _, image in batch]))
+    for (name, _), answer in zip(batch, found, strict=True):
         yield Answer(
             input=name,
-            label=class_names[label],
-            confidence=float(confidence),
-            exit_index=int(exit_index),
-            latency_ms=latency_ms,
+            label=class_names[answer.class_index],
+            confidence=answer.confidence,
+            exit_index=answer.exit_index,
+            latency_ms=answer.latency_ms,
         )
