@@ -144,7 +144,7 @@ def test_ctrl_c_ends_the_measuring_process_too(onnx_bundle: Bundle) -> None:
         (0, b"", b"", "the measuring process failed: exit code 0"),
         (0, b"Segmentation", b"", "what the measuring process wrote: not a JSON file"),
         (0, b"\xff\xfe", b"", "what the measuring process wrote is not a text in UTF-8"),
-        (0, b"{}", b"", "an outcome is a measurement, a training or a failure"),
+        (0, b"{}", b"", "an outcome is a measurement, a training, answers or a failure"),
         (0, schema.to_json(Failed(code="measurement", message="no luck")).encode(), b"", "no luck"),
         (1, b"", b"Traceback\n  line\nValueError: \xff no\n\n", "failed: ValueError: \ufffd no"),
         (-signal.SIGSEGV, b"", b"", "was killed by SIGSEGV"),
