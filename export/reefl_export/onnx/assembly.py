@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir
-import onnxscript
 import torch
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
@@ -21,6 +20,7 @@ from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.submodel import Segment
 from reefl_export.onnx.parts import Kind, Part, parts_of
+from reefl_export.onnx.simplify import simplify
 from reefl_export.quiet import quiet
 
 # Opset 20 has Gelu; onnxruntime 1.20 reads IR versions up to 10.
@@ -67,8 +67,7 @@ def _optimise(model: onnx_ir.Model, weights: Collection[str]) -> None:
         graph.initializers.pop(str(value.name))
         value.const_value = None
     graph.inputs.extend(hidden)
-    # A second walk through all its rules finds nothing that the first has left.
-    onnxscript.optimizer.optimize(model, num_iterations=1)
+    simplify(model)
     del graph.inputs[num_inputs:]
     for value, content in hidden.items():
         value.const_value = content

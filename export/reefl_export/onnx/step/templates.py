@@ -9,37 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx_ir
-import onnx_ir.passes.common as passes
-import onnxscript
-import onnxscript.rewriter.rules.common as common
 from torch.export import ExportedProgram
 
 from reefl_export.onnx.assembly import ancestors, converted, copy_sizes
+from reefl_export.onnx.simplify import simplify
 from reefl_export.onnx.step.gate import gate_in_trace
 from reefl_export.onnx.step.parts import Piece
 from reefl_export.quiet import quiet
 
-_RULES = (
-    common.add_0_rule,
-    common.cast_cast_rule,
-    common.div_by_1_rule,
-    common.mul_by_1_rule,
-    common.no_op_cast_rule,
-    common.no_op_expand_rule,
-    common.no_op_static_scatter_nd_rule,
-    common.no_op_transpose_rule,
-    common.reshape_reshape_rule,
-    common.sub_0_rule,
-    common.transpose_transpose_rule,
-)
-_PASSES = (
-    passes.RemoveUnusedNodesPass(),
-    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-    passes.DeduplicateInitializersPass(),
-    passes.CommonSubexpressionEliminationPass(),
-    passes.OutputFixPass(),
-    passes.NameFixPass(),
-)
 # What a value's shape was when it was traced.
 _SHAPE = "traced shape"
 # What a way back reads what entered of, too, and computes its result again from that.
@@ -72,21 +49,8 @@ def templates_of(pieces: Sequence[Piece], program: ExportedProgram) -> dict[str,
     for node in list(model.graph):
         copy_sizes(model.graph, node)
     _forget_shapes(pieces, model.graph)
-    _simplify(model)
+    simplify(model)
     return dict(_split(pieces, model.graph))
-
-
-def _simplify(model: onnx_ir.Model) -> None:
-    """Fold constants, drop what changes nothing, and compute once what is computed twice.
-
-    ``onnxscript.optimizer.optimize`` without the rules that have nothing to do here: to look for
-    all its patterns at every node takes it longer than all else.
-    """
-    for _ in range(2):
-        onnxscript.optimizer.fold_constants(model, onnx_shape_inference=True)
-        onnxscript.rewriter.rewrite(model, _RULES)
-    for each in _PASSES:
-        each(model)
 
 
 def _forget_shapes(pieces: Sequence[Piece], graph: onnx_ir.Graph) -> None:
