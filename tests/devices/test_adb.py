@@ -39,6 +39,23 @@ def cables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cables]:
 
 
 @needs_adb
+def test_the_server_that_is_started_leaves_nothing_among_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with adb_server(tmp_path) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        phones.adb(environment, "kill-server")
+        temporary = tmp_path / "temporary"
+        temporary.mkdir()
+        monkeypatch.setenv("TMPDIR", str(temporary))
+
+        adb.connected()
+
+        assert list(temporary.iterdir()) == []
+
+
+@needs_adb
 def test_a_phone_is_found_by_the_model_in_its_profile(cables: Cables) -> None:
     cables.connect("--model", "SM-S911B")
     cables.connect()

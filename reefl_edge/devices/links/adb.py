@@ -9,7 +9,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from reefl_edge.devices.links.client import missing_client, run_client
 from reefl_edge.devices.links.shell import ShellLink
 from reefl_edge.devices.profiles import DeviceProfile
 from reefl_edge.errors import DeviceError
+from reefl_edge.kept import kept_folder
 
 PREFIX = "adb:"
 
@@ -193,10 +194,14 @@ def parse_device(line: str) -> AdbDevice:
 
 def _start_server() -> None:
     """Start adb's server, unless it runs; it may keep what it writes to for ever: a file."""
+    folder = kept_folder("adb")  # its log goes to what it takes for the temporary folder
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile() as said:
         try:
             started = subprocess.run(
                 [*_adb(), "start-server"],
+                env=os.environ | ({"TMPDIR": str(folder)} if folder.is_dir() else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
