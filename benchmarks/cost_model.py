@@ -33,7 +33,7 @@ from reefl_edge.devices.processor import Processor
 from reefl_edge.jobs.job import MeasurementJob, Plan
 from reefl_edge.jobs.sources import BundleFolder, RandomWeights
 from reefl_edge.models.arrays import random_network
-from reefl_edge.profiling.cost_model import CostModel, Device, Question
+from reefl_edge.profiling.cost_model import CostModel, Device, question_of
 from reefl_edge.profiling.measure import inference_jobs, measure_report, step_jobs
 from reefl_edge.profiling.passes import Meter
 from reefl_edge.profiling.prediction import Estimate
@@ -226,19 +226,6 @@ def compared(pairs: Sequence[tuple[float, Estimate]]) -> dict[str, float]:
         "largest_error": max(errors),
         "median_width": median(estimate.high / estimate.low for _, estimate in pairs),
     }
-
-
-def question_of(report: Report, row: Row) -> Question:
-    """Return what is asked of an exit to predict a row."""
-    return Question(
-        submodel=report.context.submodel,
-        kind=row.kind,
-        runtime=row.runtime,
-        precision=row.precision,
-        threads=row.threads,
-        batch_size=row.batch_size,
-        regime=row.regime,
-    )
 
 
 def processor_of(context: Context) -> Processor:

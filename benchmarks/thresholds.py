@@ -10,10 +10,9 @@ becomes of the promise is shown, too.
 """
 
 import os
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,11 @@ from numpy.typing import NDArray
 from benchmarks.apparatus.artifacts import say
 from benchmarks.apparatus.documents import Bar, at_least, at_most, parser, write
 from benchmarks.apparatus.kept_accuracy import CANDIDATES
-from reefl_edge.adaptive import ConfidencePolicy
+from benchmarks.apparatus.worlds import World, cifar_world, digits_world, made_up_world
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.thresholds import Bound, Promise, PromiseKind
-from reefl_edge.checkpoints.checkpoint import read_checkpoint
-from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.data.clients.partition import dirichlet_partition
-from reefl_edge.data.dataset import Images, Indices
-from reefl_edge.demo.digits import load_digits, split_digits
 from reefl_edge.errors import PromiseError
-from reefl_edge.finetune.evaluate import checkpoint_logits
-from reefl_edge.runtimes.opening import open_runtime
-from reefl_edge.tasks.exit_times import mean_exit_ms, timed_exits
-from reefl_edge.tasks.validation import ValidationImages, answers_of, read_validation
 from reefl_edge.thresholds.calibrate import CalibrationPlan, calibrate
 from reefl_edge.thresholds.candidates import common_ladder
 from reefl_edge.thresholds.certify import certify, default_bound
@@ -53,40 +44,6 @@ PROMISES: tuple[tuple[PromiseKind, float, tuple[Bound, ...]], ...] = (
 )
 SAVING_LIMIT = 0.10
 _PACK = "cifar100/cifar100.npz"
-_NUM_TIMED = 200
-
-Logits = NDArray[np.float32]
-Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class World:
-    """All there is: logits (E, N, C), classes (N,), and the time up to each exit (E,).
-
-    Attributes:
-        name: Of the data.
-        logits: Of every exit.
-        labels: The classes.
-        exit_ms: The times.
-        shifted: Other worlds, by how they differ, in which the same network answers.
-    """
-
-    name: str
-    logits: Logits
-    labels: Labels
-    exit_ms: NDArray[np.float64]
-    shifted: dict[str, tuple[Logits, Labels]]
-
-    def answers(self, temperatures: tuple[float, ...] = ()) -> ExitAnswers:
-        """Return what the exits answer to everything."""
-        return ExitAnswers.of(
-            self.logits, self.labels, exit_ms=self.exit_ms, temperatures=temperatures
-        )
-
-    def promise(self, kind: PromiseKind, limit: float) -> Promise:
-        """Return a promise; of time, the limit is a share of the time to the deepest exit."""
-        limit = limit * float(self.exit_ms[-1]) if kind == "max-mean-ms" else limit
-        return Promise(kind=kind, limit=limit, confidence=CONFIDENCE)
 
 
 def main() -> None:
@@ -101,7 +58,11 @@ def main() -> None:
         print("skipped: give --bundle, --digits, and --data or REEFL_EDGE_DATA")
         return
     else:
-        worlds = [cifar_world(arguments), digits_world(arguments.digits)]
+        bundle = Bundle.open(arguments.bundle)
+        worlds = [
+            cifar_world(bundle, arguments.data, arguments.logits),
+            digits_world(arguments.digits),
+        ]
     certified = [row for world in worlds for row in common_rows(world, num_sets, sizes)]
     per_exit = [*per_exit_rows(worlds[0], min(num_sets, NUM_SETS_PER_EXIT), sizes[-1])]
     shifted = [*shifted_rows(worlds[0], min(num_sets, NUM_SETS_SHIFTED))]
@@ -115,7 +76,7 @@ def main() -> None:
                 f"{_percents(world)}; ms up to each exit {_times(world)})"
                 for world in worlds
             ],
-            "weights": arguments.weights if hasattr(arguments, "weights") else "made up",
+            "weights": {world.name: world.weights for world in worlds},
         },
         bars=[*bars([*certified, *per_exit]), *saving_bars(certified, per_exit)],
         rows=certified,
@@ -146,91 +107,10 @@ def _times(world: World) -> str:
     return ", ".join(f"{each:.2f}" for each in world.exit_ms)
 
 
-def cifar_world(arguments: Namespace) -> World:
-    """Return the test images of a data set, as they are, blurred, and with noise."""
-    bundle = Bundle.open(arguments.bundle)
-    arguments.weights = bundle.manifest.weights_sha256[:12]
-    if arguments.logits is not None and arguments.logits.is_file():
-        return _kept_world(arguments.logits)
-    runtime = open_runtime("onnx", bundle)
-    clean = read_validation(f"{arguments.data}#test", bundle, needs_labels=True)
-    assert clean.labels is not None  # as asked for
-    exit_ms = mean_exit_ms(
-        timed_exits(
-            runtime,
-            clean,
-            ConfidencePolicy((0.5,)),
-            num_exits=bundle.manifest.submodel.num_exits,
-            num_images=_NUM_TIMED,
-        )
-    )
-    shifted = {}
-    for name, change in (("as they are", np.asarray), ("blur", blurred), ("noise", noisy)):
-        say(f"{arguments.data.name}, {name}: {clean.count} images")
-        images = ValidationImages(clean.count, partial(_changed, clean, change), clean.labels)
-        logits = answers_of(runtime, bundle, images, artifact="onnx-fp32").logits
-        shifted[name] = (logits, clean.labels)
-    if arguments.logits is not None:
-        kept: dict[str, Any] = {name: logits for name, (logits, _) in shifted.items()}
-        np.savez(arguments.logits, labels=clean.labels, exit_ms=exit_ms, **kept)
-    logits, _ = shifted.pop("as they are")
-    return World("CIFAR-100", logits, clean.labels, exit_ms, shifted)
-
-
-def _kept_world(path: Path) -> World:
-    """Return what an earlier run of the same bundle answered."""
-    with np.load(path) as arrays:
-        labels = arrays["labels"]
-        shifted = {name: (arrays[name], labels) for name in ("blur", "noise")}
-        return World("CIFAR-100", arrays["as they are"], labels, arrays["exit_ms"], shifted)
-
-
-def _changed(
-    images: ValidationImages, change: Callable[[Images], Images], indices: Indices
-) -> Images:
-    return change(images.images(indices))
-
-
-def blurred(images: Images) -> Images:
-    """Return images (B, H, W, 3) averaged over 5 x 5 pixels."""
-    padded = np.pad(images.astype(np.float32), ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
-    averages: Images = windows.mean(axis=(-2, -1)).round().astype(np.uint8)
-    return averages
-
-
-def noisy(images: Images) -> Images:
-    """Return images with Gaussian noise of 30 of 255 levels."""
-    noise = np.random.default_rng(len(images)).normal(0, 30, images.shape)
-    return np.clip(images + noise, 0, 255).astype(np.uint8)
-
-
-def digits_world(folder: Path) -> World:
-    """Return the digits that the demo's network was not pretrained on."""
-    say("digits")
-    checkpoint = read_checkpoint(folder / "model.safetensors")
-    submodel = checkpoint.submodel
-    digits = load_digits(image_size=submodel.architecture.image_size)
-    split = split_digits(digits, seed=0)
-    parts = (split.private, split.validation, split.test)
-    logits = np.concatenate([checkpoint_logits(checkpoint, part) for part in parts], axis=1)
-    labels = np.concatenate([part.labels for part in parts])
-    # As its blocks take all of the time, in equal parts.
-    exit_ms = np.arange(1, submodel.num_exits + 1) / submodel.num_exits
-    say(f"weights {weights_sha256(checkpoint.arrays)[:12]}")
-    return World("digits", logits, labels, exit_ms, {})
-
-
-def made_up_world() -> World:
-    """Return logits of no network: the deeper, the surer and the more often right."""
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 5, 600)
-    logits = generator.normal(size=(3, 600, 5)).astype(np.float32)
-    ease = generator.exponential(4, 600)
-    for exit_index in range(3):
-        logits[exit_index, np.arange(600), labels] += ease * (1 + exit_index / 2)
-    shifted = {"noise": (logits + generator.normal(0, 2, logits.shape).astype(np.float32), labels)}
-    return World("made up", logits, labels, np.array([1.0, 2.0, 3.0]), shifted)
+def _promise(world: World, kind: PromiseKind, limit: float) -> Promise:
+    """Return a promise; of time, the limit is a share of the time to the deepest exit."""
+    limit = limit * float(world.exit_ms[-1]) if kind == "max-mean-ms" else limit
+    return Promise(kind=kind, limit=limit, confidence=CONFIDENCE)
 
 
 def drawn_sets(num_images: int, num_sets: int, size: int) -> Iterator[NDArray[np.int64]]:
@@ -245,7 +125,7 @@ def common_rows(world: World, num_sets: int, sizes: tuple[int, ...]) -> Iterator
     answers = world.answers()
     ladder = common_ladder(answers.num_exits)
     for kind, limit, bounds in PROMISES:
-        promise = world.promise(kind, limit)
+        promise = _promise(world, kind, limit)
         for size in sizes:
             sets = list(drawn_sets(len(world.labels), num_sets, size))
             for bound in bounds:
@@ -327,7 +207,7 @@ def _judged(
 def per_exit_rows(world: World, num_sets: int, size: int) -> Iterator[dict[str, Any]]:
     """Certify thresholds per exit, with temperatures."""
     for kind, limit, _ in PROMISES:
-        promise = world.promise(kind, limit)
+        promise = _promise(world, kind, limit)
         plan = CalibrationPlan(promise=promise, is_per_exit=True, has_temperatures=True)
         say(f"{world.name}: {kind} {limit:g}, {size} images, per exit")
         judged = [
@@ -369,7 +249,7 @@ def shifted_rows(world: World, num_sets: int) -> Iterator[dict[str, Any]]:
     for kind, limit, bounds in PROMISES:
         if kind == "max-mean-ms":
             continue
-        promise = world.promise(kind, limit)
+        promise = _promise(world, kind, limit)
         sizes = (SET_SIZES[-1],)
         places = {name: (here, answers) for name, answers in shifted.items()}
         places["another client's classes"] = (own, other)

@@ -3,8 +3,9 @@
 One formula: the runtime itself and its graph, the weights it reads, the trained arrays, and the
 activations when there are most of them, which is when the way back begins in the deepest block:
 what every block keeps for its own way back, and what this one computes with. With recomputation
-only the deepest block keeps more than what entered it. Physical, but for three constants, which
-were found by ``python -m benchmarks.memory_plan``; that also says how far predictions are off.
+only the deepest block keeps more than what entered it. Physical, but for what onnxruntime itself
+takes: two constants found by ``python -m benchmarks.memory_plan``, which also says how far
+predictions are off.
 
 The peak is that of one process on one thread, above its level after the imports.
 

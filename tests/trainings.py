@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from reefl_edge.bundles.artifacts import Target
+from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.checkpoints.checkpoint import Checkpoint, write_checkpoint
 from reefl_edge.finetune.checkpoints import TrainingCheckpoints
 from reefl_edge.finetune.state_file import read_state
@@ -72,6 +73,12 @@ def write_inputs(folder: Path, *, target: Target = "onnx") -> None:
             training=TrainingPlan(regimes=("frozen",), batch_size=2, targets=(target,)),
         )
     np.savez(folder / "data.npz", images=random_images(15), labels=np.arange(15) % 3)
+
+
+def trainable_bundle(folder: Path) -> Bundle:
+    """Write what ``write_inputs`` does, and open the bundle in it."""
+    write_inputs(folder)
+    return Bundle.open(folder / "bundle")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from benchmarks.sections.common import Document, bars_table, circumstances, tabl
 INTRODUCTION = """\
 ## The memory of a compiled step, predicted
 
-What `export --training … --budget-mib` goes by (`reefl_edge/step_memory.py`: one formula, three
-constants) against the peak of a fresh process above its level after the imports, from loading on.
-*again* is compiled with `--training-recompute`. Measured for ONNX; nothing is predicted for
-ExecuTorch."""
+What `export --training … --budget-mib` goes by (`reefl_edge/step_memory.py`: one formula, two
+constants, which were found on these very cells) against the peak of a fresh process above its level
+after the imports, from loading on. *again* is compiled with `--training-recompute`. Measured for
+ONNX; nothing is predicted for ExecuTorch."""
 
 
 def section(document: Document) -> str:

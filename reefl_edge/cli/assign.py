@@ -1,31 +1,26 @@
 """``reefl-edge assign``: how deep may each device of a fleet go?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reefl_edge.cli import options, render
+from reefl_edge.cli import budgets, options, render
 from reefl_edge.errors import InputError
 
 if TYPE_CHECKING:
     from reefl_edge.profiling.assignment import Assignment, DeviceAssignment
-    from reefl_edge.profiling.budget import Budget
+    from reefl_edge.profiling.budget import RoundBudget
     from reefl_edge.profiling.report import Report
 
 
 def assign(
     reports: Annotated[list[Path], typer.Argument(help="A report of each device, by profile -o.")],
-    budget_ms: Annotated[
-        float | None, typer.Option("--budget-ms", help="For one image, at the p90.")
-    ] = None,
-    budget_step_ms: Annotated[
-        float | None, typer.Option("--budget-step-ms", help="For one training step, at the p90.")
-    ] = None,
-    budget_mib: Annotated[
-        float | None, typer.Option("--budget-mib", help="For the larger of the two peaks.")
-    ] = None,
+    budget_ms: budgets.InferenceMs = None,
+    budget_step_ms: budgets.StepMs = None,
+    budget_mib: budgets.MemoryMib = None,
     round_deadline_s: Annotated[
         float | None,
         typer.Option(
@@ -45,10 +40,7 @@ def assign(
             "--downlink-mbps", help="Megabits a second from the server.  [default: as the uplink]"
         ),
     ] = None,
-    accept_noisy: Annotated[
-        bool,
-        typer.Option("--accept-noisy", help="Decide also by measurements that are not valid."),
-    ] = False,
+    accept_noisy: budgets.AcceptNoisy = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where the assignment goes, as JSON.")
     ] = None,
@@ -64,14 +56,13 @@ def assign(
     """
     from reefl_edge import schema
     from reefl_edge.profiling.assignment import assign_exits, write_assignment
+    from reefl_edge.profiling.budget import Budget
     from reefl_edge.profiling.fleet_picture import draw_fleet
 
     options.check_output(output, *reports)
     options.check_output(picture, *reports, output, option="--picture")
-    budget = _budget(
-        budget_ms,
-        budget_step_ms,
-        budget_mib,
+    limits = budgets.budget_of(budget_ms, budget_step_ms, budget_mib)
+    asked = _round(
         {
             "--round-deadline-s": round_deadline_s,
             "--examples-per-round": examples_per_round,
@@ -79,6 +70,12 @@ def assign(
         },
         downlink_mbps,
     )
+    if limits is None and asked is None:
+        options.refuse(
+            "--budget-ms",
+            "nothing is limited; give it, --budget-step-ms, --budget-mib or --round-deadline-s",
+        )
+    budget = replace(limits or Budget(), round=asked)
     named = _named(reports)
     with options.input_errors():
         assignment = assign_exits(named, budget, accept_noisy=accept_noisy)
@@ -96,48 +93,31 @@ def assign(
     _suggest(assignment)
 
 
-def _budget(
-    inference_ms: float | None,
-    step_ms: float | None,
-    memory_mib: float | None,
-    of_round: dict[str, float | None],
-    downlink_mbps: float | None,
-) -> "Budget":
-    from reefl_edge.profiling.budget import Budget, RoundBudget
+def _round(given: dict[str, float | None], downlink_mbps: float | None) -> "RoundBudget | None":
+    """Return what a round asks of a device; None if no round is limited.
 
-    given = [option for option, value in of_round.items() if value is not None]
-    missing = [option for option, value in of_round.items() if value is None]
-    if given and missing:
-        options.refuse(missing[0], f"a round takes it, too: {given[0]} was given without")
-    if downlink_mbps is not None and not given:
-        options.refuse("--downlink-mbps", "no round is limited; give --round-deadline-s, too")
-    limits = {
-        "--budget-ms": ("inference_ms", inference_ms),
-        "--budget-step-ms": ("step_ms", step_ms),
-        "--budget-mib": ("memory_mib", memory_mib),
-    }
-    if not given and all(value is None for _, value in limits.values()):
-        options.refuse(
-            "--budget-ms",
-            "nothing is limited; give it, --budget-step-ms, --budget-mib or --round-deadline-s",
+    Args:
+        given: Deadline, examples and uplink, in this order, by their options.
+        downlink_mbps: None for the uplink's.
+    """
+    from reefl_edge.profiling.budget import RoundBudget
+
+    missing = [option for option, value in given.items() if value is None]
+    if len(missing) == len(given):
+        if downlink_mbps is not None:
+            options.refuse("--downlink-mbps", "no round is limited; give --round-deadline-s, too")
+        return None
+    if missing:
+        named = next(option for option, value in given.items() if value is not None)
+        options.refuse(missing[0], f"a round takes it, too: {named} was given without")
+    deadline_s, examples, uplink_mbps = (value for value in given.values() if value is not None)
+    with options.usage_errors("--round-deadline-s"):
+        return RoundBudget(
+            deadline_s=deadline_s,
+            examples_per_round=int(examples),
+            uplink_mbps=uplink_mbps,
+            downlink_mbps=uplink_mbps if downlink_mbps is None else downlink_mbps,
         )
-    for option, (name, value) in limits.items():
-        with options.usage_errors(option):
-            Budget(**{name: value})  # type: ignore[arg-type]  # none of these is a round
-    asked = None
-    if given:
-        deadline_s, examples, uplink_mbps = of_round.values()
-        assert deadline_s is not None
-        assert examples is not None
-        assert uplink_mbps is not None
-        with options.usage_errors("--round-deadline-s"):
-            asked = RoundBudget(
-                deadline_s=deadline_s,
-                examples_per_round=int(examples),
-                uplink_mbps=uplink_mbps,
-                downlink_mbps=uplink_mbps if downlink_mbps is None else downlink_mbps,
-            )
-    return Budget(inference_ms=inference_ms, step_ms=step_ms, memory_mib=memory_mib, round=asked)
 
 
 def _named(paths: Sequence[Path]) -> dict[str, "Report"]:

@@ -24,12 +24,7 @@ def evaluate(
             "--data", help="A labelled dataset that neither training nor calibration has seen."
         ),
     ],
-    runtime: Annotated[
-        str | None,
-        typer.Option(
-            "--runtime", help="onnx, executorch or eager.  [default: onnx where the bundle has it]"
-        ),
-    ] = None,
+    runtime: options.ArtifactRuntime = None,
     precision: Annotated[
         str | None,
         typer.Option(

@@ -38,12 +38,7 @@ def infer(
             "but the last, separated by commas.  [default: the bundle's own, else 1, never early]",
         ),
     ] = None,
-    runtime: Annotated[
-        str | None,
-        typer.Option(
-            "--runtime", help="onnx, executorch or eager.  [default: onnx where the bundle has it]"
-        ),
-    ] = None,
+    runtime: options.ArtifactRuntime = None,
     precision: Annotated[
         str | None,
         typer.Option("--precision", help="Of the artifact.  [default: the bundle's preferred one]"),

@@ -29,6 +29,12 @@ ModelArgument = Annotated[
         "answer, or HF_HUB_ETAG_TIMEOUT).",
     ),
 ]
+ArtifactRuntime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime", help="onnx, executorch or eager.  [default: onnx where the bundle has it]"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 # What every generator of random numbers here takes as a seed.
 _MAX_SEED = 2**32 - 1

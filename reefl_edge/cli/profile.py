@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reefl_edge.cli import estimating, models, options, render
+from reefl_edge.cli import budgets, estimating, models, options, render
 from reefl_edge.errors import DeviceError, ReeflEdgeError
 from reefl_edge.regimes import REGIMES
 
 if TYPE_CHECKING:
     from reefl_edge.devices.links.base import Link
-    from reefl_edge.profiling.budget import Budget
     from reefl_edge.profiling.report import Report
     from reefl_edge.tasks.profiling import ProfileRequest, Threads
 
@@ -37,15 +36,9 @@ def profile(
         str,
         typer.Option("--precision", help="Of inference, as export makes it; eager: fp32 only."),
     ] = "fp32",
-    budget_ms: Annotated[
-        float | None, typer.Option("--budget-ms", help="For one image, at the p90.")
-    ] = None,
-    budget_step_ms: Annotated[
-        float | None, typer.Option("--budget-step-ms", help="For one training step, at the p90.")
-    ] = None,
-    budget_mib: Annotated[
-        float | None, typer.Option("--budget-mib", help="For the larger of the two peaks.")
-    ] = None,
+    budget_ms: budgets.InferenceMs = None,
+    budget_step_ms: budgets.StepMs = None,
+    budget_mib: budgets.MemoryMib = None,
     regime: Annotated[
         str,
         typer.Option(
@@ -91,10 +84,7 @@ def profile(
             "--passes", min=1, max=100, help="How often to measure each exit, in fresh processes."
         ),
     ] = 3,
-    accept_noisy: Annotated[
-        bool,
-        typer.Option("--accept-noisy", help="Choose also by measurements that are not valid."),
-    ] = False,
+    accept_noisy: budgets.AcceptNoisy = False,
     estimate: Annotated[
         bool,
         typer.Option("--estimate", help="Predict from facts of the device; measure nothing."),
@@ -140,7 +130,7 @@ def profile(
                 "--step-runtime": step_runtime,
             }
         )
-    budget = _budget(budget_ms, budget_step_ms, budget_mib)
+    budget = budgets.budget_of(budget_ms, budget_step_ms, budget_mib)
     if not estimate:
         estimating.refuse_unless_estimated(device, calibrate_from, memory_mib)
         estimating.refuse_time_budgets(
@@ -256,21 +246,6 @@ def _refuse_step_options(given: dict[str, float | str | None]) -> None:
     for option, value in given.items():
         if value is not None:
             options.refuse(option, "--regime none measures no training step")
-
-
-def _budget(
-    inference_ms: float | None, step_ms: float | None, memory_mib: float | None
-) -> "Budget | None":
-    from reefl_edge.profiling.budget import Budget
-
-    if inference_ms is None and step_ms is None and memory_mib is None:
-        return None
-    with options.usage_errors("--budget-ms"):
-        budget = Budget(inference_ms=inference_ms)
-    with options.usage_errors("--budget-step-ms"):
-        budget = replace(budget, step_ms=step_ms)
-    with options.usage_errors("--budget-mib"):
-        return replace(budget, memory_mib=memory_mib)
 
 
 def _show(report: "Report", output: Path | None, *, json: bool) -> None:

@@ -28,7 +28,6 @@ FailureCode = Literal[
     "divergence",
     "budget",
     "measurement",
-    "unsupported-job",
 ]
 
 # What is raised here for a code; an error is told by the first of its codes.
@@ -40,7 +39,6 @@ _ERRORS: dict[FailureCode, type[ReeflEdgeError]] = {
     "divergence": errors.DivergenceError,
     "budget": errors.BudgetError,
     "measurement": errors.MeasurementError,
-    "unsupported-job": errors.DeviceError,
 }
 
 

@@ -52,17 +52,9 @@ def run_job(
     if timeout_s is None:
         timeout_s = _SLACK_S + 4 * job.plan.max_seconds
     outcome = _MEASURING.outcome(link, job, _pushed(link, job, files), timeout_s=timeout_s)
-    return _measurement_in(outcome)
-
-
-def measurement_of(finished: Finished) -> Measurement:
-    """Return what a measuring process found.
-
-    Raises:
-        MeasurementError: It died, or wrote something else; why, in one line.
-        ReeflEdgeError: What the process itself reported, of the same kind.
-    """
-    return _measurement_in(_MEASURING.read(finished))
+    if not isinstance(outcome, Measured):
+        raise _MEASURING.not_asked_for(outcome)
+    return outcome.measurement
 
 
 def run_training(link: Link, job: FinetuneJob, files: Files) -> tuple[Update, Trained]:
@@ -157,12 +149,6 @@ class _Process:
 _MEASURING = _Process("measuring", MeasurementError)
 _TRAINING = _Process("training", DeviceError)
 _ANSWERING = _Process("answering", DeviceError)
-
-
-def _measurement_in(outcome: Outcome) -> Measurement:
-    if not isinstance(outcome, Measured):
-        raise _MEASURING.not_asked_for(outcome)
-    return outcome.measurement
 
 
 def _pushed(link: Link, job: Job, files: Files) -> dict[str, str]:

@@ -283,7 +283,7 @@ class _Measured:
     cost: Cost
 
     def observation(self, terms_of: _TermsOf, figure: _Figure) -> Observation:
-        question = _question_of(self.report, self.row)
+        question = question_of(self.report, self.row)
         return Observation(
             terms=terms_of(self.cost, self.processor, question, self.row.exit_index),
             figure=getattr(self.row.summary, figure),
@@ -346,7 +346,8 @@ def _is_known(each: Observation, device: Device, question: Question, basis: Basi
             return False
 
 
-def _question_of(report: Report, row: Row) -> Question:
+def question_of(report: Report, row: Row) -> Question:
+    """Return what is asked of an exit to predict a row."""
     return Question(
         submodel=report.context.submodel,
         kind=row.kind,

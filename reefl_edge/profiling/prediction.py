@@ -22,6 +22,48 @@ Basis = Literal["model", "device", "profile"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measurand:
+    """What a row measures, and a prediction computes.
+
+    Attributes:
+        device: Where.
+        runtime: What runs it.
+        precision: Of weights and activations.
+        threads: Threads that compute.
+        exit_index: How deep.
+        kind: Inference up to the exit, or one fine-tuning step of the sub-model cut there.
+        batch_size: Images at once.
+    """
+
+    device: str
+    runtime: RuntimeName
+    precision: Precision
+    threads: int
+    exit_index: int
+    kind: Kind
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.threads < 1 or self.batch_size < 1 or self.exit_index < 0:
+            raise ValueError(
+                f"nothing has {self.threads} threads, a batch of {self.batch_size} and exit "
+                f"{self.exit_index}"
+            )
+
+    @property
+    def key(self) -> RowKey:
+        """What no two rows and predictions of a report share."""
+        return (
+            self.device,
+            self.runtime,
+            self.precision,
+            self.threads,
+            self.exit_index,
+            self.kind,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """A figure that was computed, not measured.
 
@@ -43,7 +85,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class Prediction(Measurand):
     """What an exit will take, and what was predicted.
 
     Attributes:
@@ -61,34 +103,8 @@ class Prediction:
         basis: What it goes by.
     """
 
-    device: str
-    runtime: RuntimeName
-    precision: Precision
-    threads: int
-    exit_index: int
-    kind: Kind
-    batch_size: int
     regime: Regime | None
     p50_ms: Estimate
     p90_ms: Estimate
     memory_mib: Estimate
     basis: Basis
-
-    def __post_init__(self) -> None:
-        if self.threads < 1 or self.batch_size < 1 or self.exit_index < 0:
-            raise ValueError(
-                f"no prediction has {self.threads} threads, a batch of {self.batch_size} and exit "
-                f"{self.exit_index}"
-            )
-
-    @property
-    def key(self) -> RowKey:
-        """What no two predictions of a report share, and no prediction shares with a row."""
-        return (
-            self.device,
-            self.runtime,
-            self.precision,
-            self.threads,
-            self.exit_index,
-            self.kind,
-        )

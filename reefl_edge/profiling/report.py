@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from reefl_edge import schema
-from reefl_edge.bundles.artifacts import Precision
 from reefl_edge.cost import Cost, ExitCost, exit_costs
 from reefl_edge.devices.host import Host
 from reefl_edge.files import regular_file, write_text
 from reefl_edge.jobs.job import Kind
 from reefl_edge.jobs.outcome import Measurement
-from reefl_edge.profiling.prediction import Prediction, RowKey
+from reefl_edge.profiling.prediction import Measurand, Prediction
 from reefl_edge.profiling.summary import Summary, summarise
-from reefl_edge.runtimes.base import RuntimeName
 from reefl_edge.submodel import Regime, Submodel
 
 SCHEMA_VERSION = 1
@@ -34,7 +32,7 @@ _NUMBERS = re.compile(r"\[[-+.\deE,\s]+\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Measurand):
     """One measurement, and what was measured.
 
     Attributes:
@@ -51,13 +49,6 @@ class Row:
         summary: The figures, derived from the samples.
     """
 
-    device: str
-    runtime: RuntimeName
-    precision: Precision
-    threads: int
-    exit_index: int
-    kind: Kind
-    batch_size: int
     measurement: Measurement
     regime: Regime | None = None
     # No part of what was measured, and never read from a file. Derived once: the bootstrap in it
@@ -65,26 +56,10 @@ class Row:
     summary: Summary = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.threads < 1 or self.batch_size < 1 or self.exit_index < 0:
-            raise ValueError(
-                f"no row has {self.threads} threads, a batch of {self.batch_size} and exit "
-                f"{self.exit_index}"
-            )
+        Measurand.__post_init__(self)
         if self.kind == "inference" and self.regime is not None:
             raise ValueError(f"inference trains nothing, but a row of it has regime {self.regime}")
         object.__setattr__(self, "summary", summarise(self.measurement, threads=self.threads))
-
-    @property
-    def key(self) -> RowKey:
-        """What no two rows of a report share."""
-        return (
-            self.device,
-            self.runtime,
-            self.precision,
-            self.threads,
-            self.exit_index,
-            self.kind,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

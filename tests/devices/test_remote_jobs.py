@@ -31,7 +31,7 @@ from tests.fakes.images import random_images
 from tests.fakes.measurements import measurement
 from tests.fakes.submodels import tiny_submodel
 from tests.remotes import Remote
-from tests.trainings import write_inputs
+from tests.trainings import trainable_bundle
 
 FEW = Plan(warmup_runs=1, min_samples=5, min_seconds=0, max_seconds=60)
 
@@ -39,9 +39,7 @@ FEW = Plan(warmup_runs=1, min_samples=5, min_seconds=0, max_seconds=60)
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle that is run and trained by onnxruntime."""
-    folder = tmp_path_factory.mktemp("inputs")
-    write_inputs(folder)
-    return Bundle.open(folder / "bundle")
+    return trainable_bundle(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture

@@ -12,14 +12,12 @@ from reefl_edge.jobs.job import STEP_PLAN, StepJob
 from reefl_edge.jobs.sources import BundleFolder, RandomWeights
 from reefl_edge.jobs.workloads import import_workload
 from reefl_edge.runtimes.base import default_threads
-from tests.trainings import write_inputs
+from tests.trainings import trainable_bundle
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("inputs")
-    write_inputs(folder)
-    return Bundle.open(folder / "bundle")
+    return trainable_bundle(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture

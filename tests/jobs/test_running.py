@@ -18,12 +18,13 @@ from reefl_edge.devices.links.local import LocalLink
 from reefl_edge.errors import InputError, MeasurementError, ReeflEdgeError
 from reefl_edge.jobs.job import InferenceJob, Job, Plan
 from reefl_edge.jobs.outcome import Failed, FailureCode, Measurement
-from reefl_edge.jobs.running import measurement_of, run_job
+from reefl_edge.jobs.running import run_job
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files, RandomWeights
 from reefl_edge.models.arrays import random_network
 from reefl_edge.models.checkpoint import save_checkpoint
 from reefl_edge.profiling.measure import inference_jobs, step_jobs
 from reefl_edge.profiling.passes import Meter
+from tests.fakes.devices import FakeLink
 from tests.fakes.jobs import counting_link, ended
 from tests.fakes.submodels import tiny_submodel
 from tests.processes import is_gone, worker_of
@@ -54,6 +55,12 @@ def endless_command(bundle: Bundle) -> list[str]:
     )
     job = schema.to_json(onnx_jobs(bundle, ENDLESS)[0])
     return [sys.executable, "-c", program, job, str(bundle.directory)]
+
+
+def measure_on(finished: Finished) -> Measurement:
+    """Measure on a device whose process ends in a certain way."""
+    job = step_jobs(tiny_submodel(), RandomWeights(), threads=1)[0]
+    return run_job(FakeLink(lambda _: finished), job, {})
 
 
 def check(measurement: Measurement) -> None:
@@ -155,7 +162,7 @@ def test_whatever_a_measuring_process_leaves_is_told_in_one_line(
     returncode: int, stdout: bytes, stderr: bytes, message: str
 ) -> None:
     with pytest.raises(MeasurementError) as caught:
-        measurement_of(Finished(exit_code=returncode, stdout=stdout, stderr=stderr))
+        measure_on(Finished(exit_code=returncode, stdout=stdout, stderr=stderr))
 
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -238,7 +245,7 @@ def test_a_job_whose_file_nobody_gave_is_not_begun() -> None:
 @pytest.mark.parametrize("code", get_args(FailureCode))
 def test_every_failure_comes_back_as_an_error_of_ours(code: FailureCode) -> None:
     with pytest.raises(ReeflEdgeError, match="no luck"):
-        measurement_of(ended(Failed(code=code, message="no luck")))
+        measure_on(ended(Failed(code=code, message="no luck")))
 
 
 @pytest.mark.parametrize("kind", ReeflEdgeError.__subclasses__())
