@@ -46,8 +46,8 @@ class Measurand:
     def __post_init__(self) -> None:
         if self.threads < 1 or self.batch_size < 1 or self.exit_index < 0:
             raise ValueError(
-                f"nothing has {self.threads} threads, a batch of {self.batch_size} and exit "
-                f"{self.exit_index}"
+                f"no {type(self).__name__.lower()} has {self.threads} threads, a batch of "
+                f"{self.batch_size} and exit {self.exit_index}"
             )
 
     @property
