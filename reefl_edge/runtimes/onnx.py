@@ -118,7 +118,7 @@ def _name_and_shape(spec: TensorSpec) -> tuple[str, list[object]]:
 
 
 def open_session(
-    model: Path | bytes, *, threads: int, packs_weights: bool = True
+    model: Path | bytes, *, threads: int, packs_weights: bool = True, reuses_memory: bool = True
 ) -> onnxruntime.InferenceSession:
     """Load a graph, from a file or as it would stand in one, onto this process's thread pool.
 
@@ -127,23 +127,27 @@ def open_session(
         threads: Threads to compute with.
         packs_weights: Keep every weight in the order in which a product reads it, which is quicker
             and takes as much memory again; a step that reads a weight in two orders keeps two.
+        reuses_memory: Keep what was freed for the next array of the same shape: a step, whose
+            arrays live long and differ in shape, pays every shape's own peak for it.
 
     Raises:
         InputError: onnxruntime refuses it.
         ValueError: This process has a pool of another number of threads.
     """
     _share_pool(threads)
-    return _session(model, packs_weights=packs_weights)
+    return _session(model, packs_weights=packs_weights, reuses_memory=reuses_memory)
 
 
-def _session(model: Path | bytes, *, packs_weights: bool = True) -> onnxruntime.InferenceSession:
+def _session(
+    model: Path | bytes, *, packs_weights: bool = True, reuses_memory: bool = True
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     if not packs_weights:
         options.add_session_config_entry("session.disable_prepacking", "1")
     options.use_per_session_threads = False
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.enable_mem_pattern = False  # it allocates a block for each session's whole run
-    options.enable_mem_reuse = False  # it keeps what was freed for the next array of the same shape
+    options.enable_mem_reuse = reuses_memory
     options.log_severity_level = 3  # errors; they are raised as well
     with translated_errors("load the graph" if isinstance(model, bytes) else f"load {model}"):
         return onnxruntime.InferenceSession(

@@ -110,7 +110,7 @@ class OnnxStepper:
         artifact, path = step_graph(bundle, step)
         for file in hold_step(bundle, step, artifact, path):
             file.verified(bundle.directory)
-        session = open_session(path, threads=threads, packs_weights=False)
+        session = open_session(path, threads=threads, packs_weights=False, reuses_memory=False)
         if not _fits(session, step):
             raise InputError(
                 f"{path} is not the graph of {step.submodel.regime} training; export the bundle "
