@@ -80,7 +80,7 @@ format: setup
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock requirements-bare.lock pyproject.toml | $(UV)
+$(STAMP): requirements.lock requirements-bare.lock requirements-node.lock pyproject.toml | $(UV)
 	@echo "Setting up .venv: about half a minute, and 5.8 GB with PyTorch's default wheels"
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv
 ifeq ($(TORCH_BACKEND),)
@@ -90,9 +90,12 @@ else
 	  --no-verify-hashes -c requirements.lock --group dev '.[all]'
 endif
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	@# The bare install, without torch and with the oldest Typer we support: tests run it.
+	@# The bare install, without torch and with the newest Typer, which Flower bounds in .venv; and
+	@# that of a federation's node, with Flower beside it: tests run both.
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv-bare
 	$(UV) pip install --quiet --python .venv-bare/bin/python $(LOCKED) -r requirements-bare.lock
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-node
+	$(UV) pip install --quiet --python .venv-node/bin/python $(LOCKED) -r requirements-node.lock
 	@touch $@
 
 .uv/bin/uv:
@@ -102,8 +105,10 @@ endif
 lock: | $(UV)
 	$(UV) pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes \
 	  --extra all --group dev pyproject.toml -o requirements.lock
-	echo 'typer==0.20.*' | $(UV) pip compile --quiet --no-header --universal --python-version 3.11 \
-	  --generate-hashes pyproject.toml - -o requirements-bare.lock
+	$(UV) pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes \
+	  pyproject.toml -o requirements-bare.lock
+	$(UV) pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes \
+	  --extra node pyproject.toml -o requirements-node.lock
 
 clean:
-	rm -rf .venv .venv-bare .uv demo-out dist
+	rm -rf .venv .venv-bare .venv-node .uv demo-out dist

@@ -1,4 +1,4 @@
-"""The bare environment of the tests: no torch, and the oldest Typer we support."""
+"""The bare environment of the tests: no torch, and the newest Typer."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The wheel, installed without torch and with the oldest Typer we support."""
+"""The wheel, installed without torch and with the newest Typer."""
 
 import json
 import os
