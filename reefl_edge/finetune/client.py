@@ -5,29 +5,24 @@ federation. What comes out is an *update*, the trained arrays alone.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import assert_never
 
 from reefl_edge.array_files.safetensors import Arrays, not_finite
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.bundles.checkpoint import bundled_checkpoint
-from reefl_edge.bundles.start import read_start
 from reefl_edge.checkpoints.checkpoint import Checkpoint
-from reefl_edge.checkpoints.hashes import base_sha256, weights_sha256
+from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.checkpoints.metadata import Provenance
 from reefl_edge.checkpoints.update import Update, apply_update
 from reefl_edge.data.dataset import Dataset
 from reefl_edge.data.hashes import dataset_sha256
 from reefl_edge.errors import DivergenceError
-from reefl_edge.extras import needs_extra
 from reefl_edge.finetune.checkpoints import TrainingCheckpoints
-from reefl_edge.finetune.compiled import CompiledName, StepperName, check_batch_size, step_for
+from reefl_edge.finetune.compiled import StepperName
 from reefl_edge.finetune.loop import History, OnStep, train
+from reefl_edge.finetune.ready import ReadyClient, ready_client
 from reefl_edge.finetune.state_file import TrainingIdentity
-from reefl_edge.finetune.steppers.base import Stepper, check_trained
 from reefl_edge.finetune.training import LocalTraining
-from reefl_edge.runtimes.base import default_threads
 from reefl_edge.submodel import Regime
 
 
@@ -103,14 +98,42 @@ def train_client(
     """
     if checkpoints is not None:
         checkpoints.check()
-    client = (
-        _eager(source, regime, start_arrays, training, threads=threads, torch_device=torch_device)
-        if stepper == "eager"
-        else _compiled(source, regime, start_arrays, training, stepper, threads=threads)
+    client = ready_client(
+        source,
+        regime,
+        training,
+        start_arrays=start_arrays,
+        stepper=stepper,
+        threads=threads,
+        torch_device=torch_device,
     )
+    return train_ready(
+        client, dataset, training, order=order, checkpoints=checkpoints, on_step=on_step
+    )
+
+
+def train_ready(
+    client: ReadyClient,
+    dataset: Dataset,
+    training: LocalTraining,
+    *,
+    order: Sequence[int] | None = None,
+    checkpoints: TrainingCheckpoints | None = None,
+    on_step: OnStep | None = None,
+) -> ClientResult:
+    """Train what was made ready, from where it starts; see ``train_client``.
+
+    Args:
+        client: What is ready to train.
+        dataset: The client's examples; images of the network's size.
+        training: The settings; whether to compute again was settled when it was made ready.
+        order: As for ``train_client``.
+        checkpoints: As for ``train_client``.
+        on_step: As for ``train_client``.
+    """
     opened = None
     if checkpoints is not None:
-        opened = checkpoints.opened(_identity(stepper, client, dataset, training))
+        opened = checkpoints.opened(_identity(client, dataset, training))
     history = train(
         client.stepper, dataset, training, order=order, checkpoints=opened, on_step=on_step
     )
@@ -125,108 +148,14 @@ def train_client(
     return ClientResult(update=update, history=history, open_start=client.open_start)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Client:
-    """What is ready to train.
-
-    Attributes:
-        stepper: What takes the steps.
-        base_sha256: Identity of the plain arrays that it starts from.
-        open_start: Reads all that it starts from.
-    """
-
-    stepper: Stepper
-    base_sha256: str
-    open_start: Callable[[], Checkpoint]
-
-
-def _identity(
-    stepper: StepperName, client: _Client, dataset: Dataset, training: LocalTraining
-) -> TrainingIdentity:
+def _identity(client: ReadyClient, dataset: Dataset, training: LocalTraining) -> TrainingIdentity:
     return TrainingIdentity(
-        stepper=stepper,
+        stepper=client.name,
         submodel=client.stepper.submodel,
         weights_sha256=weights_sha256(client.open_start().arrays),
         data_sha256=dataset_sha256(dataset),
         training=training,
     )
-
-
-def _eager(
-    source: Checkpoint | Bundle,
-    regime: Regime,
-    start_arrays: Arrays | None,
-    training: LocalTraining,
-    *,
-    threads: int | None,
-    torch_device: str,
-) -> _Client:
-    """Make ready to train with PyTorch."""
-    checkpoint = bundled_checkpoint(source)[0] if isinstance(source, Bundle) else source
-    with needs_extra("fine-tuning", "torch", "train"):
-        from reefl_edge.finetune.steppers.eager import EagerStepper
-        from reefl_edge.models.arrays import network_from
-        from reefl_edge.models.regime import with_regime
-    start = _starting_from(with_regime(checkpoint, regime, seed=training.seed), start_arrays)
-    stepper = EagerStepper(
-        network_from(start.submodel, start.arrays),
-        recompute=training.recompute,
-        threads=threads,
-        torch_device=torch_device,
-    )
-    return _Client(stepper=stepper, base_sha256=base_sha256(start.arrays), open_start=lambda: start)
-
-
-def _compiled(
-    source: Checkpoint | Bundle,
-    regime: Regime,
-    start_arrays: Arrays | None,
-    training: LocalTraining,
-    name: CompiledName,
-    *,
-    threads: int | None,
-) -> _Client:
-    """Make ready to train with a compiled step of a bundle."""
-    if not isinstance(source, Bundle):
-        raise ValueError(f"training with {name} takes a bundle with a compiled step")
-    if training.recompute:
-        raise ValueError("whether a compiled step computes blocks again was settled in the export")
-    step = step_for(source, regime, name)
-    check_batch_size(step, name, training.batch_size)
-
-    def open_start() -> Checkpoint:
-        return _starting_from(read_start(source, step), start_arrays)
-
-    match name:
-        case "onnx":
-            from reefl_edge.finetune.steppers.onnx import OnnxStepper
-
-            stepper: Stepper = OnnxStepper.open(
-                source, step, threads=threads or default_threads(), arrays=start_arrays
-            )
-        case "executorch":
-            from reefl_edge.finetune.steppers.executorch import ExecuTorchStepper
-
-            stepper = ExecuTorchStepper.open(
-                source, step, threads=threads or default_threads(), arrays=start_arrays
-            )
-        case _:
-            assert_never(name)
-    return _Client(
-        stepper=stepper,
-        base_sha256=(
-            step.base_sha256 if start_arrays is None else base_sha256(open_start().arrays)
-        ),
-        open_start=open_start,
-    )
-
-
-def _starting_from(start: Checkpoint, arrays: Arrays | None) -> Checkpoint:
-    """Return a start with other trained arrays; None keeps its own."""
-    if arrays is None:
-        return start
-    check_trained(arrays, start.submodel)
-    return replace(start, arrays={**start.arrays, **arrays})
 
 
 def _check_finite(arrays: Arrays) -> None:
