@@ -1,0 +1,138 @@
+"""How are trained arrays of mixed depth averaged?
+
+Every array over the clients that have it, and every row of a row-wise array over the clients that
+are deep enough for it; weighted, as a rule by examples; what nobody trained stays. Updates are
+added one by one: memory does not grow with their number. Sums are float64, what comes of them is
+float32. The order in which updates are added may change the last bits of a sum, and no more.
+
+Source: FedAvg, McMahan et al. 2017, array by array as in royson/reefl 61b18c1, which however also
+averages the rows of the depth embedding that a client did not train.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.checkpoints.update import Update
+from reefl_edge.submodel import ArraySpec, Shape, Submodel
+
+Sums = dict[str, NDArray[np.float64]]
+# One element per row where rows belong to depths, and one in all otherwise; with as many axes as
+# the array, so that it goes along with it in arithmetic.
+PerRow = dict[str, NDArray[np.float64]]
+Held = dict[str, NDArray[np.bool_]]
+
+
+class Average(Protocol):
+    """Takes the updates of a round, one by one, and gives their average."""
+
+    def add(self, update: Update, weight: float) -> None:
+        """Count an update, by a positive weight."""
+        ...
+
+    def average(self, current: Arrays) -> Arrays:
+        """Return the average where there is one, and what is current elsewhere."""
+        ...
+
+    def held(self) -> Held:
+        """Return of which arrays, and of which rows, there is an average."""
+        ...
+
+
+class RunningAverage:
+    """A weighted average of updates of one model, as shallow or deep as they are.
+
+    Attributes:
+        sums: Weighted sum of every trained array of the whole sub-model.
+        weights: What the weights of every array, or row, add up to.
+    """
+
+    def __init__(self, submodel: Submodel) -> None:
+        self._whole = submodel
+        self._cuts: dict[int, _Cut] = {}
+        specs = submodel.trained_arrays()
+        self._row_wise = frozenset(spec.name for spec in specs if spec.is_row_wise)
+        self.sums: Sums = {spec.name: np.zeros(spec.shape) for spec in specs}
+        self.weights: PerRow = {spec.name: np.zeros(per_row_shape(spec)) for spec in specs}
+        self._scratch = np.empty(max(spec.num_elements for spec in specs))
+
+    def add(self, update: Update, weight: float) -> None:
+        """Add the arrays of an update; rows that it is too shallow for do not count.
+
+        Raises:
+            ValueError: The weight is not positive, or the update is deeper, of another model or
+                regime, or holds other arrays than those that its sub-model trains.
+        """
+        if not 0 < weight < math.inf:
+            raise ValueError(f"an update's weight must be positive and finite, got {weight}")
+        self._cut_at(update.submodel.max_exit).check(update)
+        for name, array in update.arrays.items():
+            rows = self._rows_of(name, update.submodel.depth)
+            part = array[rows]
+            # Two operations of one type each cost less than one of mixed types.
+            weighted = self._scratch[: part.size].reshape(part.shape)
+            np.copyto(weighted, part)
+            weighted *= weight
+            total = self.sums[name][rows]
+            total += weighted
+            self.weights[name][rows] += weight
+
+    def average(self, current: Arrays) -> Arrays:
+        """Return the average of what was added; arrays and rows that nobody trained stay.
+
+        Args:
+            current: The trained arrays of the whole sub-model, some of which stay.
+        """
+        return {name: self._averaged(name, array) for name, array in current.items()}
+
+    def held(self) -> Held:
+        """Return of which arrays, and of which rows, there is an average."""
+        return {name: weights > 0 for name, weights in self.weights.items()}
+
+    def _averaged(self, name: str, current: NDArray[np.float32]) -> NDArray[np.float32]:
+        weights = self.weights[name]
+        held = weights > 0
+        if not held.any():
+            return current
+        average = current.astype(np.float64)
+        np.divide(self.sums[name], weights, out=average, where=held)
+        return average.astype(np.float32)
+
+    def _rows_of(self, name: str, depth: int) -> slice:
+        """Return the rows that a client trains: the meta token's, and one per block it has."""
+        return slice(depth + 1) if name in self._row_wise else slice(None)
+
+    def _cut_at(self, max_exit: int) -> "_Cut":
+        if max_exit not in self._cuts:
+            self._cuts[max_exit] = _Cut.of(self._whole.cut(max_exit))
+        return self._cuts[max_exit]
+
+
+def per_row_shape(spec: ArraySpec) -> Shape:
+    """Return the shape of what is said per row of an array, or once of all of it."""
+    num_rows = spec.shape[0] if spec.is_row_wise else 1
+    return (num_rows, *[1] * (len(spec.shape) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """What an update of one depth must be; kept, because a sub-model takes long to enumerate."""
+
+    submodel: Submodel
+    shapes: Mapping[str, Shape]
+
+    @classmethod
+    def of(cls, submodel: Submodel) -> "_Cut":
+        return cls(submodel, {spec.name: spec.shape for spec in submodel.trained_arrays()})
+
+    def check(self, update: Update) -> None:
+        """Raise ValueError where an update is anything else."""
+        if update.submodel != self.submodel:
+            raise ValueError("the update is of another model or regime than the average")
+        if {name: array.shape for name, array in update.arrays.items()} != self.shapes:
+            raise ValueError("the update holds other arrays than those that its sub-model trains")
