@@ -3,6 +3,7 @@
     ReeflEdgeError
     |- InputError             3  a file is missing, damaged or foreign
     |- DeviceError            4  a device is absent, offline or refuses
+    |- FederationError        4  a federation's server or node is absent or refuses
     |- MissingToolchainError  5  a toolchain or an extra is not installed
     |- ParityError            6  an artifact does not compute what the network computes
     |- DivergenceError        6  training left the finite numbers
@@ -45,6 +46,12 @@ class InputError(ReeflEdgeError):
 
 class DeviceError(ReeflEdgeError):
     """A device is absent, offline or refuses what was asked."""
+
+    exit_code = 4
+
+
+class FederationError(ReeflEdgeError):
+    """A federation's server or node is absent, or refuses what was asked."""
 
     exit_code = 4
 

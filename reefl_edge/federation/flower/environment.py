@@ -1,0 +1,70 @@
+"""What do Flower's programs find around them when we start them?
+
+Left alone, Flower tells its makers of every run, asks them for newer versions, installs what an app
+names, and keeps its files in the user's home; Ray tells its makers, too. What we start does none of
+it: a home of its own, and nothing goes further than the federation.
+"""
+
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Each is read by Flower 1.42 (``flwr.supercore``, ``flwr.superlink.cli``) or by Ray 2.
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+# How often Flower looks for work, in seconds; its own 1 is a second lost for every message.
+_POLL_INTERVAL_S = "0.1"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def flower_environment(home: Path, *, log_level: str = "ERROR") -> dict[str, str]:
+    """Return the variables that Flower's programs are to be started with.
+
+    Args:
+        home: A folder of theirs: apps that were unpacked, connections, Ray's sockets and logs.
+        log_level: What they say of their own work, from this level on.
+    """
+    inherited = dict(os.environ)
+    # They start each other by name: those beside this Python, whatever the shell would find.
+    scripts = sysconfig.get_path("scripts")
+    # A proxy for the world outside is none for what we start on this machine.
+    bypassed = ",".join((*filter(None, [_no_proxy(inherited)]), *_LOOPBACK))
+    return (
+        inherited
+        | QUIET
+        | {
+            "FLWR_HOME": str(home),
+            "FLWR_LOG_LEVEL": log_level,
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _POLL_INTERVAL_S,
+            "RAY_TMPDIR": str(home / "ray"),
+            "PATH": f"{scripts}{os.pathsep}{inherited.get('PATH', os.defpath)}",
+            "NO_PROXY": bypassed,
+            "no_proxy": bypassed,
+            "PYTHONUNBUFFERED": "1",  # progress is read as it is written
+        }
+    )
+
+
+@contextmanager
+def private_home() -> Iterator[Path]:
+    """Give a home for Flower that is there while the block runs."""
+    # Ray's sockets lie in it, and the path of a socket has about a hundred bytes: on macOS, the
+    # user's own temporary folder takes half of them.
+    folder = "/tmp" if sys.platform == "darwin" else None
+    with tempfile.TemporaryDirectory(
+        prefix="reefl-flower-", dir=folder, ignore_cleanup_errors=True
+    ) as home:
+        yield Path(home)
+
+
+def _no_proxy(environment: dict[str, str]) -> str:
+    return environment.get("no_proxy") or environment.get("NO_PROXY") or ""
