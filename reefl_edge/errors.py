@@ -2,6 +2,7 @@
 
     ReeflEdgeError
     |- InputError             3  a file is missing, damaged or foreign
+    |  `- RefusedUpdateError  3  a client's update is not to be averaged
     |- DeviceError            4  a device is absent, offline or refuses
     |- FederationError        4  a federation's server or node is absent or refuses
     |- MissingToolchainError  5  a toolchain or an extra is not installed
@@ -42,6 +43,10 @@ class InputError(ReeflEdgeError):
     """A file is missing, damaged or not of the expected kind."""
 
     exit_code = 3
+
+
+class RefusedUpdateError(InputError):
+    """A client's update is not what was asked of it, and not to be averaged."""
 
 
 class DeviceError(ReeflEdgeError):

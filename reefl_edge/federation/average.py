@@ -11,7 +11,7 @@ averages the rows of the depth embedding that a client did not train.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -54,7 +54,6 @@ class RunningAverage:
 
     def __init__(self, submodel: Submodel) -> None:
         self._whole = submodel
-        self._cuts: dict[int, _Cut] = {}
         specs = submodel.trained_arrays()
         self._row_wise = frozenset(spec.name for spec in specs if spec.is_row_wise)
         self.sums: Sums = {spec.name: np.zeros(spec.shape) for spec in specs}
@@ -70,7 +69,7 @@ class RunningAverage:
         """
         if not 0 < weight < math.inf:
             raise ValueError(f"an update's weight must be positive and finite, got {weight}")
-        self._cut_at(update.submodel.max_exit).check(update)
+        self._check(update)
         for name, array in update.arrays.items():
             rows = self._rows_of(name, update.submodel.depth)
             part = array[rows]
@@ -107,10 +106,21 @@ class RunningAverage:
         """Return the rows that a client trains: the meta token's, and one per block it has."""
         return slice(depth + 1) if name in self._row_wise else slice(None)
 
-    def _cut_at(self, max_exit: int) -> "_Cut":
-        if max_exit not in self._cuts:
-            self._cuts[max_exit] = _Cut.of(self._whole.cut(max_exit))
-        return self._cuts[max_exit]
+    def _check(self, update: Update) -> None:
+        submodel, whole = update.submodel, self._whole
+        if submodel.max_exit > whole.max_exit:
+            raise ValueError(
+                f"the update goes to exit {submodel.max_exit}, and the average only to exit "
+                f"{whole.max_exit}"
+            )
+        if (submodel.architecture, submodel.schedule, submodel.regime) != (
+            whole.architecture,
+            whole.schedule,
+            whole.regime,
+        ):
+            raise ValueError("the update is of another model or regime than the average")
+        if {name: array.shape for name, array in update.arrays.items()} != trained_shapes(submodel):
+            raise ValueError("the update holds other arrays than those that its sub-model trains")
 
 
 def per_row_shape(spec: ArraySpec) -> Shape:
@@ -119,20 +129,7 @@ def per_row_shape(spec: ArraySpec) -> Shape:
     return (num_rows, *[1] * (len(spec.shape) - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """What an update of one depth must be; kept, because a sub-model takes long to enumerate."""
-
-    submodel: Submodel
-    shapes: Mapping[str, Shape]
-
-    @classmethod
-    def of(cls, submodel: Submodel) -> "_Cut":
-        return cls(submodel, {spec.name: spec.shape for spec in submodel.trained_arrays()})
-
-    def check(self, update: Update) -> None:
-        """Raise ValueError where an update is anything else."""
-        if update.submodel != self.submodel:
-            raise ValueError("the update is of another model or regime than the average")
-        if {name: array.shape for name, array in update.arrays.items()} != self.shapes:
-            raise ValueError("the update holds other arrays than those that its sub-model trains")
+@lru_cache(maxsize=64)
+def trained_shapes(submodel: Submodel) -> Mapping[str, Shape]:
+    """Return the shapes of the arrays that travel; kept, because it takes long to list them."""
+    return {spec.name: spec.shape for spec in submodel.trained_arrays()}

@@ -170,7 +170,7 @@ def test_an_update_that_does_not_fit_changes_nothing() -> None:
     misfits = [filled(2, 1.0), short, update_of(other, filled_arrays(other, 1.0))]
 
     for update in misfits:
-        with pytest.raises(ValueError, match=r"no exit 2|other arrays|another model or regime"):
+        with pytest.raises(ValueError, match=r"to exit 2|other arrays|another model or regime"):
             average.add(update, 1.0)
 
     assert not any(rows.any() for rows in average.held().values())
