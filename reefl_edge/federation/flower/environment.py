@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reefl_edge.partials import partial_folder, sweep
+
 # Each is read by Flower 1.42 (``flwr.supercore``, ``flwr.superlink.cli``) or by Ray 2.
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -20,6 +22,8 @@ QUIET = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # A worker without a share of the GPU may still see it, as Ray is to have it; it warns else.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 # How often Flower looks for work, in seconds; its own 1 is a second lost for every message.
 _POLL_INTERVAL_S = "0.1"
@@ -56,14 +60,15 @@ def flower_environment(home: Path, *, log_level: str = "ERROR") -> dict[str, str
 
 @contextmanager
 def private_home() -> Iterator[Path]:
-    """Give a home for Flower that is there while the block runs."""
-    # Ray's sockets lie in it, and the path of a socket has about a hundred bytes: on macOS, the
-    # user's own temporary folder takes half of them.
-    folder = "/tmp" if sys.platform == "darwin" else None
-    with tempfile.TemporaryDirectory(
-        prefix="reefl-flower-", dir=folder, ignore_cleanup_errors=True
-    ) as home:
-        yield Path(home)
+    """Give a home for Flower that is there while the block runs.
+
+    What a process that was killed left goes now. Ray's sockets lie in it, and the path of a socket
+    has about a hundred bytes: on macOS, the user's own temporary folder takes half of them.
+    """
+    base = Path("/tmp" if sys.platform == "darwin" else tempfile.gettempdir()) / "reefl-flower"
+    sweep(base)
+    with partial_folder(base, mode=0o700) as home:
+        yield home
 
 
 def _no_proxy(environment: dict[str, str]) -> str:

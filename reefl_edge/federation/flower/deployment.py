@@ -1,0 +1,205 @@
+"""What lies in the folder of a deployed federation, for the SuperLink and for each node?
+
+deployment/
+  superlink.toml                  where the SuperLink listens
+  authority.crt, authority.key    who signs
+  superlink.crt, superlink.key    what the SuperLink proves with
+  keys/NAME.pub                   the nodes that may take part
+  nodes/NAME/                     what is carried to a node, whole:
+    node.toml, node.key, authority.crt
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from reefl_edge import schema
+from reefl_edge.errors import InputError
+from reefl_edge.federation.flower import certificates
+from reefl_edge.federation.flower.superlink import ServerCertificates
+from reefl_edge.federation.flower.toml import toml_table
+from reefl_edge.files import write_bytes, write_text
+
+DEFAULT_PORT = 9092
+FOLDER = "deployment"
+NODE_FILE = "node.toml"
+
+# A folder, a part of a host's name, and a word on a command line.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_LISTENING = {
+    "host": "Where the SuperLink listens: 0.0.0.0 for all of this machine's addresses.",
+    "port": "One port is all that nodes need to reach.",
+}
+_NODE = {
+    "superlink": "Where the SuperLink is, by a name or address that its certificate is for.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where a SuperLink listens.
+
+    Attributes:
+        host: The address.
+        port: The port.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    host: str = "0.0.0.0"
+    port: int = DEFAULT_PORT
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"a port is from 1 to 65535, got {self.port}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFile:
+    """What a node is told when it starts.
+
+    Attributes:
+        superlink: Host and port of the SuperLink.
+        node: What the app finds as its node's configuration.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    superlink: str
+    node: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The folder of a deployed federation.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    folder: Path
+
+    @property
+    def exists(self) -> bool:
+        """There is one."""
+        return self._listening_file.is_file()
+
+    @property
+    def certificates(self) -> ServerCertificates:
+        """What the SuperLink proves with."""
+        return ServerCertificates(
+            authority=self.folder / "authority.crt",
+            certificate=self.folder / "superlink.crt",
+            key=self.folder / "superlink.key",
+        )
+
+    def public_keys(self) -> dict[str, bytes]:
+        """Return the public keys of the nodes that may take part, by the node's name."""
+        return {
+            path.stem: path.read_bytes() for path in sorted((self.folder / "keys").glob("*.pub"))
+        }
+
+    def node_folder(self, name: str) -> Path:
+        """Return the folder that is carried to a node."""
+        return self.folder / "nodes" / name
+
+    def listening(self) -> Listening:
+        """Return where the SuperLink listens.
+
+        Raises:
+            InputError: The file is missing or damaged.
+        """
+        return schema.read_toml(Listening, self._listening_file)
+
+    def check(self) -> None:
+        """Refuse certificates that nodes would refuse.
+
+        Raises:
+            InputError: One is missing, damaged or expired.
+        """
+        again = f"make a new one with 'reefl-edge federate init {self.folder.parent} --deployment'"
+        for path in (self.certificates.authority, self.certificates.certificate):
+            certificates.check_certificate(path, renewed_by=again)
+
+    def write(self, listening: Listening, hosts: Sequence[str], nodes: Iterable[str]) -> list[Path]:
+        """Write what is not there yet; a new certificate of the SuperLink in any case.
+
+        Args:
+            listening: Where the SuperLink listens.
+            hosts: What nodes call it; the first goes into what they are told.
+            nodes: Names of the nodes.
+
+        Returns:
+            The folders of the new nodes.
+
+        Raises:
+            InputError: What is there is damaged.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own = self.certificates
+        authority_key = self.folder / "authority.key"
+        if not own.authority.exists():
+            certificates.make_authority(own.authority, authority_key)
+        certificates.make_server_certificate(
+            own.certificate,
+            own.key,
+            authority=own.authority,
+            authority_key=authority_key,
+            hosts=hosts,
+        )
+        write_text(
+            self._listening_file,
+            toml_table({"host": listening.host, "port": listening.port}, _LISTENING),
+        )
+        superlink = f"{hosts[0]}:{listening.port}"
+        new = [name for name in nodes if not self.node_folder(name).exists()]
+        return [self._write_node(name, superlink) for name in new]
+
+    def _write_node(self, name: str, superlink: str) -> Path:
+        folder = self.node_folder(name)
+        folder.mkdir(mode=0o700, parents=True)
+        (self.folder / "keys").mkdir(exist_ok=True)
+        certificates.make_node_key(folder / "node.key", self.folder / "keys" / f"{name}.pub")
+        write_bytes(folder / "authority.crt", self.certificates.authority.read_bytes())
+        write_text(folder / NODE_FILE, _node_text(name, superlink))
+        return folder
+
+    @property
+    def _listening_file(self) -> Path:
+        return self.folder / "superlink.toml"
+
+
+def check_node_name(name: str) -> str:
+    """Return a name that a node can have.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"a node's name is made of letters, digits, - and _, at most 63, got {name!r}"
+        )
+    return name
+
+
+def read_node(folder: Path) -> NodeFile:
+    """Read what a node is told when it starts, and check its key.
+
+    Raises:
+        InputError: It is missing or damaged, or others may read the key.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    certificates.check_key(folder / "node.key")
+    return schema.read_toml(NodeFile, folder / NODE_FILE)
+
+
+def _node_text(name: str, superlink: str) -> str:
+    return (
+        "# What this node is told when it starts: reefl-edge federate join FOLDER\n"
+        + toml_table({"superlink": superlink}, _NODE)
+        + "\n[node]\n"
+        + toml_table({"name": name}, {"name": "What the federation calls this node."})
+    )
