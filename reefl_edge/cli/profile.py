@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reefl_edge.cli import budgets, estimating, models, options, render
+from reefl_edge.cli import budgets, estimating, linking, models, options, render
 from reefl_edge.errors import DeviceError, ReeflEdgeError
 from reefl_edge.regimes import REGIMES
 
@@ -85,6 +85,7 @@ def profile(
         ),
     ] = 3,
     accept_noisy: budgets.AcceptNoisy = False,
+    device_python: linking.DevicePython = False,
     estimate: Annotated[
         bool,
         typer.Option("--estimate", help="Predict from facts of the device; measure nothing."),
@@ -130,6 +131,7 @@ def profile(
                 "--step-runtime": step_runtime,
             }
         )
+    linking.check_device_python(device, is_wanted=device_python)
     budget = budgets.budget_of(budget_ms, budget_step_ms, budget_mib)
     if not estimate:
         estimating.refuse_unless_estimated(device, calibrate_from, memory_mib)
@@ -137,7 +139,8 @@ def profile(
             device, {"--budget-ms": budget_ms, "--budget-step-ms": budget_step_ms}
         )
         with options.usage_errors("--device"):
-            link = estimating.emulation(device, memory_mib) or _link(device)
+            emulated = estimating.emulation(device, memory_mib)
+        link = emulated or _link(device, device_python=device_python)
     description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
@@ -183,18 +186,17 @@ def profile(
     _suggest(report, output, request, models.said_again(model, description, source))
 
 
-def _link(device: str) -> "Link":
+def _link(device: str, *, device_python: bool) -> "Link":
     """Return the link to a device; where a profile's is not there, offer a prediction.
 
     Raises:
         DeviceError: It is not connected, or cannot be talked to.
-        ValueError: No device has this name.
+        BadParameter: No device has this name.
     """
-    from reefl_edge.devices.links.opening import link_for
     from reefl_edge.devices.profiles import profile_named
 
     try:
-        return link_for(device)
+        return linking.link_to(device, device_python=device_python)
     except DeviceError as error:
         if profile_named(device) is None:
             raise
