@@ -35,6 +35,7 @@ def test_json_brings_back_what_was_written() -> None:
         ("[]", r"p\.json: .*object"),
         ("{}", r"p\.json: x: Field required"),
         ('{"x": "a", "y": 3}', r"p\.json: x: .*integer.*\(and 1 more\)"),
+        ('{"x_ms": 1}', r"p\.json: x_ms: Unexpected keyword argument \(and 1 more\)"),
         ('{"x": -1}', r"p\.json: .*x must not be negative, got -1"),
     ],
 )
