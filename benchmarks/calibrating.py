@@ -42,7 +42,7 @@ def main() -> None:
         return
     with TemporaryDirectory() as scratch:
         bundle = Bundle.open(Path(shutil.copytree(arguments.bundle, Path(scratch, "bundle"))))
-        images = read_validation(arguments.data, bundle, needs_labels=True)
+        images = read_validation(arguments.data, bundle, labels_for="the benchmark")
         samples, logits = _calibrating(bundle, images, arguments.data, rounds=arguments.rounds)
     assert images.labels is not None  # as asked for
     choosing = _choosing(logits, images.labels)

@@ -106,7 +106,7 @@ def calibrate_bundle(
     exit_ms = None
     if request.report is not None:
         exit_ms = reported_exit_ms(request.report, opened, artifact)
-    images = read_validation(request.data, opened, needs_labels=request.plan.needs_labels)
+    images = read_validation(request.data, opened, labels_for=_labels_for(request.plan))
     if images.count < 2:
         raise InputError(f"{request.data} holds one image, which certifies nothing")
     runtime = open_runtime(
@@ -124,6 +124,15 @@ def calibrate_bundle(
     calibrated = replace(opened, manifest=opened.manifest.with_entry(entry))
     write_text(opened.directory / MANIFEST_NAME, schema.to_json(calibrated.manifest, indent=2))
     return CalibratedBundle(bundle=calibrated, entry=entry, found=found, exit_ms=times)
+
+
+def _labels_for(plan: CalibrationPlan) -> str | None:
+    """Return which option needs labels; None for none."""
+    if not plan.needs_labels:
+        return None
+    if plan.has_temperatures:
+        return "--temperature"
+    return "--max-drop, unlike --max-disagreement,"
 
 
 def _artifact(bundle: Bundle, request: CalibrationRequest) -> tuple[RuntimeName, Artifact]:
