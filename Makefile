@@ -26,6 +26,10 @@ STAMP := .venv/.stamp
 # -rs: the log says what was skipped, and why.
 PYTEST := $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
 
+# Whatever the environment says, bytecode is kept: without it, every process that a test starts compiles
+# PyTorch's modules anew, which takes longer than most tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test test-slow test-arm64 check format bench bench-docs lock clean
 
 demo: setup

@@ -6,19 +6,21 @@ Both in one process, in turns. Choosing from the logits alone is timed on as man
 """
 
 import shutil
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.apparatus.documents import at_most, parser, write
-from benchmarks.apparatus.harness import interleave, median, ratio
+from benchmarks.apparatus.documents import Bar, at_most, parser, write
+from benchmarks.apparatus.harness import Samples, interleave, median, ratio
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.thresholds import Promise
 from reefl_edge.runtimes.opening import open_runtime
 from reefl_edge.tasks.calibrating import CalibrationRequest, calibrate_bundle
-from reefl_edge.tasks.validation import answers_of, read_validation
+from reefl_edge.tasks.validation import ValidationImages, answers_of, read_validation
 from reefl_edge.thresholds.calibrate import CalibrationPlan, calibrate
+from reefl_edge.thresholds.exits import Labels, Logits
 
 RATIO_LIMIT, CHOOSING_LIMIT_S, NUM_CHOSEN_FROM = 1.1, 1.0, 5000
 _PLAN = CalibrationPlan(
@@ -40,27 +42,10 @@ def main() -> None:
         return
     with TemporaryDirectory() as scratch:
         bundle = Bundle.open(Path(shutil.copytree(arguments.bundle, Path(scratch, "bundle"))))
-        images = read_validation(arguments.data, bundle, needs_labels=True)
-        runtime = open_runtime("onnx", bundle)
-        request = CalibrationRequest(plan=_PLAN, data=arguments.data, runtime="onnx")
-        samples = interleave(
-            {
-                "run": lambda: answers_of(runtime, bundle, images, artifact="onnx-fp32"),
-                "calibrate": lambda: calibrate_bundle(bundle, request),
-            },
-            rounds=arguments.rounds,
-        )
-        logits = answers_of(runtime, bundle, images, artifact="onnx-fp32").logits
+        images = read_validation(arguments.data, bundle, labels_for="the benchmark")
+        samples, logits = _calibrating(bundle, images, arguments.data, rounds=arguments.rounds)
     assert images.labels is not None  # as asked for
-    again = np.arange(NUM_CHOSEN_FROM) % images.count
-    exit_ms = np.arange(1.0, len(logits) + 1)
-    many, labels = logits[:, again], images.labels[again]
-    choosing = interleave(
-        {"choose": lambda: calibrate(many, labels, _PLAN, exit_ms=exit_ms)}, rounds=5
-    )
-    chosen_s = median(choosing["choose"]["wall_ms"])["median"] / 1e3
-    calibrated, run = samples["calibrate"]["wall_ms"], samples["run"]["wall_ms"]
-    what = f"calibrating {images.count} images, to running every exit on them once"
+    choosing = _choosing(logits, images.labels)
     write(
         arguments.output,
         settings={
@@ -69,17 +54,47 @@ def main() -> None:
             "weights": bundle.manifest.weights_sha256[:12],
             "rounds": arguments.rounds,
         },
-        bars=[
-            at_most(what, ratio(calibrated, run), RATIO_LIMIT),
-            at_most(
-                f"seconds to choose per exit, with temperatures, from {NUM_CHOSEN_FROM} logits",
-                chosen_s,
-                CHOOSING_LIMIT_S,
-            ),
-        ],
+        bars=_bars(samples, choosing, images.count),
         samples=samples,
         choosing=choosing,
     )
+
+
+def _calibrating(
+    bundle: Bundle, images: ValidationImages, data: Path, *, rounds: int
+) -> tuple[Samples, Logits]:
+    """Run every exit on the images, and calibrate on them, in turns; and return the logits."""
+    runtime = open_runtime("onnx", bundle)
+    run = partial(answers_of, runtime, bundle, images, artifact="onnx-fp32")
+    request = CalibrationRequest(plan=_PLAN, data=data, runtime="onnx")
+    samples = interleave(
+        {"run": run, "calibrate": partial(calibrate_bundle, bundle, request)}, rounds=rounds
+    )
+    return samples, run().logits
+
+
+def _choosing(logits: Logits, labels: Labels) -> Samples:
+    """Choose from as many logits as the bar names; the same come again where there are fewer."""
+    again = np.arange(NUM_CHOSEN_FROM) % len(labels)
+    many, exit_ms = logits[:, again], np.arange(1.0, len(logits) + 1)
+    choose = partial(calibrate, many, labels[again], _PLAN, exit_ms=exit_ms)
+    return interleave({"choose": choose}, rounds=5)
+
+
+def _bars(samples: Samples, choosing: Samples, num_images: int) -> list[Bar]:
+    calibrated, run = samples["calibrate"]["wall_ms"], samples["run"]["wall_ms"]
+    return [
+        at_most(
+            f"calibrating {num_images} images, to running every exit on them once",
+            ratio(calibrated, run),
+            RATIO_LIMIT,
+        ),
+        at_most(
+            f"seconds to choose per exit, with temperatures, from {NUM_CHOSEN_FROM} logits",
+            median(choosing["choose"]["wall_ms"])["median"] / 1e3,
+            CHOOSING_LIMIT_S,
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -33,8 +33,6 @@ from reefl_edge.thresholds.certify import certify, default_bound
 from reefl_edge.thresholds.exits import ExitAnswers
 
 CONFIDENCE, NUM_SETS, SET_SIZES = 0.95, 1000, (100, 300, 1000)
-# Fewer where each set takes a fit of temperatures and a search, or where nothing is promised.
-NUM_SETS_PER_EXIT = NUM_SETS_SHIFTED = 300
 PROMISES: tuple[tuple[PromiseKind, float, tuple[Bound, ...]], ...] = (
     ("max-drop", 1.0, ("betting", "binomial")),
     ("max-drop", 3.0, ("betting", "binomial")),
@@ -64,8 +62,8 @@ def main() -> None:
             digits_world(arguments.digits),
         ]
     certified = [row for world in worlds for row in common_rows(world, num_sets, sizes)]
-    per_exit = [*per_exit_rows(worlds[0], min(num_sets, NUM_SETS_PER_EXIT), sizes[-1])]
-    shifted = [*shifted_rows(worlds[0], min(num_sets, NUM_SETS_SHIFTED))]
+    per_exit = [*per_exit_rows(worlds[0], num_sets, sizes[-1])]
+    shifted = [*shifted_rows(worlds[0], num_sets)]
     write(
         arguments.output,
         settings={

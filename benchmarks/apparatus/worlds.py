@@ -72,7 +72,7 @@ def cifar_world(bundle: Bundle, data: Path, kept_in: Path | None) -> World:
     if kept_in is not None and kept_in.is_file():
         return _kept_world(kept_in, weights)
     runtime = open_runtime("onnx", bundle)
-    clean = read_validation(f"{data}#test", bundle, needs_labels=True)
+    clean = read_validation(f"{data}#test", bundle, labels_for="the benchmark")
     assert clean.labels is not None  # as asked for
     exit_ms = mean_exit_ms(
         timed_exits(

@@ -25,10 +25,10 @@ BOUNDS: tuple[Bound, ...] = get_args(Bound)
 
 # Up to which limit a promise says anything.
 _BELOW: dict[PromiseKind, float] = {"max-drop": 100.0, "max-disagreement": 1.0, "max-mean-ms": inf}
-_UNITS: dict[PromiseKind, str] = {
-    "max-drop": "points of accuracy",
-    "max-disagreement": "of all answers",
-    "max-mean-ms": "ms",
+_BELOW_WORDS: dict[PromiseKind, str] = {
+    "max-drop": "below 100 points of accuracy",
+    "max-disagreement": "below 1 of all answers",
+    "max-mean-ms": "finite",
 }
 
 
@@ -48,12 +48,9 @@ class Promise:
     confidence: float
 
     def __post_init__(self) -> None:
-        below = _BELOW[self.kind]
-        if not 0 < self.limit < below:
+        if not 0 < self.limit < _BELOW[self.kind]:
             raise ValueError(
-                f"{self.kind} is above 0"
-                + (f" and below {below:g} {_UNITS[self.kind]}" if below < inf else "")
-                + f", got {self.limit:g}"
+                f"{self.kind} is above 0 and {_BELOW_WORDS[self.kind]}, got {self.limit:g}"
             )
         if not 0 < self.confidence < 1:
             raise ValueError(

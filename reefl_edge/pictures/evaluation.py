@@ -58,7 +58,7 @@ def figure_of(evaluated: Sequence[Evaluated]) -> "Figure":
     for column, exit_index in enumerate(shown):
         _draw_reliability(figure.add_subplot(grid[1, column]), first, exit_index)
         _draw_gallery(figure.add_subplot(grid[2, column]), first, exit_index)
-    figure.suptitle(f"{_title(first)}: {first.evaluation.num_images} images")
+    figure.suptitle(f"{first.evaluation.num_images} images; by exit: {_title(first)}")
     label_curves(trade, curves)
     return figure
 
@@ -142,11 +142,12 @@ def _draw_gallery(axes: Any, each: Evaluated, exit_index: int) -> None:
     order = np.argsort(-sureness, kind="stable")
     num_shown = min(_NUM_SHOWN, len(order))
     easiest, hardest = order[:num_shown], order[::-1][:num_shown]
-    columns = [np.concatenate(list(each.images.images(part))) for part in (easiest, hardest)]
-    edge = columns[0].shape[1]
-    gap = np.full((len(columns[0]), max(edge // 8, 1), 3), 255, np.uint8)
-    axes.imshow(np.concatenate([columns[0], gap, columns[1]], axis=1))
-    axes.set_xticks([edge / 2, 1.5 * edge + gap.shape[1]], ["easiest", "hardest"], fontsize=8)
+    columns = np.stack([each.images.images(part) for part in (easiest, hardest)], axis=1)
+    edge = columns.shape[2]
+    gap = max(edge // 8, 1)
+    spaced = np.pad(columns, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+    axes.imshow(np.concatenate([np.concatenate(list(row), axis=1) for row in spaced]))
+    axes.set_xticks([edge / 2, 1.5 * edge + gap], ["easiest", "hardest"], fontsize=8)
     axes.set_yticks([])
     axes.tick_params(length=0)
     for side in axes.spines.values():

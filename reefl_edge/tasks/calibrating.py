@@ -32,7 +32,8 @@ from reefl_edge.tasks.validation import (
 )
 from reefl_edge.thresholds.calibrate import Calibrated, CalibrationPlan, calibrate
 
-_NUM_TIMED = 64
+# Images timed where the promise is about time, and where times only tell which exit saves more.
+_NUM_TIMED, _NUM_TIMED_ROUGHLY = 64, 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ def calibrate_bundle(
     exit_ms = None
     if request.report is not None:
         exit_ms = reported_exit_ms(request.report, opened, artifact)
-    images = read_validation(request.data, opened, needs_labels=request.plan.needs_labels)
+    images = read_validation(request.data, opened, labels_for=_labels_for(request.plan))
     if images.count < 2:
         raise InputError(f"{request.data} holds one image, which certifies nothing")
     runtime = open_runtime(
@@ -125,6 +126,15 @@ def calibrate_bundle(
     return CalibratedBundle(bundle=calibrated, entry=entry, found=found, exit_ms=times)
 
 
+def _labels_for(plan: CalibrationPlan) -> str | None:
+    """Return which option needs labels; None for none."""
+    if not plan.needs_labels:
+        return None
+    if plan.has_temperatures:
+        return "--temperature"
+    return "--max-drop, unlike --max-disagreement,"
+
+
 def _artifact(bundle: Bundle, request: CalibrationRequest) -> tuple[RuntimeName, Artifact]:
     """Return what is calibrated, and what runs it."""
     if bundle.manifest.submodel.num_exits < 2:
@@ -141,7 +151,8 @@ def _timed(
     """Measure how long an image takes up to each exit, (E,), the stop rule with it."""
     policy = ConfidencePolicy((0.5,), plan.measure)
     num_exits = bundle.manifest.submodel.num_exits
-    passed_ms = timed_exits(runtime, images, policy, num_exits=num_exits, num_images=_NUM_TIMED)
+    num_images = _NUM_TIMED if plan.promise.kind == "max-mean-ms" else _NUM_TIMED_ROUGHLY
+    passed_ms = timed_exits(runtime, images, policy, num_exits=num_exits, num_images=num_images)
     return mean_exit_ms(passed_ms)
 
 

@@ -192,7 +192,7 @@ def evaluate_bundle(
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle))
     name = runtime or runtime_for(opened, precision)
     artifact = artifact_for(name, opened, precision)
-    images = read_validation(data, opened, needs_labels=True)
+    images = read_validation(data, opened, labels_for="evaluate")
     loaded = open_runtime(name, opened, precision=artifact.precision, threads=threads)
     policy, certificate = policy_in_force(opened, artifact, runtime=name)
     answers = answers_of(loaded, opened, images, artifact=artifact.name, on_step=on_step)

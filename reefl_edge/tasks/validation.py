@@ -47,14 +47,17 @@ class ValidationImages:
     labels: Labels | None
 
 
-def read_validation(path: str | Path, bundle: Bundle, *, needs_labels: bool) -> ValidationImages:
+def read_validation(
+    path: str | Path, bundle: Bundle, *, labels_for: str | None
+) -> ValidationImages:
     """Read images for a bundle, with labels where there are any of its classes.
 
     Args:
         path: A dataset as ``read_dataset`` takes it, or images without labels: a folder of them, or
             an .npy or .npz file.
         bundle: The bundle.
-        needs_labels: Whether images without labels, or of other classes, are refused.
+        labels_for: What needs labels, so that images without, or of other classes, are refused;
+            None for nothing.
 
     Raises:
         InputError: The path is missing or damaged, holds no images, or lacks the labels.
@@ -63,10 +66,10 @@ def read_validation(path: str | Path, bundle: Bundle, *, needs_labels: bool) -> 
     edge = bundle.manifest.submodel.architecture.image_size
     unlabelled = _without_labels(given, edge)
     if unlabelled is not None:
-        if needs_labels:
+        if labels_for is not None:
             raise InputError(
-                f"{path} holds images without labels: give a labelled dataset, or promise "
-                "--max-disagreement, which needs no labels"
+                f"{path} holds images without labels, which {labels_for} needs: "
+                "give a labelled dataset"
             )
         return unlabelled
     dataset = read_unmapped(given, image_size=edge, class_names=names)
@@ -75,11 +78,11 @@ def read_validation(path: str | Path, bundle: Bundle, *, needs_labels: bool) -> 
     try:
         mapped = in_model_order(dataset, names)
     except ValueError as error:
-        if needs_labels:
+        if labels_for is not None:
             raise InputError(f"{path}: {error}") from error
         return ValidationImages(num_examples(dataset), dataset.images, None)
     classes = np.unique(mapped.labels)
-    if needs_labels and len(classes) == 1:
+    if labels_for is not None and len(classes) == 1:
         raise InputError(
             f"{path} holds one class only, {names[classes[0]]!r}: what holds for it says nothing "
             "of the others; give images of all of them"

@@ -27,6 +27,8 @@ from reefl_edge.thresholds.exits import ExitAnswers
 
 # More images than anybody will collect for this.
 _MOST_IMAGES = 1_000_000
+# Candidates tested in one go: most calibrations end long before the ladder does.
+_TESTED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,20 +98,35 @@ def certify(answers: ExitAnswers, ladder: Ladder, promise: Promise, bound: Bound
     is_time = promise.kind == "max-mean-ms"
     # The safest first: for a promise of time that is the quickest.
     ordered = np.concatenate([ladder[::-1], np.ones((1, ladder.shape[1]))]) if is_time else ladder
-    taken = answers.exits_taken(ordered)
-    losses = answers.losses(promise)[taken, np.arange(answers.num_examples)]
-    scaled = _Scaled.of(losses, promise, bound, longest_ms=float(answers.exit_ms[-1]))
-    p_values = scaled.p_values(promise)
-    num_certified = int(np.argmin(np.append(p_values <= 1 - promise.confidence, False)))
-    mean_ms = answers.exit_ms[taken].mean(axis=1)
+    taken, p_values = _refuted(answers, ordered, promise, bound)
     # Of equals the quickest: the first where time is promised, else the last.
-    chosen = num_certified - 1
-    if is_time and num_certified:
-        chosen = int(_cost(answers, taken)[:num_certified].argmin())
-    if not num_certified or not (is_time or mean_ms[chosen] < answers.exit_ms[-1]):
-        early = np.flatnonzero((taken < answers.num_exits - 1).any(axis=1))
-        raise PromiseError(_refusal(scaled, early, promise, answers.num_examples))
+    chosen = len(p_values) - 1
+    if is_time and len(p_values):
+        chosen = int(_cost(answers, taken).argmin())
+    if not len(p_values) or not (is_time or (taken[chosen] < answers.num_exits - 1).any()):
+        raise PromiseError(_refusal(answers, ordered, promise, bound))
     return Certified(tuple(map(float, ordered[chosen])), taken[chosen], float(p_values[chosen]))
+
+
+def _refuted(
+    answers: ExitAnswers, ordered: Ladder, promise: Promise, bound: Bound
+) -> tuple[NDArray[np.int64], PValues]:
+    """Test candidates one after the other until one is not refuted.
+
+    Returns:
+        Where each example stops by those before it, (T, N), and their p-values, (T,).
+    """
+    taken_by = [np.empty((0, answers.num_examples), np.int64)]
+    p_values_of = [np.empty(0)]
+    for start in range(0, len(ordered), _TESTED_AT_ONCE):
+        taken = answers.exits_taken(ordered[start : start + _TESTED_AT_ONCE])
+        p_values = _Scaled.of(answers, taken, promise, bound).p_values(promise)
+        num_refuted = int(np.argmin(np.append(p_values <= 1 - promise.confidence, False)))
+        taken_by.append(taken[:num_refuted])
+        p_values_of.append(p_values[:num_refuted])
+        if num_refuted < len(p_values):
+            break
+    return np.concatenate(taken_by), np.concatenate(p_values_of)
 
 
 def _cost(answers: ExitAnswers, taken: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -130,8 +147,11 @@ class _Scaled:
 
     @classmethod
     def of(
-        cls, losses: NDArray[np.float64], promise: Promise, bound: Bound, *, longest_ms: float
+        cls, answers: ExitAnswers, taken: NDArray[np.int64], promise: Promise, bound: Bound
     ) -> "_Scaled":
+        """Scale the losses of candidates, by where each example stops, (T, N)."""
+        losses = answers.losses(promise)[taken, np.arange(answers.num_examples)]
+        longest_ms = float(answers.exit_ms[-1])
         match promise.kind:
             case "max-drop" if bound == "binomial":
                 # Where the deepest exit alone is right: never less than what is lost in all.
@@ -156,45 +176,41 @@ class _Scaled:
             return binomial_p_values(counts, num_examples, limit)
         return betting_p_values(self.losses, limit, error=1 - promise.confidence)
 
-    def alone(self, index: int, num_examples: int) -> "_Scaled":
-        """Return one candidate, on as many examples like these; a broken loss counts as a whole."""
-        row = self.losses[index]
+    def repeated(self, num_examples: int) -> "_Scaled":
+        """Return one candidate on as many examples like these; a broken loss counts as a whole."""
+        (row,) = self.losses
         if self.bound == "binomial":
             count = min(ceil(row.mean() * num_examples - 1e-9), num_examples)
-            repeated = np.arange(num_examples) < count
-            return replace(self, losses=repeated[None].astype(np.float64))
+            is_loss = np.arange(num_examples) < count
+            return replace(self, losses=is_loss[None].astype(np.float64))
         return replace(self, losses=np.resize(row, (1, num_examples)))
 
 
-def _refusal(scaled: _Scaled, early: NDArray[np.int64], promise: Promise, num_examples: int) -> str:
-    """Say that no early stop is certified, how many images would do, and what could be promised.
-
-    Args:
-        scaled: The losses of the candidates.
-        early: Which of them stop anything early.
-        promise: What was asked for.
-        num_examples: On how many examples.
-    """
+def _refusal(answers: ExitAnswers, ordered: Ladder, promise: Promise, bound: Bound) -> str:
+    """Say that no early stop is certified, how many images would do, and what could be promised."""
     asked = f"{promise.kind} {promise.limit:g} with confidence {promise.confidence:g}"
+    taken = answers.exits_taken(ordered)
+    early = taken[(taken < answers.num_exits - 1).any(axis=1)]
     if not len(early):
         return f"no exit but the deepest is sure of anything: {asked} leaves nothing to stop early"
-    first = int(early[0])
-    needed = _images_needed(scaled, first, promise, num_examples)
+    first = _Scaled.of(answers, early[:1], promise, bound)
+    num_examples = answers.num_examples
+    needed = _images_needed(first, promise, num_examples)
     would_do = (
         "no number of images like these would do"
         if needed is None
         else f"about {needed} images like these would do"
     )
-    kept = _limit_kept(scaled, first, promise, num_examples)
+    kept = _limit_kept(first, promise)
     can_keep = "" if kept is None else f"; these can keep {promise.kind} {kept:g}"
     return f"{num_examples} images certify no early stop for {asked}; {would_do}{can_keep}"
 
 
-def _images_needed(scaled: _Scaled, index: int, promise: Promise, num_examples: int) -> int | None:
-    """Return how many examples like these would certify a candidate; None if never so many."""
+def _images_needed(candidate: _Scaled, promise: Promise, num_examples: int) -> int | None:
+    """Return how many examples like these would certify it; None if never so many."""
 
     def is_certified(count: int) -> bool:
-        (p_value,) = scaled.alone(index, count).p_values(promise)
+        (p_value,) = candidate.repeated(count).p_values(promise)
         return bool(p_value <= 1 - promise.confidence)
 
     high = num_examples
@@ -209,12 +225,11 @@ def _images_needed(scaled: _Scaled, index: int, promise: Promise, num_examples: 
     return high
 
 
-def _limit_kept(scaled: _Scaled, index: int, promise: Promise, num_examples: int) -> float | None:
+def _limit_kept(candidate: _Scaled, promise: Promise) -> float | None:
     """Return the least limit, to three digits, that a candidate is certified to keep."""
-    alone = scaled.alone(index, num_examples)
 
     def is_kept(limit: float) -> bool:
-        (p_value,) = alone.p_values(replace(promise, limit=limit))
+        (p_value,) = candidate.p_values(replace(promise, limit=limit))
         return bool(p_value <= 1 - promise.confidence)
 
     largest = {"max-drop": 99.9, "max-disagreement": 0.999, "max-mean-ms": inf}[promise.kind]

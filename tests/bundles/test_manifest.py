@@ -349,7 +349,12 @@ def certificate_for(artifact: Artifact) -> Certificate:
         ("max-drop", 100.0, 0.95, "below 100 points of accuracy, got 100"),
         ("max-drop", float("nan"), 0.95, "got nan"),
         ("max-disagreement", 1.0, 0.95, "above 0 and below 1 of all answers, got 1"),
-        ("max-mean-ms", float("inf"), 0.95, "max-mean-ms is above 0, got inf"),
+        (
+            "max-mean-ms",
+            float("inf"),
+            0.95,
+            "max-mean-ms is above 0 and finite, got inf",
+        ),
         ("max-drop", 1.0, 1.0, "lies between 0 and 1, got 1"),
         ("max-drop", 1.0, 0.0, "lies between 0 and 1, got 0"),
     ],

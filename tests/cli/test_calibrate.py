@@ -131,7 +131,7 @@ def test_a_promise_that_cannot_be_certified_is_exit_code_6_and_changes_nothing(
         (("--max-drop", 1, "--max-mean-ms", 3), "make one promise"),
         (("--max-drop", 0), "max-drop is above 0 and below 100 points of accuracy, got 0"),
         (("--max-disagreement", 2), "above 0 and below 1 of all answers, got 2"),
-        (("--max-mean-ms", -1), "max-mean-ms is above 0, got -1"),
+        (("--max-mean-ms", -1), "max-mean-ms is above 0 and finite, got -1"),
         (("--max-drop", 1, "--confidence", 1), "it lies between 0 and 1, got 1"),
         (("--max-drop", 1, "--measure", "margn"), "did you mean margin?"),
         (("--max-mean-ms", 3, "--bound", "binomial"), "counts answers, and max-mean-ms is about"),
@@ -159,9 +159,12 @@ def test_labels_that_are_needed_and_missing_are_asked_for(
 ) -> None:
     np.savez(tmp_path / "bare.npz", images=random_images(20))
 
-    for options in (("--max-drop", 5), (*GENEROUS, "--temperature")):
+    for options, who in (
+        (("--max-drop", 5), "--max-drop, unlike --max-disagreement,"),
+        ((*GENEROUS, "--temperature"), "--temperature"),
+    ):
         line = refused(type_command, bundle, tmp_path / "bare.npz", *options)
-        assert "holds images without labels: give a labelled dataset, or promise --max-dis" in line
+        assert f"holds images without labels, which {who} needs: give a labelled dataset" in line
     typed = type_command("calibrate", bundle, "--data", tmp_path / "bare.npz", *GENEROUS)
     assert typed.exit_code == 0, typed.stderr
 

@@ -106,4 +106,6 @@ def test_images_without_labels_or_of_one_class_are_refused(
     typed = type_command("evaluate", home / "bundle", "--data", tmp_path / "bare.npy")
 
     assert typed.exit_code == 3
-    assert "holds images without labels: give a labelled dataset" in typed.stderr
+    assert (
+        "holds images without labels, which evaluate needs: give a labelled dataset" in typed.stderr
+    )

@@ -1,5 +1,6 @@
 """A checkpoint on disk, and a cache for what is exported from it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,9 @@ def checkpoint_path(home: Path, submodel: Submodel) -> Path:
     return home / "model.safetensors"
 
 
-@pytest.fixture(autouse=True)
-def _cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REEFL_EDGE_HOME", str(home / "cache"))
+@pytest.fixture(autouse=True, scope="session")
+def _cache(home: Path) -> Iterator[None]:
+    """Keep what is exported for all tests: a step that one has compiled, another takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REEFL_EDGE_HOME", str(home / "cache"))
+        yield
