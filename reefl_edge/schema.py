@@ -7,6 +7,7 @@ without end, too large or not finite is refused here. A file that does not fit i
 
 import re
 import tomllib
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from textwrap import shorten
@@ -67,6 +68,15 @@ def to_dict(value: object) -> dict[str, Any]:
     """Write a dataclass as a dictionary of JSON values."""
     fields: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
     return fields
+
+
+def kebab(name: str) -> str:
+    """Return the name of a field as configurations of others have it.
+
+    >>> kebab("num_rounds")
+    'num-rounds'
+    """
+    return name.replace("_", "-")
 
 
 def variant(kind: str) -> Tag:
@@ -151,10 +161,18 @@ def from_toml(kind: type[T], text: str | bytes, *, source: str) -> T:
     Raises:
         InputError: The text is no TOML, or does not fit ``kind``.
     """
-    document = _parse_toml(_utf8(text, source), source)
-    _check_finite(document, source)
+    return from_values(kind, _parse_toml(_utf8(text, source), source), source=source)
+
+
+def from_values(kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
+    """Read a dataclass from values that somebody else has parsed, such as a configuration.
+
+    Raises:
+        InputError: They do not fit ``kind``.
+    """
+    _check_finite(values, source)
     try:
-        value: T = _adapter(kind).validate_python(document)
+        value: T = _adapter(kind).validate_python(dict(values))
     except ValidationError as error:
         raise InputError(f"{source}: {_first_problem(error)}") from error
     return value

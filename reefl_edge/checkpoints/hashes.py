@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from reefl_edge.array_files.safetensors import Arrays
-from reefl_edge.regimes import is_adapter
+from reefl_edge.regimes import Regime, is_adapter, is_trained
 
 
 def weights_sha256(arrays: Arrays) -> str:
@@ -26,3 +26,10 @@ def base_sha256(arrays: Arrays) -> str:
     depend on what they were.
     """
     return weights_sha256({name: array for name, array in arrays.items() if not is_adapter(name)})
+
+
+def frozen_sha256(arrays: Arrays, regime: Regime) -> str:
+    """Return the identity of what a regime does not train: it is the same in every round."""
+    return weights_sha256(
+        {name: array for name, array in arrays.items() if not is_trained(name, regime)}
+    )

@@ -96,13 +96,13 @@ def apply_update(
     return replace(
         checkpoint,
         arrays={**checkpoint.arrays, **update.arrays},
-        random=_still_random(checkpoint, update),
+        random=still_random(checkpoint, update.submodel),
     )
 
 
-def _still_random(checkpoint: Checkpoint, update: Update) -> RandomPart:
-    """Return what is random once an update was applied: every regime trains what is shared."""
-    whole = update.submodel.regime == "full" and update.submodel.depth == checkpoint.submodel.depth
+def still_random(checkpoint: Checkpoint, trained: Submodel) -> RandomPart:
+    """Return what is random once a sub-model was trained: every regime trains what is shared."""
+    whole = trained.regime == "full" and trained.depth == checkpoint.submodel.depth
     return "everything" if checkpoint.random == "everything" and not whole else "nothing"
 
 

@@ -71,7 +71,7 @@ class RunningAverage:
             raise ValueError(f"an update's weight must be positive and finite, got {weight}")
         self._check(update)
         for name, array in update.arrays.items():
-            rows = self._rows_of(name, update.submodel.depth)
+            rows = trained_rows(name in self._row_wise, update.submodel.depth)
             part = array[rows]
             # Two operations of one type each cost less than one of mixed types.
             weighted = self._scratch[: part.size].reshape(part.shape)
@@ -102,10 +102,6 @@ class RunningAverage:
         np.divide(self.sums[name], weights, out=average, where=held)
         return average.astype(np.float32)
 
-    def _rows_of(self, name: str, depth: int) -> slice:
-        """Return the rows that a client trains: the meta token's, and one per block it has."""
-        return slice(depth + 1) if name in self._row_wise else slice(None)
-
     def _check(self, update: Update) -> None:
         submodel, whole = update.submodel, self._whole
         if submodel.max_exit > whole.max_exit:
@@ -127,6 +123,11 @@ def per_row_shape(spec: ArraySpec) -> Shape:
     """Return the shape of what is said per row of an array, or once of all of it."""
     num_rows = spec.shape[0] if spec.is_row_wise else 1
     return (num_rows, *[1] * (len(spec.shape) - 1))
+
+
+def trained_rows(is_row_wise: bool, depth: int) -> slice:
+    """Return the rows that a client of a depth trains: the meta token's, and one per block."""
+    return slice(depth + 1) if is_row_wise else slice(None)
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ client that lies within plausible numbers.
 Source: of the bound, the median and its absolute deviation as robust location and scale (Huber).
 """
 
+import sys
 from collections import defaultdict, deque
 from dataclasses import dataclass
 
@@ -114,7 +115,7 @@ class Guard:
     def bound(self, max_exit: int) -> float:
         """Return how far an update of a depth may move its arrays in this round."""
         if not self._bounds_norms:
-            return np.inf
+            return sys.float_info.max  # what is not finite stays refused
         earlier = np.array(self._earlier[max_exit])
         if len(earlier) < _ENOUGH_NORMS or not (median := float(np.median(earlier))) > 0:
             return self._max_norm

@@ -22,6 +22,7 @@ class ClientTask:
             client's own model is held to it.
         base_sha256: Identity of all plain arrays of the round, cut at the depth; it goes into the
             update's provenance.
+        refusal: Why the client's last update was refused, if it was.
     """
 
     client: str
@@ -30,6 +31,7 @@ class ClientTask:
     training: LocalTraining
     frozen_sha256: str
     base_sha256: str
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

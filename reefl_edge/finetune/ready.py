@@ -58,7 +58,7 @@ class ReadyClient:
         return replace(
             self,
             base_sha256=base_sha256,
-            open_start=lambda: _starting_from(self.open_start(), arrays),
+            open_start=lambda: starting_from(self.open_start(), arrays),
         )
 
 
@@ -98,7 +98,7 @@ def _eager(
         from reefl_edge.finetune.steppers.eager import EagerStepper
         from reefl_edge.models.arrays import network_from
         from reefl_edge.models.regime import with_regime
-    start = _starting_from(with_regime(checkpoint, regime, seed=training.seed), start_arrays)
+    start = starting_from(with_regime(checkpoint, regime, seed=training.seed), start_arrays)
     stepper = EagerStepper(
         network_from(start.submodel, start.arrays, is_shared=True),
         recompute=training.recompute,
@@ -131,7 +131,7 @@ def _compiled(
     check_batch_size(step, name, training.batch_size)
 
     def open_start() -> Checkpoint:
-        return _starting_from(read_start(source, step), start_arrays)
+        return starting_from(read_start(source, step), start_arrays)
 
     match name:
         case "onnx":
@@ -158,7 +158,7 @@ def _compiled(
     )
 
 
-def _starting_from(start: Checkpoint, arrays: Arrays | None) -> Checkpoint:
+def starting_from(start: Checkpoint, arrays: Arrays | None) -> Checkpoint:
     """Return a start with other trained arrays; None keeps its own."""
     if arrays is None:
         return start

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.start import read_start
+from reefl_edge.bundles.training import TrainingStep
+from reefl_edge.checkpoints.metadata import Provenance
+from reefl_edge.checkpoints.update import Update, write_update
 from reefl_edge.data.dataset import Dataset, num_examples
 from reefl_edge.devices.links.base import Link
 from reefl_edge.files import sha256_of_file
@@ -17,6 +21,8 @@ from reefl_edge.finetune.batches import check_dataset
 from reefl_edge.finetune.client import ClientResult
 from reefl_edge.finetune.compiled import check_batch_size, step_for
 from reefl_edge.finetune.loop import History, drawn_order
+from reefl_edge.finetune.ready import starting_from
+from reefl_edge.finetune.steppers.base import check_trained
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.jobs.job import FinetuneJob
 from reefl_edge.jobs.progress import OnProgress
@@ -33,6 +39,7 @@ def train_client_on(
     dataset: Dataset,
     training: LocalTraining,
     *,
+    start_arrays: Arrays | None = None,
     threads: int | None = None,
     max_step_s: float = MAX_STEP_S,
     on_progress: OnProgress = lambda *_: None,
@@ -45,13 +52,15 @@ def train_client_on(
         regime: Which of its arrays are trained.
         dataset: The client's examples; images of the network's size.
         training: The settings.
+        start_arrays: Trained arrays to start from instead of the step's own, by name.
         threads: Threads to compute with; None for one per fast core there.
         max_step_s: How long a step may take before the training is taken to hang, and is ended.
         on_progress: Called now and then with the steps that are done, and how many there are.
 
     Raises:
         ValueError: The dataset is empty or does not fit, the batch is larger than the step was
-            compiled for, or there are no so many cores there.
+            compiled for, ``start_arrays`` are not those that the regime trains, or there are no so
+            many cores there.
         DeviceError: The device cannot be reached, or the training there died.
         DivergenceError: A loss, or a trained array, is no longer finite.
         InputError: The bundle has no such step, or a file of it is missing or changed.
@@ -63,17 +72,20 @@ def train_client_on(
     source = BundleFolder.of(bundle.directory)
     with scratch_folder() as folder, link.held():
         examples = _packed(dataset, folder / "examples.npz")
+        start = _start_file(start_arrays, step, training, folder / "start.safetensors")
         job = FinetuneJob(
             source=source,
             max_exit=step.submodel.max_exit,
             regime=regime,
-            start=None,
+            start=None if start is None else sha256_of_file(start),
             dataset=sha256_of_file(examples),
             order=tuple(drawn_order(dataset, training).tolist()),
             training=training,
             threads=threads,
         )
         files = {source.sha256: bundle.directory, job.dataset: examples}
+        if start is not None and job.start is not None:
+            files[job.start] = start
         update, trained = run_training(
             link, job, files, max_step_s=max_step_s, on_progress=on_progress
         )
@@ -82,7 +94,25 @@ def train_client_on(
         losses=trained.losses,
         teacher_counts=trained.teacher_counts,
     )
-    return ClientResult(update=update, history=history, open_start=lambda: read_start(bundle, step))
+    return ClientResult(
+        update=update,
+        history=history,
+        open_start=lambda: starting_from(read_start(bundle, step), start_arrays),
+    )
+
+
+def _start_file(
+    arrays: Arrays | None, step: TrainingStep, training: LocalTraining, path: Path
+) -> Path | None:
+    """Write trained arrays to start from, as a job names them; None for the step's own."""
+    if arrays is None:
+        return None
+    check_trained(arrays, step.submodel)
+    provenance = Provenance(
+        base_sha256=step.base_sha256, server_round=training.server_round, num_examples=0
+    )
+    write_update(Update(submodel=step.submodel, arrays=arrays, provenance=provenance), path)
+    return path
 
 
 def _packed(dataset: Dataset, path: Path) -> Path:

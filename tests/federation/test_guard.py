@@ -166,8 +166,16 @@ def test_where_all_moved_alike_some_more_is_still_usual() -> None:
     assert guard.bound(0) == 2 + 6 * 0.5 * 2
 
 
-def test_norms_that_are_not_bounded_pass_however_large() -> None:
-    Guard(max_norm=1.0, bounds_norms=False).check(moved_by(1e6, expected_of(0)), expected_of(0))
+def test_norms_that_are_not_bounded_pass_while_they_are_finite() -> None:
+    guard, expected = Guard(max_norm=1.0, bounds_norms=False), expected_of(0)
+    far = replace(expected, start=filled_arrays(expected.submodel, -3e38))
+
+    with pytest.raises(RefusedUpdateError, match="moves its arrays by inf"):
+        guard.check(
+            update_of(far.submodel, filled_arrays(far.submodel, 3e38), base_sha256="a" * 64), far
+        )
+
+    guard.check(moved_by(1e6, expected), expected)
 
 
 def test_a_guard_that_was_stopped_knows_what_is_usual() -> None:

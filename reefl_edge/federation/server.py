@@ -1,0 +1,386 @@
+"""What does the server of a federation hold, and what is one round of it?
+
+The server holds the arrays that the regime trains, as deep as the model. In a round it draws
+clients, sends each the arrays of its own depth, and takes the replies one by one, through the guard
+into the average; at the end it makes the arrays of the next round out of that. Clients that answer
+late, or not at all, or are refused, are left out and named. Where too few are left, the round
+counts for nothing and is repeated with others.
+
+How many updates there are at a time is the exchange's matter: each is added as it comes, and gone.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.checkpoints.checkpoint import Checkpoint
+from reefl_edge.checkpoints.hashes import base_sha256, frozen_sha256
+from reefl_edge.checkpoints.update import still_random
+from reefl_edge.errors import FederationError, RefusedUpdateError
+from reefl_edge.federation.average import Average
+from reefl_edge.federation.depths import Depth, missing_exits
+from reefl_edge.federation.exchange import Exchange
+from reefl_edge.federation.guard import Expected, Guard
+from reefl_edge.federation.history import ClientRound, RoundRecord
+from reefl_edge.federation.messages import ClientReply, ClientTask
+from reefl_edge.federation.optimizer import ServerOptimizer
+from reefl_edge.federation.seeds import client_seed, round_generator
+from reefl_edge.federation.state_file import FederationState
+from reefl_edge.finetune.training import LocalTraining
+from reefl_edge.submodel import Submodel
+
+_FLOAT_BYTES = 4
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participant:
+    """A client that can be asked.
+
+    Attributes:
+        client: Its name.
+        depth: How deep it goes.
+        max_examples: The most examples that it can have trained on.
+    """
+
+    client: str
+    depth: Depth
+    max_examples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRules:
+    """What makes a round.
+
+    Attributes:
+        clients_per_round: How many clients are asked; all, where fewer are there.
+        min_clients: How many updates it takes for a round to count.
+        deadline_s: How long the server waits for replies; None for as long as it takes.
+        max_attempts: How often a round is begun before the federation gives up.
+        seed: Of the draw of the clients, and of their training.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    clients_per_round: int
+    min_clients: int = 1
+    deadline_s: float | None = None
+    max_attempts: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_clients <= self.clients_per_round:
+            raise ValueError(
+                "a round needs at least 1 client and at most those it asks, got "
+                f"{self.min_clients} of {self.clients_per_round}"
+            )
+        if self.deadline_s is not None and not self.deadline_s > 0:
+            raise ValueError(f"the deadline of a round must be positive, got {self.deadline_s:g}")
+        if self.max_attempts < 1:
+            raise ValueError(f"a round is begun at least once, got {self.max_attempts}")
+        if self.seed < 0:
+            raise ValueError(f"the seed must not be negative, got {self.seed}")
+
+
+class Server:
+    """Holds the model of a federation, and makes it better round by round.
+
+    Args:
+        start: The whole model under the regime, adapters and all.
+        rules: What makes a round.
+        training: What clients are to do; round and seed are set for each of them.
+        optimizer: What is made of an average.
+        guard: What updates are held to.
+        average: Makes an empty average, of the arrays that the round begins with.
+        weigh: What an update counts in it.
+
+    Attributes:
+        arrays: The trained arrays, by name.
+        num_rounds: How many rounds made them.
+    """
+
+    def __init__(
+        self,
+        start: Checkpoint,
+        rules: RoundRules,
+        training: LocalTraining,
+        *,
+        optimizer: ServerOptimizer,
+        guard: Guard,
+        average: Callable[[Arrays], Average],
+        weigh: Callable[[int], float] = float,
+    ) -> None:
+        self.rules = rules
+        self.optimizer = optimizer
+        self.guard = guard
+        self.training = training
+        self.arrays: Arrays = {
+            spec.name: start.arrays[spec.name] for spec in start.submodel.trained_arrays()
+        }
+        self.num_rounds = 0
+        self.average = average
+        self.weigh = weigh
+        self.refusals: dict[str, str] = {}
+        self._start = start
+        self._frozen: dict[int, str] = {}
+        self._missing = range(0)
+
+    @property
+    def submodel(self) -> Submodel:
+        """The whole model."""
+        return self._start.submodel
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The whole model as it is now."""
+        start = self._start
+        random = still_random(start, start.submodel) if self.num_rounds else start.random
+        return replace(start, arrays={**start.arrays, **self.arrays}, random=random)
+
+    def state(self) -> FederationState:
+        """Return what a server that goes on after it was stopped must know."""
+        return FederationState(
+            server_round=self.num_rounds,
+            model=self.arrays,
+            optimizer=self.optimizer.state(),
+            guard=self.guard.state(),
+        )
+
+    def load(self, state: FederationState) -> None:
+        """Go on from a state of the same federation."""
+        self.num_rounds = state.server_round
+        self.arrays = state.model
+        self.optimizer.load(state.optimizer)
+        self.guard.load(state.guard)
+
+    def run_round(
+        self,
+        server_round: int,
+        participants: Callable[[], Sequence[Participant]],
+        exchange: Exchange,
+    ) -> RoundRecord:
+        """Make the model of the next round, by as many attempts as it takes.
+
+        Args:
+            server_round: The round, from 1.
+            participants: Returns who can be asked now.
+            exchange: What carries tasks and replies.
+
+        Raises:
+            FederationError: Every attempt had too few updates.
+        """
+        bytes_down = bytes_up = 0
+        for attempt in range(1, self.rules.max_attempts + 1):
+            opened = self.begin(server_round, participants(), attempt=attempt)
+            for reply in exchange.exchange(opened.tasks(), self.rules.deadline_s):
+                opened.take(reply)
+            record = opened.end()
+            bytes_down += record.bytes_down
+            bytes_up += record.bytes_up
+            if opened.counts:
+                return replace(record, bytes_down=bytes_down, bytes_up=bytes_up)
+        raise FederationError(
+            f"round {server_round}: {opened.shortage()}, {self.rules.max_attempts} times over; the "
+            "model of the round before stands"
+        )
+
+    def begin(
+        self, server_round: int, participants: Sequence[Participant], *, attempt: int = 1
+    ) -> "OpenRound":
+        """Draw the clients of a round, which then waits for their replies."""
+        self._warn_of_missing_exits(participants)
+        generator = round_generator(self.rules.seed, server_round, attempt)
+        count = min(self.rules.clients_per_round, len(participants))
+        drawn = generator.choice(len(participants), size=count, replace=False) if count else ()
+        return OpenRound(self, server_round, [participants[index] for index in drawn], attempt)
+
+    def _warn_of_missing_exits(self, participants: Sequence[Participant]) -> None:
+        """Say, as often as it changes, which exits nobody is deep enough for."""
+        missing = missing_exits([each.depth for each in participants], self.submodel)
+        if missing != self._missing:
+            self._missing = missing
+            for exit_index in missing:
+                _log.warning(
+                    "nobody is deep enough for exit %d: its blocks stay as they are", exit_index
+                )
+
+    def frozen_sha256(self, max_exit: int) -> str:
+        """Return the identity of what no round changes, cut at a depth."""
+        if max_exit not in self._frozen:
+            cut = self._start.cut(max_exit)
+            self._frozen[max_exit] = frozen_sha256(cut.arrays, cut.submodel.regime)
+        return self._frozen[max_exit]
+
+
+class OpenRound:
+    """A round that was begun: it gives out tasks and takes replies.
+
+    Args:
+        server: Whose round it is.
+        server_round: The round, from 1.
+        drawn: The clients that are asked.
+        attempt: How often the round was begun, this time included.
+    """
+
+    def __init__(
+        self, server: Server, server_round: int, drawn: Sequence[Participant], attempt: int
+    ) -> None:
+        self._server = server
+        self._round = server_round
+        self._attempt = attempt
+        self._drawn = {each.client: each for each in drawn}
+        self._found: dict[str, ClientRound] = {}
+        self._tasks: dict[int, _DepthTask] = {}
+        self._start = server.arrays
+        self._average = server.average(server.arrays)
+        server.guard.begin_round()
+        self._num_counted = 0
+        self._bytes_down = self._bytes_up = 0
+        self._began = time.monotonic()
+
+    @property
+    def counts(self) -> bool:
+        """Enough updates were averaged."""
+        return self._num_counted >= self._server.rules.min_clients
+
+    def tasks(self) -> Iterator[ClientTask]:
+        """Give what each client is asked, one after the other."""
+        server = self._server
+        for client, participant in self._drawn.items():
+            depth = self._task_at(participant.depth.max_exit)
+            self._bytes_down += _size_bytes(depth.arrays)
+            yield ClientTask(
+                client=client,
+                submodel=depth.submodel,
+                arrays=depth.arrays,
+                training=replace(
+                    server.training,
+                    server_round=self._round,
+                    seed=client_seed(server.rules.seed, self._round, client),
+                ),
+                frozen_sha256=server.frozen_sha256(participant.depth.max_exit),
+                base_sha256=depth.base_sha256,
+                refusal=server.refusals.pop(client, None),
+            )
+
+    def take(self, reply: ClientReply) -> None:
+        """Count a reply, or say why not."""
+        if reply.client not in self._drawn:
+            _log.warning("round %d: %s replied, and was not asked", self._round, reply.client)
+            return
+        if reply.update is None:
+            self._note(reply, problem=reply.problem)
+            return
+        self._bytes_up += _size_bytes(reply.update.arrays)
+        participant = self._drawn[reply.client]
+        depth = self._task_at(participant.depth.max_exit)
+        expected = Expected(
+            client=reply.client,
+            submodel=depth.submodel,
+            base_sha256=depth.base_sha256,
+            server_round=self._round,
+            start=depth.arrays,
+            max_examples=participant.max_examples,
+        )
+        try:
+            self._server.guard.check(reply.update, expected)
+        except RefusedUpdateError as error:
+            problem = str(error).removeprefix(f"{reply.client}: ")
+            self._server.refusals[reply.client] = problem
+            self._note(reply, problem=f"refused: {problem}")
+            return
+        weight = self._server.weigh(reply.update.provenance.num_examples)
+        self._average.add(reply.update, weight)
+        self._num_counted += 1
+        self._note(reply)
+
+    def end(self) -> RoundRecord:
+        """Take no more replies; where enough counted, the server has the next round's arrays."""
+        deadline_s = self._server.rules.deadline_s
+        waited = "" if deadline_s is None else f" within {deadline_s:g} s"
+        for client in self._drawn.keys() - self._found.keys():
+            self._found[client] = self._client_round(client, problem=f"no reply{waited}")
+        clients = tuple(self._found[client] for client in self._drawn)
+        for each in clients:
+            if each.problem is not None:
+                _log.warning("round %d: %s: %s", self._round, each.client, each.problem)
+        if self.counts:
+            average = self._average.average(self._start)
+            self._server.arrays = self._server.optimizer.step(
+                self._start, average, self._average.held()
+            )
+            self._server.num_rounds = self._round
+        else:
+            _log.warning("round %d: %s; it is repeated", self._round, self.shortage())
+        return RoundRecord(
+            server_round=self._round,
+            num_attempts=self._attempt,
+            clients=clients,
+            bytes_down=self._bytes_down,
+            bytes_up=self._bytes_up,
+            duration_s=time.monotonic() - self._began,
+        )
+
+    def shortage(self) -> str:
+        """Say how many updates there were of how many."""
+        return (
+            f"{self._num_counted} of {len(self._drawn)} clients sent an update that counts, "
+            f"{self._server.rules.min_clients} are needed"
+        )
+
+    def _task_at(self, max_exit: int) -> "_DepthTask":
+        if max_exit not in self._tasks:
+            cut = self._server.checkpoint.cut(max_exit)
+            self._tasks[max_exit] = _DepthTask(
+                submodel=cut.submodel,
+                arrays={spec.name: cut.arrays[spec.name] for spec in cut.submodel.trained_arrays()},
+                base_sha256=base_sha256(cut.arrays),
+            )
+        return self._tasks[max_exit]
+
+    def _note(self, reply: ClientReply, *, problem: str | None = None) -> None:
+        update = reply.update
+        if reply.client in self._found:  # what counted already still does
+            _log.warning("round %d: %s: %s", self._round, reply.client, problem)
+            return
+        self._found[reply.client] = self._client_round(
+            reply.client,
+            num_examples=0 if update is None else update.provenance.num_examples,
+            loss=sum(reply.losses) / len(reply.losses) if reply.losses else None,
+            problem=problem,
+        )
+
+    def _client_round(
+        self,
+        client: str,
+        *,
+        num_examples: int = 0,
+        loss: float | None = None,
+        problem: str | None = None,
+    ) -> ClientRound:
+        depth = self._drawn[client].depth
+        return ClientRound(
+            client=client,
+            max_exit=depth.max_exit,
+            num_examples=num_examples,
+            loss=loss,
+            problem=problem,
+            device_s=depth.device_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DepthTask:
+    """What all clients of a depth are asked in a round."""
+
+    submodel: Submodel
+    arrays: Arrays
+    base_sha256: str
+
+
+def _size_bytes(arrays: Arrays) -> int:
+    return _FLOAT_BYTES * sum(array.size for array in arrays.values())
