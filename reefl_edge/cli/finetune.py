@@ -183,6 +183,9 @@ def finetune(
     part.check(eval_data)
     linking.check_device_python(device, is_wanted=device_python)
     link = _link(device, compiled, checkpoints, device_python=device_python)
+    if link is not None and threads is not None:
+        with options.usage_errors("--threads"):
+            link.describe().threads(threads)
     if link is None:
         options.fitting_threads(threads)
         if max_step_s is not None:

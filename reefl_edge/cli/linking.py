@@ -18,15 +18,17 @@ DevicePython = Annotated[
 ]
 
 
-def check_device_python(device: str, *, is_wanted: bool) -> None:
+def check_device_python(device: str, *, is_wanted: bool, is_estimate: bool = False) -> None:
     """Refuse to choose a Python where no agent runs.
 
     Raises:
-        BadParameter: It is wanted, and this machine computes.
+        BadParameter: It is wanted, and this machine computes, or nobody.
     """
     from reefl_edge.devices.links.emulated import EMULATED_PREFIX
     from reefl_edge.devices.profiles import LOCAL_DEVICE
 
+    if is_wanted and is_estimate:
+        options.refuse("--device-python", "--estimate runs nothing there")
     if is_wanted and (device == LOCAL_DEVICE or device.startswith(EMULATED_PREFIX)):
         options.refuse("--device-python", f"for ssh: and adb:; the Python here runs {device}")
 

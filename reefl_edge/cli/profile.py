@@ -62,7 +62,7 @@ def profile(
             help="What takes the training step: onnx, executorch or eager. Of a bundle, its "
             "compiled step, which is of one depth; else one is compiled for each exit, in seconds "
             "for onnx, in minutes for executorch.  [default: what the bundle has a step for, else "
-            "eager]",
+            "eager; on a device onnx]",
         ),
     ] = None,
     max_exit: options.MaxExit = None,
@@ -131,7 +131,7 @@ def profile(
                 "--step-runtime": step_runtime,
             }
         )
-    linking.check_device_python(device, is_wanted=device_python)
+    linking.check_device_python(device, is_wanted=device_python, is_estimate=estimate)
     budget = budgets.budget_of(budget_ms, budget_step_ms, budget_mib)
     if not estimate:
         estimating.refuse_unless_estimated(device, calibrate_from, memory_mib)
@@ -150,6 +150,8 @@ def profile(
     if estimate:
         request = replace(request, threads=estimating.threads(threads))
     else:
+        with options.usage_errors("--device"):
+            request = request.on(link)
         request = replace(request, threads=_threads(link, threads))
     source = models.cut(models.opened(model, description, seed=seed), max_exit)
     if request.regime is not None:
@@ -352,7 +354,8 @@ def _suggest(
         if request.precision != "fp32":
             what += ["--precision", request.precision]
         render.next_command(
-            *("reefl-edge", "export", *model, "--report", output, *what, "-o", "bundle")
+            *("reefl-edge", "export", *model, "--report", output, *what),
+            *("-o", "new-bundle" if "bundle" in model else "bundle"),
         )
     elif report.context.is_real_hardware and (rows := report.rows_of("inference")):
         p90 = rows[-1].summary.p90_high_ms

@@ -36,6 +36,7 @@ class FakeLink:
 
     name = "fake"
     is_real_hardware = False
+    has_agent = False
     python = ("python-there",)
 
     def __init__(self, answer: Callable[[bytes], Finished]) -> None:

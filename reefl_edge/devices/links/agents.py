@@ -40,11 +40,13 @@ class Machine:
     """What an agent has to fit.
 
     Attributes:
+        name: The device's, for messages.
         abi: What ``uname -m`` calls it there.
         find_pythons: Asks it for the versions of its Pythons that an agent without one can run on,
             such as ``3.12``.
     """
 
+    name: str
     abi: str
     find_pythons: Callable[[], tuple[str, ...]]
 
@@ -71,8 +73,8 @@ def device_python_agent(machine: Machine) -> PackedAgent:
     versions = machine.find_pythons()
     if not versions:
         raise DeviceError(
-            "the device has no Python that an agent can run on: CPython 3.11 or newer, of 64 bits, "
-            "with glibc 2.28 or newer; an agent that brings its own needs none"
+            f"{machine.name} has no Python that an agent can run on: CPython 3.11 or newer, of 64 "
+            "bits, with glibc 2.28 or newer; an agent that brings its own needs none"
         )
     return packed(build_agent(arch, DevicePython(min(versions, key=numbers))))
 

@@ -45,6 +45,11 @@ class Link(Protocol):
         ...
 
     @property
+    def has_agent(self) -> bool:
+        """Whether an agent obeys jobs there, which has onnxruntime and no PyTorch."""
+        ...
+
+    @property
     def python(self) -> tuple[str, ...]:
         """How a Python that can import ``reefl_edge`` is started there: the head of an argv.
 

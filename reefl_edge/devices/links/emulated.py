@@ -47,6 +47,7 @@ class EmulatedLink:
     """
 
     is_real_hardware = False
+    has_agent = False
     python = LocalLink.python
 
     def __init__(self, profile: DeviceProfile, *, memory_mib: int | None = None) -> None:

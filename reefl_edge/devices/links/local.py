@@ -32,6 +32,7 @@ class LocalLink:
 
     name = "local"
     is_real_hardware = True
+    has_agent = False
     # -P: the user's folder holds the user's files, which are not to be imported for ours.
     python = (sys.executable, "-P")
 

@@ -65,6 +65,7 @@ class ShellLink:
         is_real_hardware: bool = True,
     ) -> None:
         self.name = name
+        self.has_agent = True
         self.is_real_hardware = is_real_hardware
         self._client = client
         self._shell = RemoteShell(name, client)
@@ -111,7 +112,8 @@ class ShellLink:
     def held(self) -> Iterator[None]:
         """Keep the device to ourselves, with an agent on it; see ``Link.held``."""
         with self._locked():
-            agent = self._agent_for(Machine(abi=self._abi(), find_pythons=self._pythons))
+            machine = Machine(name=self.name, abi=self._abi(), find_pythons=self._pythons)
+            agent = self._agent_for(machine)
             self._put(agent.archive, self._folder_of(agent), scripts.SETTLE_ARCHIVE)
             self._agent = agent
             try:
