@@ -276,8 +276,15 @@ def _require_constants(definition: dict[str, Any]) -> None:
         definition["required"] = [*constants, *definition.get("required", [])]
 
 
+# What pydantic calls a key that a dataclass does not have, with its own check and with a forbidding
+# configuration.
+_UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
+
+
 def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # An unknown key explains why another is missing: it is misspelt, or of another unit.
+    problem = next((each for each in problems if each["type"] in _UNKNOWN_KEY), problems[0])
     key = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")  # of an invariant of ours
     others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

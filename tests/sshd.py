@@ -1,6 +1,7 @@
 """A real ssh server on this machine, with keys of its own: a device at the end of a wire.
 
-Whoever logs in is who runs the tests; what is kept there goes into a folder of the test.
+Whoever logs in is who runs the tests; what is kept there goes into a folder of the test. The Python
+that the board has is the one that runs the tests.
 """
 
 import getpass
@@ -8,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -96,7 +98,7 @@ def sshd_in(folder: Path) -> Iterator[Sshd]:
         "ListenAddress 127.0.0.1\n"
         f"HostKey {folder / 'host_key'}\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\n"
-        f"SetEnv XDG_CACHE_HOME={folder / 'cache'}\n"
+        f"SetEnv XDG_CACHE_HOME={folder / 'cache'} REEFL_EDGE_PYTHON={sys.executable}\n"
         f"PidFile {folder / 'pid'}\n"
         "StrictModes no\n"
         "UsePAM no\n"

@@ -17,7 +17,8 @@ from reefl_edge.errors import MissingToolchainError
 
 # The C library that onnxruntime's wheels need is 2.28; pip takes no older ones by itself.
 # Source: PEP 600.
-_GLIBC_MINORS = range(17, 29)
+GLIBC_MINOR = 28
+_GLIBC_MINORS = range(17, GLIBC_MINOR + 1)
 
 
 def install_wheels(pins: tuple[Pin, ...], arch: Arch, python: str, site: Path) -> None:
@@ -61,7 +62,7 @@ def _installer(arch: Arch) -> list[str]:
 
 
 def _uv(uv: str, arch: Arch) -> list[str]:
-    platform = f"{NAMES[arch].wheel}-manylinux_2_{_GLIBC_MINORS[-1]}"
+    platform = f"{NAMES[arch].wheel}-manylinux_2_{GLIBC_MINOR}"
     return [uv, "pip", "install", "--quiet", "--python-platform", platform]
 
 

@@ -102,7 +102,7 @@ def list_agents(json: options.Json = False) -> None:
 @app.command("remove")
 def remove(
     agent: Annotated[
-        str | None, typer.Argument(metavar="[AGENT]", help="The first digits of its hash.")
+        str | None, typer.Argument(metavar="AGENT", help="The first digits of its hash.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove all agents.")] = False,
     json: options.Json = False,

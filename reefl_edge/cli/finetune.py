@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reefl_edge.cli import client_data, models, options, render, resuming
+from reefl_edge.cli import client_data, linking, models, options, render, resuming
 from reefl_edge.cli.client_data import ClientOptions
 from reefl_edge.regimes import REGIMES, Regime
 
@@ -119,6 +119,16 @@ def finetune(
             "adb:SERIAL or a device profile.",
         ),
     ] = "local",
+    device_python: linking.DevicePython = False,
+    max_step_s: Annotated[
+        float | None,
+        typer.Option(
+            "--max-step-s",
+            min=1,
+            help="On a device: how long a step may take before the training is taken to hang, and "
+            "is ended.  [default: 900]",
+        ),
+    ] = None,
     threads: options.DeviceThreads = None,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -134,6 +144,7 @@ def finetune(
     from reefl_edge.finetune.modes import DISTILL_MODES
     from reefl_edge.finetune.rounds import check_rate
     from reefl_edge.finetune.training import LocalTraining
+    from reefl_edge.jobs.running import MAX_STEP_S
     from reefl_edge.tasks.training import compiled_step
 
     options.check_output(output, model, data, eval_data)
@@ -170,9 +181,15 @@ def finetune(
         eval_share=eval_share,
     )
     part.check(eval_data)
-    link = _link(device, compiled, checkpoints)
+    linking.check_device_python(device, is_wanted=device_python)
+    link = _link(device, compiled, checkpoints, device_python=device_python)
+    if link is not None and threads is not None:
+        with options.usage_errors("--threads"):
+            link.describe().threads(threads)
     if link is None:
         options.fitting_threads(threads)
+        if max_step_s is not None:
+            options.refuse("--max-step-s", "for a device; what hangs here is seen, and interrupted")
     description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
@@ -192,6 +209,7 @@ def finetune(
         checkpoints=checkpoints,
         link=link,
         threads=threads,
+        max_step_s=max_step_s or MAX_STEP_S,
     )
     if json:
         render.print_json(document)
@@ -238,7 +256,11 @@ def _opened(
 
 
 def _link(
-    device: str, compiled: "CompiledStep | None", checkpoints: "TrainingCheckpoints | None"
+    device: str,
+    compiled: "CompiledStep | None",
+    checkpoints: "TrainingCheckpoints | None",
+    *,
+    device_python: bool,
 ) -> "Link | None":
     """Return the link to where training is to happen; None for this process.
 
@@ -246,7 +268,6 @@ def _link(
         BadParameter: What is asked for happens in this process only.
         DeviceError: The device is not connected.
     """
-    from reefl_edge.devices.links.opening import link_for
     from reefl_edge.devices.profiles import LOCAL_DEVICE
 
     if device == LOCAL_DEVICE:
@@ -259,8 +280,7 @@ def _link(
         )
     if checkpoints is not None:
         options.refuse("--checkpoint", "training on a device is not kept step by step")
-    with options.usage_errors("--device"):
-        return link_for(device)
+    return linking.link_to(device, device_python=device_python)
 
 
 def _check_memory(budget_mib: float | None, compiled: "CompiledStep | None") -> None:
@@ -296,6 +316,7 @@ def _train(
     checkpoints: "TrainingCheckpoints | None",
     link: "Link | None",
     threads: int | None,
+    max_step_s: float,
 ) -> dict[str, Any]:
     """Train, write the update, and return what there is to say of it."""
     from reefl_edge.checkpoints.update import write_update
@@ -320,7 +341,14 @@ def _train(
         if link is not None and compiled is not None:
             bar.say(f"train on {link.name}")
             result = train_client_on(
-                link, compiled.bundle, regime, examples, training, threads=threads
+                link,
+                compiled.bundle,
+                regime,
+                examples,
+                training,
+                threads=threads,
+                max_step_s=max_step_s,
+                on_progress=bar.step,
             )
         else:
             result = train_client(

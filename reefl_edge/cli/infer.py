@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reefl_edge.cli import options, render
+from reefl_edge.cli import linking, options, render
 from reefl_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def infer(
             "adb:SERIAL or a device profile.",
         ),
     ] = "local",
+    device_python: linking.DevicePython = False,
     threads: options.DeviceThreads = None,
     json: options.Json = False,
 ) -> None:
@@ -80,7 +81,8 @@ def infer(
     chosen = asked or runtime_for(opened, wanted)
     with options.usage_errors("--precision"):
         check_precision(chosen, wanted)
-    link = _link(device, chosen)
+    linking.check_device_python(device, is_wanted=device_python)
+    link = _link(device, chosen, device_python=device_python)
     files = files_in(inputs)
     if link is None:
         options.fitting_threads(threads)
@@ -178,7 +180,7 @@ def _there(
     return _Classifying(classify, policy, certificate)
 
 
-def _link(device: str, runtime: "RuntimeName") -> "Link | None":
+def _link(device: str, runtime: "RuntimeName", *, device_python: bool) -> "Link | None":
     """Return the link to where images are to be classified; None for this process.
 
     Raises:
@@ -195,10 +197,7 @@ def _link(device: str, runtime: "RuntimeName") -> "Link | None":
             f"a device classifies with onnxruntime, not {runtime}; export the bundle with "
             "--format onnx too",
         )
-    from reefl_edge.devices.links.opening import link_for
-
-    with options.usage_errors("--device"):
-        return link_for(device)
+    return linking.link_to(device, device_python=device_python)
 
 
 def _policy(threshold: str | None) -> "ConfidencePolicy | None":

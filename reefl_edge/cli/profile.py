@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reefl_edge.cli import budgets, estimating, models, options, render
+from reefl_edge.cli import budgets, estimating, linking, models, options, render
 from reefl_edge.errors import DeviceError, ReeflEdgeError
 from reefl_edge.regimes import REGIMES
 
@@ -62,7 +62,7 @@ def profile(
             help="What takes the training step: onnx, executorch or eager. Of a bundle, its "
             "compiled step, which is of one depth; else one is compiled for each exit, in seconds "
             "for onnx, in minutes for executorch.  [default: what the bundle has a step for, else "
-            "eager]",
+            "eager; on a device onnx]",
         ),
     ] = None,
     max_exit: options.MaxExit = None,
@@ -85,6 +85,7 @@ def profile(
         ),
     ] = 3,
     accept_noisy: budgets.AcceptNoisy = False,
+    device_python: linking.DevicePython = False,
     estimate: Annotated[
         bool,
         typer.Option("--estimate", help="Predict from facts of the device; measure nothing."),
@@ -130,6 +131,7 @@ def profile(
                 "--step-runtime": step_runtime,
             }
         )
+    linking.check_device_python(device, is_wanted=device_python, is_estimate=estimate)
     budget = budgets.budget_of(budget_ms, budget_step_ms, budget_mib)
     if not estimate:
         estimating.refuse_unless_estimated(device, calibrate_from, memory_mib)
@@ -137,7 +139,8 @@ def profile(
             device, {"--budget-ms": budget_ms, "--budget-step-ms": budget_step_ms}
         )
         with options.usage_errors("--device"):
-            link = estimating.emulation(device, memory_mib) or _link(device)
+            emulated = estimating.emulation(device, memory_mib)
+        link = emulated or _link(device, device_python=device_python)
     description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
@@ -147,6 +150,8 @@ def profile(
     if estimate:
         request = replace(request, threads=estimating.threads(threads))
     else:
+        with options.usage_errors("--device"):
+            request = request.on(link)
         request = replace(request, threads=_threads(link, threads))
     source = models.cut(models.opened(model, description, seed=seed), max_exit)
     if request.regime is not None:
@@ -183,18 +188,17 @@ def profile(
     _suggest(report, output, request, models.said_again(model, description, source))
 
 
-def _link(device: str) -> "Link":
+def _link(device: str, *, device_python: bool) -> "Link":
     """Return the link to a device; where a profile's is not there, offer a prediction.
 
     Raises:
         DeviceError: It is not connected, or cannot be talked to.
-        ValueError: No device has this name.
+        BadParameter: No device has this name.
     """
-    from reefl_edge.devices.links.opening import link_for
     from reefl_edge.devices.profiles import profile_named
 
     try:
-        return link_for(device)
+        return linking.link_to(device, device_python=device_python)
     except DeviceError as error:
         if profile_named(device) is None:
             raise
@@ -350,7 +354,8 @@ def _suggest(
         if request.precision != "fp32":
             what += ["--precision", request.precision]
         render.next_command(
-            *("reefl-edge", "export", *model, "--report", output, *what, "-o", "bundle")
+            *("reefl-edge", "export", *model, "--report", output, *what),
+            *("-o", "new-bundle" if "bundle" in model else "bundle"),
         )
     elif report.context.is_real_hardware and (rows := report.rows_of("inference")):
         p90 = rows[-1].summary.p90_high_ms

@@ -38,6 +38,8 @@ class Host:
         governor: How the system sets the clock (Linux); None if it does not say.
         load_average: Runnable processes over the last minute; None if the system does not say.
         python_version: Of the interpreter; None where no Python runs.
+        device_python: Where the interpreter lies, if it is one that the device has by itself; None
+            for one that was sent there, and on this machine.
         packages: Version of each package that matters, as far as installed.
         clusters: The cores a process may use, by their speed, fastest first; empty if the system
             does not say.
@@ -57,6 +59,7 @@ class Host:
     governor: str | None = None
     load_average: float | None = None
     python_version: str | None = None
+    device_python: str | None = None
     packages: dict[str, str] = field(default_factory=dict)
     clusters: tuple[CoreCluster, ...] = ()
     schema_version: int = SCHEMA_VERSION

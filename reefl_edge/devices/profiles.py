@@ -180,7 +180,9 @@ def load_profile(device: str) -> DeviceProfile:
         return _read(regular_file(path))
     named = _named()
     if device not in named:
-        raise ValueError(f"no device is called {device!r}{closest(device, [LOCAL_DEVICE, *named])}")
+        raise ValueError(
+            f"no device is called {device!r}{closest(device, [LOCAL_DEVICE, *sorted(named)])}"
+        )
     return _read_named(named[device])
 
 

@@ -30,6 +30,7 @@ def classify_on(
     precision: Precision | None = None,
     threads: int | None = None,
     batch_size: int = 1,
+    wants_logits: bool = False,
 ) -> tuple[ImageAnswer, ...]:
     """Classify images on a device, with the ONNX artifact of a bundle.
 
@@ -42,6 +43,7 @@ def classify_on(
         precision: Of the artifact; None for the bundle's preferred one.
         threads: Threads to compute with; None for one per fast core there.
         batch_size: Images at once.
+        wants_logits: Whether the answers are to have their logits.
 
     Returns:
         What is said of each image, in their order.
@@ -66,12 +68,15 @@ def classify_on(
             precision=artifact.precision,
             threads=link.describe().threads(threads),
             batch_size=batch_size,
+            wants_logits=wants_logits,
         )
         files = {source.sha256: bundle.directory, job.images: path}
         answers = run_inference(link, job, files)
     num_classes = submodel.architecture.num_classes
     is_possible = all(
-        answer.exit_index <= submodel.max_exit and answer.class_index < num_classes
+        answer.exit_index <= submodel.max_exit
+        and answer.class_index < num_classes
+        and (not wants_logits or len(answer.logits or ()) == num_classes)
         for answer in answers
     )
     if len(answers) != len(images) or not is_possible:

@@ -19,7 +19,8 @@ from reefl_edge.finetune.compiled import check_batch_size, step_for
 from reefl_edge.finetune.loop import History, drawn_order
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.jobs.job import FinetuneJob
-from reefl_edge.jobs.running import run_training
+from reefl_edge.jobs.progress import OnProgress
+from reefl_edge.jobs.running import MAX_STEP_S, run_training
 from reefl_edge.jobs.sources import BundleFolder
 from reefl_edge.partials import scratch_folder
 from reefl_edge.regimes import Regime
@@ -33,6 +34,8 @@ def train_client_on(
     training: LocalTraining,
     *,
     threads: int | None = None,
+    max_step_s: float = MAX_STEP_S,
+    on_progress: OnProgress = lambda *_: None,
 ) -> ClientResult:
     """Train a client's sub-model on a device, by the compiled ONNX step of a bundle.
 
@@ -43,6 +46,8 @@ def train_client_on(
         dataset: The client's examples; images of the network's size.
         training: The settings.
         threads: Threads to compute with; None for one per fast core there.
+        max_step_s: How long a step may take before the training is taken to hang, and is ended.
+        on_progress: Called now and then with the steps that are done, and how many there are.
 
     Raises:
         ValueError: The dataset is empty or does not fit, the batch is larger than the step was
@@ -69,7 +74,9 @@ def train_client_on(
             threads=threads,
         )
         files = {source.sha256: bundle.directory, job.dataset: examples}
-        update, trained = run_training(link, job, files)
+        update, trained = run_training(
+            link, job, files, max_step_s=max_step_s, on_progress=on_progress
+        )
     history = History(
         num_examples=trained.num_examples,
         losses=trained.losses,

@@ -5,7 +5,7 @@ from typing import assert_never
 import numpy as np
 
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy, policy_in_force
-from reefl_edge.answers import answers_to
+from reefl_edge.answers import ImageAnswer, answers_to
 from reefl_edge.array_files.npz import Array, read_array_file
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.checkpoints.checkpoint import read_checkpoint
@@ -13,6 +13,7 @@ from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
 from reefl_edge.jobs.job import InferJob
 from reefl_edge.jobs.outcome import Answered
+from reefl_edge.jobs.progress import Telling
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files, checked_file
 from reefl_edge.runtimes.opening import artifact_for, open_runtime
 
@@ -27,11 +28,12 @@ def infer(job: InferJob, files: Files) -> Answered:
     images = _images(job, files)
     try:
         session = _session(job, files)
-        answers = [
-            answer
-            for start in range(0, len(images), job.batch_size)
-            for answer in answers_to(session, images[start : start + job.batch_size])
-        ]
+        telling = Telling()
+        answers: list[ImageAnswer] = []
+        for start in range(0, len(images), job.batch_size):
+            batch = images[start : start + job.batch_size]
+            answers += answers_to(session, batch, wants_logits=job.wants_logits)
+            telling.tell(len(answers), len(images))
         return Answered(answers=tuple(answers))
     except ValueError as error:  # of what came with the job
         raise InputError(str(error)) from error

@@ -152,6 +152,7 @@ class InferJob:
         precision: Of weights and activations.
         threads: Threads to compute with.
         batch_size: Images at once.
+        wants_logits: Whether each answer is to have its logits.
         kind: What tells this job from others.
         schema_version: Of this document.
     """
@@ -166,6 +167,7 @@ class InferJob:
     precision: Precision
     threads: int
     batch_size: int
+    wants_logits: bool = False
     kind: Literal["infer"] = "infer"
     schema_version: Literal[1] = SCHEMA_VERSION
 

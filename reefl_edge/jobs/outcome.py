@@ -7,6 +7,7 @@ languages know the codes. Each names the job that it came from by the hash of th
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Annotated, ClassVar, Final, Literal, Self
 
 from reefl_edge import errors, schema
@@ -197,6 +198,8 @@ class Answered:
                 )
             if not 0 <= answer.latency_ms <= LARGEST:
                 raise ValueError("the time of an answer is negative, or no number")
+            if answer.logits is not None and not all(map(isfinite, answer.logits)):
+                raise ValueError("a logit of an answer is no number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

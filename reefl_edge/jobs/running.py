@@ -12,6 +12,7 @@ from reefl_edge import schema
 from reefl_edge.answers import ImageAnswer
 from reefl_edge.checkpoints.update import Update, read_update
 from reefl_edge.devices.links.base import Finished, Link
+from reefl_edge.devices.links.streams import OnLine
 from reefl_edge.errors import DeviceError, InputError, MeasurementError, ReeflEdgeError
 from reefl_edge.files import sha256_of_file
 from reefl_edge.jobs.job import FinetuneJob, InferJob, Job, MeasurementJob
@@ -24,6 +25,7 @@ from reefl_edge.jobs.outcome import (
     Trained,
     read_outcome,
 )
+from reefl_edge.jobs.progress import OnProgress, is_progress, told_to
 from reefl_edge.jobs.sources import UPDATE, Files, RandomWeights, located
 from reefl_edge.partials import scratch_folder
 
@@ -32,6 +34,8 @@ WORKER = "reefl_edge.jobs.worker"
 # How long a process may take beyond what its plan says: to start, and to load and run the model
 # once, on the slowest device.
 _SLACK_S = 900.0
+# How long one step of a training, or one batch of images, may take there, loading included.
+MAX_STEP_S = 900.0
 
 
 def run_job(
@@ -57,13 +61,22 @@ def run_job(
     return outcome.measurement
 
 
-def run_training(link: Link, job: FinetuneJob, files: Files) -> tuple[Update, Trained]:
+def run_training(
+    link: Link,
+    job: FinetuneJob,
+    files: Files,
+    *,
+    max_step_s: float = MAX_STEP_S,
+    on_progress: OnProgress = lambda *_: None,
+) -> tuple[Update, Trained]:
     """Train in a fresh process on a device.
 
     Args:
         link: The way to the device, which is held.
         job: What to train.
         files: Where what the job names lies here.
+        max_step_s: How long a step may take; the first one may load the model, too.
+        on_progress: Called now and then with the steps that are done, and how many there are.
 
     Returns:
         The update, and what happened.
@@ -75,7 +88,13 @@ def run_training(link: Link, job: FinetuneJob, files: Files) -> tuple[Update, Tr
     places = _pushed(link, job, files)
     with link.scratch() as there, scratch_folder() as here:
         left = f"{there}/update.safetensors"
-        outcome = _TRAINING.outcome(link, job, {**places, UPDATE: left}, timeout_s=None)
+        outcome = _TRAINING.outcome(
+            link,
+            job,
+            {**places, UPDATE: left},
+            silence_s=max_step_s,
+            on_line=told_to(on_progress),
+        )
         if not isinstance(outcome, Trained):
             raise _TRAINING.not_asked_for(outcome)
         update = here / "update.safetensors"
@@ -97,7 +116,7 @@ def run_inference(link: Link, job: InferJob, files: Files) -> tuple[ImageAnswer,
         DeviceError: The process died or wrote something else; why, in one line.
         ReeflEdgeError: What the process itself reported, or the link.
     """
-    outcome = _ANSWERING.outcome(link, job, _pushed(link, job, files), timeout_s=None)
+    outcome = _ANSWERING.outcome(link, job, _pushed(link, job, files), silence_s=MAX_STEP_S)
     if not isinstance(outcome, Answered):
         raise _ANSWERING.not_asked_for(outcome)
     return outcome.answers
@@ -119,15 +138,25 @@ class _Process:
         return self.error(f"left an outcome that nobody asked for, of the kind {outcome.kind}")
 
     def outcome(
-        self, link: Link, job: Job, places: dict[str, str], *, timeout_s: float | None
+        self,
+        link: Link,
+        job: Job,
+        places: dict[str, str],
+        *,
+        timeout_s: float | None = None,
+        silence_s: float | None = None,
+        on_line: OnLine = lambda _: None,
     ) -> Outcome:
         """Do a job on a device; what failed there is raised here."""
         document = schema.to_json(job).encode()
         argv = [*link.python, "-m", WORKER, *(f"{name}={place}" for name, place in places.items())]
         try:
-            finished = link.run(argv, stdin=document, timeout_s=timeout_s)
+            finished = link.run(
+                argv, stdin=document, timeout_s=timeout_s, silence_s=silence_s, on_line=on_line
+            )
         except TimeoutError as error:
-            raise self.error(f"took longer than {timeout_s:g} s, and was ended") from error
+            late = "took longer than" if silence_s is None else "said nothing for"
+            raise self.error(f"{late} {timeout_s or silence_s:g} s, and was ended") from error
         outcome = self.read(finished)
         if outcome.job_sha256 != sha256(document).hexdigest():
             raise self.error(f"answered another job, {outcome.job_sha256 or 'and not which'}")
@@ -173,7 +202,8 @@ def _death(finished: Finished) -> str:
     if code < 0:
         hint = ", as happens when memory runs out" if code == -signal.SIGKILL else ""
         return f"was killed by {_signal_name(-code)}{hint}"
-    lines = finished.stderr.decode(errors="replace").strip().splitlines()
+    said = finished.stderr.decode(errors="replace").strip().splitlines()
+    lines = [line for line in said if not is_progress(line)]
     return f"failed: {lines[-1] if lines else f'exit code {code}'}"
 
 

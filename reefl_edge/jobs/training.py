@@ -13,6 +13,7 @@ from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.compiled import StepperName, step_for
 from reefl_edge.jobs.job import FinetuneJob
 from reefl_edge.jobs.outcome import Trained
+from reefl_edge.jobs.progress import Telling
 from reefl_edge.jobs.sources import (
     UPDATE,
     BundleFolder,
@@ -35,6 +36,7 @@ def train(job: FinetuneJob, files: Files) -> Trained:
     """
     place = located(files, UPDATE)
     source, submodel, stepper = _opened(job, files)
+    telling = Telling()
     start = None if job.start is None else read_update(located(files, job.start)).arrays
     try:
         result = train_client(
@@ -46,6 +48,7 @@ def train(job: FinetuneJob, files: Files) -> Trained:
             stepper=stepper,
             threads=job.threads,
             order=job.order,
+            on_step=lambda done, total, _: telling.tell(done, total),
         )
     except ValueError as error:  # of what came with the job
         raise InputError(str(error)) from error

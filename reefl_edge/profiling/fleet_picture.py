@@ -79,6 +79,7 @@ def _draw_fleet(
                 size = min(8.0, 60.0 / len(exits))
                 name = "\n".join(wrap(device.device, _LINE_LENGTH)[:_NUM_LINES])
                 axes.text(x, y + 0.5, name, ha="center", va="center", size=size)
+    axes.set_xlim(-0.6, len(exits) - 0.4)  # also where the first and the last have no device
     axes.set_xticks(range(len(exits)), [_exit_name(exit_index) for exit_index in exits])
     axes.set_ylabel("devices")
     axes.yaxis.get_major_locator().set_params(integer=True)

@@ -6,7 +6,7 @@ The one place where profiling and exporting meet.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from reefl_edge.bundles.artifacts import Precision
 from reefl_edge.checkpoints.checkpoint import write_checkpoint
@@ -55,7 +55,8 @@ class ProfileRequest:
             of the step by itself; None for one per fast core there.
         regime: Which arrays the step trains; None to measure no step.
         step_runtime: What takes the step (``ProfiledStep.of``): the compiled one of a bundle, or
-            one compiled for every exit, or PyTorch's; None for what the bundle holds, else eager.
+            one compiled for every exit, or PyTorch's; None for what the bundle holds, else eager;
+            on a device with an agent, for a compiled ONNX step.
         batch_size: Images of a step; None for those that it was compiled for, and 32 on eager.
         num_passes: How often the latency of every exit is measured, in fresh processes.
 
@@ -77,6 +78,19 @@ class ProfileRequest:
             recipe_for(self.runtime, self.precision)
         if self.num_passes < 1:
             raise ValueError(f"need at least 1 pass, got {self.num_passes}")
+
+    def on(self, link: Link) -> Self:
+        """Return what is measured on a device: an agent's step is a compiled one.
+
+        Raises:
+            ValueError: An agent has not what is to compute.
+        """
+        if not link.has_agent:
+            return self
+        for name in (self.runtime, self.step_runtime):
+            if name not in (None, "onnx"):
+                raise ValueError(f"{link.name} computes with onnxruntime, not {name}")
+        return self if self.regime is None else replace(self, step_runtime="onnx")
 
     def check(self, model: Model) -> None:
         """Hold what to measure to a model.
@@ -126,9 +140,9 @@ def profile_model(
         MeasurementError: A measuring process died.
         MissingToolchainError: A package is not installed.
     """
-    request = request or ProfileRequest()
-    request.check(model)
     link = link_for(device) if isinstance(device, str) else device
+    request = (request or ProfileRequest()).on(link)
+    request.check(model)
     host = link.describe()
     with scratch_folder() as folder:
         subject = _subject(model, request, host, folder, on_stage)

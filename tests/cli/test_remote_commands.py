@@ -41,7 +41,7 @@ def test_a_board_whose_clock_is_years_off_is_profiled(
 ) -> None:
     typed = type_command(
         "profile", "--model", home / "bundle", "--device", f"ssh:{HOST}", "--regime", "none",
-        "--threads", 1, "--passes", 1, "--accept-noisy", "--json",
+        "--max-exit", 0, "--threads", 1, "--passes", 1, "--accept-noisy", "--json",
     )  # fmt: skip
 
     assert typed.exit_code == 0, typed.stderr
@@ -49,7 +49,7 @@ def test_a_board_whose_clock_is_years_off_is_profiled(
     assert context["device"] == f"ssh:{HOST}"
     measured_at = datetime.fromisoformat(context["measured_at"])
     assert abs(datetime.now(UTC) - measured_at) < timedelta(minutes=10)
-    assert [row["exit_index"] for row in typed.document["rows"]] == [0, 1]
+    assert [row["exit_index"] for row in typed.document["rows"]] == [0]
     assert board.is_idle()
 
 
@@ -81,3 +81,57 @@ def test_a_device_classifies_with_onnxruntime_only(type_command: Type, home: Pat
 
     assert typed.exit_code == 2
     assert "a device classifies with onnxruntime, not eager" in typed.stderr
+
+
+@pytest.mark.usefixtures("board")
+def test_a_device_measures_a_compiled_step_unless_told_otherwise(
+    type_command: Type, home: Path
+) -> None:
+    model = home / "model.safetensors"
+    where = ("profile", "--model", model, "--max-exit", 0, "--device", f"ssh:{HOST}")
+
+    typed = type_command(*where, "--passes", 1, "--threads", 1, "--accept-noisy", "--json")
+    eager = [type_command(*where, option, "eager") for option in ("--runtime", "--step-runtime")]
+
+    assert typed.exit_code == 0, typed.stderr
+    rows = [(row["kind"], row["runtime"]) for row in typed.document["rows"]]
+    assert rows == [("inference", "onnx"), ("step", "onnx")]
+    for refused in eager:
+        assert refused.exit_code == 2
+        assert f"ssh:{HOST} computes with onnxruntime, not eager" in refused.stderr
+
+
+@pytest.mark.usefixtures("board")
+def test_more_threads_than_the_device_has_cores_are_refused_before_the_training(
+    type_command: Type, home: Path, tmp_path: Path
+) -> None:
+    exported = type_command(
+        "export", home / "model.safetensors", "--format", "onnx", "--training", "frozen",
+        "--training-batch-size", 4, "-o", tmp_path / "trainable",
+    )  # fmt: skip
+    assert exported.exit_code == 0, exported.stderr
+
+    typed = type_command(
+        "finetune", tmp_path / "trainable", "--data", home / "data.npz", "--threads", 999,
+        "--device", f"ssh:{HOST}", "-o", tmp_path / "update.safetensors",
+    )  # fmt: skip
+
+    assert typed.exit_code == 2
+    assert "'--threads': threads must be from 1 to" in typed.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--device", "local"), "for ssh: and adb:; the Python here runs local"),
+        (("--device", "emu:pixel7"), "for ssh: and adb:; the Python here runs emu:pixel7"),
+        (("--device", "pixel7", "--estimate"), "--estimate runs nothing there"),
+    ],
+)
+def test_a_device_s_python_is_chosen_for_devices_alone(
+    type_command: Type, words: tuple[str, ...], reason: str
+) -> None:
+    typed = type_command("profile", "--model", "digits", "--device-python", *words)
+
+    assert typed.exit_code == 2
+    assert f"'--device-python': {reason}" in typed.stderr

@@ -104,7 +104,11 @@ def test_nothing_is_taken_for_random_weights_that_does_not_say_so() -> None:
         ("job", "source-without-kind", "the kind of a source is bundle, checkpoint or random"),
         ("job", "no-version", "states no schema_version"),
         ("job", "newer-version", "newer than 1, the newest this reefl-edge reads; upgrade"),
-        ("job", "source-by-path", "source.checkpoint.sha256: Field required"),
+        (
+            "job",
+            "source-by-path",
+            "source.checkpoint.path: Unexpected keyword argument (and 1 more)",
+        ),
         ("job", "batch-size-as-text", "batch_size: Input should be a valid integer"),
         ("job", "order-below-zero", "one before the first"),
         ("outcome", "empty", "an outcome is a measurement, a training, answers or a failure"),

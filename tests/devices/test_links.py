@@ -48,6 +48,29 @@ def test_a_process_that_takes_too_long_is_killed() -> None:
     assert not psutil.Process().children()
 
 
+def test_a_process_that_says_nothing_for_too_long_is_killed() -> None:
+    program = "import time; print(1, flush=True); time.sleep(600)"
+
+    with pytest.raises(TimeoutError, match=r"wrote nothing for 0\.5 s"):
+        LocalLink().run(python(program), silence_s=0.5)
+    assert not psutil.Process().children()
+
+
+def test_a_process_that_says_something_now_and_then_is_heard_to_its_end() -> None:
+    program = (
+        "import sys, time\n"
+        "for step in range(8):\n"
+        "    print('step', step, file=sys.stderr, flush=True)\n"
+        "    time.sleep(0.2)\n"
+    )
+    lines: list[str] = []
+
+    finished = LocalLink().run(python(program), silence_s=1.5, on_line=lines.append)
+
+    assert finished.exit_code == 0
+    assert lines == [f"step {step}" for step in range(8)]
+
+
 def test_a_program_that_is_not_there_is_a_device_error() -> None:
     with pytest.raises(DeviceError, match="cannot start /no/such: no such file or directory"):
         LocalLink().run(["/no/such"])

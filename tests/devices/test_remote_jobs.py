@@ -12,7 +12,7 @@ from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
 from reefl_edge.answers import answers_to
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.data.dataset import ArrayDataset
-from reefl_edge.devices.links.agents import PackedAgent
+from reefl_edge.devices.links.agents import Machine, PackedAgent, device_python_agent
 from reefl_edge.errors import DeviceError, InputError, MeasurementError
 from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.compiled import step_for
@@ -89,10 +89,18 @@ def test_the_update_from_there_is_the_one_from_here(
     )
 
     here = train_client(bundle, "frozen", dataset, training, stepper="onnx")
+    done: list[tuple[int, int]] = []
     there = train_client_on(
-        remote.open(), bundle, "frozen", dataset, training, threads=default_threads()
+        remote.open(),
+        bundle,
+        "frozen",
+        dataset,
+        training,
+        threads=default_threads(),
+        on_progress=lambda *steps: done.append(steps),
     )
 
+    assert done[-1] == (here.history.num_steps, here.history.num_steps)
     assert there.history == here.history
     assert there.update.provenance == here.update.provenance
     assert there.update.arrays.keys() == here.update.arrays.keys()
@@ -112,7 +120,11 @@ def test_the_answers_from_there_are_those_from_here(
         thresholds = (float(np.quantile(at_once.confidences, 1 - share_stopped)),)
         session = session.with_policy(ConfidencePolicy(thresholds))
 
-    here = [*answers_to(session, images[:8]), *answers_to(session, images[8:])]
+    here = [
+        answer
+        for batch in (images[:8], images[8:])
+        for answer in answers_to(session, batch, wants_logits=True)
+    ]
     there = classify_on(
         remote.open(),
         bundle,
@@ -120,6 +132,7 @@ def test_the_answers_from_there_are_those_from_here(
         thresholds=thresholds,
         threads=default_threads(),
         batch_size=8,
+        wants_logits=True,
     )
 
     assert {answer.exit_index for answer in here} == ({0, 1} if share_stopped else {1})
@@ -172,12 +185,51 @@ def test_a_worker_that_does_not_do_its_job_is_told_in_one_line(
     assert remote.is_idle()
 
 
+def test_a_training_that_hangs_is_ended(remote: Remote, bundle: Bundle, tmp_path: Path) -> None:
+    dataset = ArrayDataset(random_images(3), np.arange(3), ("a", "b", "c"), 16)
+    link = remote.open(stand_in(tmp_path, "echo 'progress 1 of 9' >&2; sleep 600"))
+
+    with pytest.raises(DeviceError, match="the training process said nothing for 1 s, and was end"):
+        train_client_on(
+            link, bundle, "frozen", dataset, LocalTraining(batch_size=1), threads=1, max_step_s=1
+        )
+
+    assert remote.is_idle()
+
+
+def test_how_far_a_training_came_is_not_why_it_died(
+    remote: Remote, bundle: Bundle, tmp_path: Path
+) -> None:
+    dataset = ArrayDataset(random_images(3), np.arange(3), ("a", "b", "c"), 16)
+    link = remote.open(stand_in(tmp_path, "echo gone >&2; echo 'progress 1 of 9' >&2; exit 3"))
+
+    with pytest.raises(DeviceError, match="the training process failed: gone"):
+        train_client_on(link, bundle, "frozen", dataset, LocalTraining(batch_size=1), threads=1)
+
+
 def test_a_device_that_no_agent_runs_on_is_told_and_given_back(remote: Remote) -> None:
-    def none_for(machine: str) -> PackedAgent:
-        raise DeviceError(f"there is no agent for {machine}")
+    def none_for(machine: Machine) -> PackedAgent:
+        raise DeviceError(f"there is no agent for {machine.abi}")
 
     with pytest.raises(DeviceError, match="there is no agent for"), remote.open(none_for).held():
         pass
 
     with remote.open().held():
         pass
+
+
+def test_a_board_tells_which_of_its_pythons_an_agent_can_run_on(remote: Remote) -> None:
+    """The board has the Python of these tests; the phone has none by a name that is known."""
+    told: list[tuple[str, ...]] = []
+
+    def nothing_for(machine: Machine) -> PackedAgent:
+        told.append(machine.find_pythons())
+        return device_python_agent(replace(machine, find_pythons=tuple))
+
+    with pytest.raises(
+        DeviceError, match=rf"^{remote.kind}:.*has no Python that an agent can run on"
+    ):
+        remote.open(nothing_for).held().__enter__()
+
+    own = ".".join(platform.python_version_tuple()[:2])
+    assert told == [(own,) if remote.kind == "ssh" else ()]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from reefl_edge.devices.host import Host
 from reefl_edge.devices.links.base import Finished
+from reefl_edge.devices.links.streams import OnLine
 from reefl_edge.devices.state import State
 from reefl_edge.errors import DeviceError
 
@@ -35,6 +36,7 @@ class FakeLink:
 
     name = "fake"
     is_real_hardware = False
+    has_agent = False
     python = ("python-there",)
 
     def __init__(self, answer: Callable[[bytes], Finished]) -> None:
@@ -42,6 +44,7 @@ class FakeLink:
         self.num_sent = 0
         self.argvs: list[tuple[str, ...]] = []
         self.timeouts_s: list[float | None] = []
+        self.silences_s: list[float | None] = []
         self.states = [State()]
         self._answer = answer
 
@@ -65,11 +68,19 @@ class FakeLink:
         return f"/there/{sha256}"
 
     def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        silence_s: float | None = None,
+        on_line: OnLine = lambda _: None,
     ) -> Finished:
         """Note the arguments, and answer."""
         self.argvs.append(tuple(argv))
         self.timeouts_s.append(timeout_s)
+        self.silences_s.append(silence_s)
+        on_line("what it says meanwhile")
         return self._answer(stdin)
 
     def pull(self, there: str, here: Path) -> None:

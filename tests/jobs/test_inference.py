@@ -178,6 +178,15 @@ def test_answers_to_other_images_are_a_device_error(onnx_bundle: Bundle) -> None
         classify_on(link, onnx_bundle, random_images(3))
 
 
+def test_answers_without_the_logits_that_were_asked_for_are_a_device_error(
+    onnx_bundle: Bundle,
+) -> None:
+    link = answering_link(ANSWERS, [])
+
+    with pytest.raises(DeviceError, match="left 2 answers to 2 images"):
+        classify_on(link, onnx_bundle, random_images(2), wants_logits=True)
+
+
 def test_a_measurement_is_no_answer(onnx_bundle: Bundle) -> None:
     link = answering_link(Measured(measurement=measurement(1.0)), [])
 

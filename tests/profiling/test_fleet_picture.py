@@ -46,6 +46,16 @@ def test_a_large_fleet_is_counted_not_named() -> None:
     assert not figure.axes[0].texts
 
 
+def test_exits_without_a_device_have_their_place() -> None:
+    figure = figure_of(assign_exits({"fast": device()}, Budget(inference_ms=1000)))
+    axes = figure.axes[0]
+
+    left, right = axes.get_xlim()
+
+    assert left < -0.5
+    assert right > len(axes.get_xticks()) - 0.5
+
+
 def test_the_picture_is_a_file(tmp_path: Path) -> None:
     draw_fleet(assign_exits(FLEET, Budget(inference_ms=60)), tmp_path / "fleet.png")
 

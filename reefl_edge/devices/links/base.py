@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reefl_edge.devices.host import Host
+from reefl_edge.devices.links.streams import OnLine
 from reefl_edge.devices.state import State
 
 
@@ -41,6 +42,11 @@ class Link(Protocol):
     @property
     def is_real_hardware(self) -> bool:
         """Whether the device itself computes, not an emulation of it."""
+        ...
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether an agent obeys jobs there, which has onnxruntime and no PyTorch."""
         ...
 
     @property
@@ -95,7 +101,13 @@ class Link(Protocol):
         ...
 
     def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        silence_s: float | None = None,
+        on_line: OnLine = lambda _: None,
     ) -> Finished:
         """Run a process there to its end; it does not outlive whoever asked for it.
 
@@ -103,6 +115,8 @@ class Link(Protocol):
             argv: The program and its arguments; no shell reads them.
             stdin: What it finds on its standard input.
             timeout_s: How long it may take; None for any time.
+            silence_s: How long it may write nothing; None for any time.
+            on_line: Called with every line of its standard error, as it comes.
 
         Raises:
             DeviceError: The device cannot be reached, or there is no such program.

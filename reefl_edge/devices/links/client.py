@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from reefl_edge.devices.links.base import Finished
+from reefl_edge.devices.links.streams import OnLine, collect
 from reefl_edge.errors import MissingToolchainError
 
 # How long the other side may take to end what it runs, once it hears that nobody waits for it.
@@ -22,7 +23,12 @@ _PACKAGES = {"adb": "adb", "ssh": "openssh-client"}
 
 
 def run_client(
-    argv: Sequence[str], *, stdin: BinaryIO | None = None, timeout_s: float | None
+    argv: Sequence[str],
+    *,
+    stdin: BinaryIO | None = None,
+    timeout_s: float | None,
+    silence_s: float | None = None,
+    on_line: OnLine = lambda _: None,
 ) -> Finished:
     """Run a client to its end.
 
@@ -30,6 +36,8 @@ def run_client(
         argv: The program and its arguments.
         stdin: A file for its standard input; None for a lifeline.
         timeout_s: How long it may take; None for any time.
+        silence_s: How long it may write nothing; None for any time.
+        on_line: Called with every line of its standard error.
 
     Raises:
         MissingToolchainError: The program is not installed.
@@ -39,9 +47,9 @@ def run_client(
     try:
         with start_client(argv, stdin=their_end if stdin is None else stdin.fileno()) as process:
             try:
-                stdout, stderr = process.communicate(timeout=timeout_s)
-            except subprocess.TimeoutExpired as error:
-                raise TimeoutError(f"{argv[0]} took longer than {timeout_s:g} s") from error
+                stdout, stderr = collect(
+                    process, timeout_s=timeout_s, silence_s=silence_s, on_line=on_line
+                )
             finally:
                 os.close(our_end)
                 our_end = -1

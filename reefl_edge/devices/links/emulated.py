@@ -16,6 +16,7 @@ from reefl_edge.devices.host import Host
 from reefl_edge.devices.links.base import Finished
 from reefl_edge.devices.links.local import LocalLink
 from reefl_edge.devices.links.memory_group import memory_group
+from reefl_edge.devices.links.streams import OnLine
 from reefl_edge.devices.profiles import DeviceProfile
 from reefl_edge.devices.state import State
 from reefl_edge.errors import DeviceError, MeasurementError
@@ -46,6 +47,7 @@ class EmulatedLink:
     """
 
     is_real_hardware = False
+    has_agent = False
     python = LocalLink.python
 
     def __init__(self, profile: DeviceProfile, *, memory_mib: int | None = None) -> None:
@@ -89,7 +91,13 @@ class EmulatedLink:
         return self._local.push(path, sha256=sha256)
 
     def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        silence_s: float | None = None,
+        on_line: OnLine = lambda _: None,
     ) -> Finished:
         """Run a process within the limits; see ``Link.run``.
 
@@ -103,7 +111,13 @@ class EmulatedLink:
         with memory_group(self._limit_bytes) as group:
             cores = ",".join(map(str, self._cores))
             entering = (sys.executable, "-I", "-S", "-c", _ENTER, os.fspath(group.procs), cores)
-            finished = self._local.run([*entering, *argv], stdin=stdin, timeout_s=timeout_s)
+            finished = self._local.run(
+                [*entering, *argv],
+                stdin=stdin,
+                timeout_s=timeout_s,
+                silence_s=silence_s,
+                on_line=on_line,
+            )
             if finished.exit_code != 0 and group.has_killed():
                 raise MeasurementError(
                     f"it does not fit: the process was killed, since it needs more than the "

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from reefl_edge.devices.host import Host, describe_host
 from reefl_edge.devices.links.base import Finished
+from reefl_edge.devices.links.client import as_file
 from reefl_edge.devices.links.lifeline import VARIABLE, lifeline
+from reefl_edge.devices.links.streams import OnLine, collect
 from reefl_edge.devices.state import State, state_in
 from reefl_edge.devices.system_files import STATE_FILES, read_system_files
 from reefl_edge.errors import DeviceError
@@ -30,6 +32,7 @@ class LocalLink:
 
     name = "local"
     is_real_hardware = True
+    has_agent = False
     # -P: the user's folder holds the user's files, which are not to be imported for ours.
     python = (sys.executable, "-P")
 
@@ -50,27 +53,36 @@ class LocalLink:
         return os.fspath(path.absolute())
 
     def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        silence_s: float | None = None,
+        on_line: OnLine = lambda _: None,
     ) -> Finished:
         """Run a process; see ``Link.run``."""
-        # On Ctrl-C, or any other error here, run() kills the process before it raises; where this
-        # process gets no chance to, the lifeline ends it.
-        with lifeline() as end:
+        # Where this process gets no chance to kill it, the lifeline ends it.
+        with lifeline() as end, as_file(stdin) as content:
             try:
-                process = subprocess.run(
+                process = subprocess.Popen(
                     argv,
-                    input=stdin,
-                    capture_output=True,
+                    stdin=content,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
                     env=_environment() | {VARIABLE: str(end)},
                     pass_fds=(end,),
-                    timeout=timeout_s,
-                    check=False,
                 )
-            except subprocess.TimeoutExpired as error:
-                raise TimeoutError(f"{argv[0]} took longer than {error.timeout:g} s") from error
             except OSError as error:
                 raise DeviceError(f"cannot start {argv[0]}: {_reason(error)}") from error
-        return Finished(exit_code=process.returncode, stdout=process.stdout, stderr=process.stderr)
+            with process:
+                try:
+                    stdout, stderr = collect(
+                        process, timeout_s=timeout_s, silence_s=silence_s, on_line=on_line
+                    )
+                finally:
+                    process.kill()
+        return Finished(exit_code=process.returncode, stdout=stdout, stderr=stderr)
 
     def pull(self, there: str, here: Path) -> None:
         """Copy a file; see ``Link.pull``."""

@@ -22,6 +22,7 @@ from typing import BinaryIO, Protocol
 from reefl_edge.devices.links import scripts
 from reefl_edge.devices.links.base import Finished
 from reefl_edge.devices.links.client import end_client, run_client, start_client
+from reefl_edge.devices.links.streams import OnLine
 from reefl_edge.devices.system_files import SystemFiles
 from reefl_edge.errors import DeviceError
 
@@ -178,6 +179,8 @@ class RemoteShell:
         *arguments: str,
         stdin: BinaryIO | None = None,
         timeout_s: float | None,
+        silence_s: float | None = None,
+        on_line: OnLine = lambda _: None,
     ) -> Finished:
         """Run a script; return how it ended there.
 
@@ -188,7 +191,9 @@ class RemoteShell:
         if self._holder is not None and self._holder.poll() is not None:
             raise DeviceError(f"{self.name}: the link was cut")
         mark, argv = self._command(script, *arguments)
-        ended = run_client(argv, stdin=stdin, timeout_s=timeout_s)
+        ended = run_client(
+            argv, stdin=stdin, timeout_s=timeout_s, silence_s=silence_s, on_line=on_line
+        )
         between = re.search(
             rb"(?:^|\n)%b\n(.*)\n%b (\d+)\n" % (mark, mark), ended.stdout, re.DOTALL
         )

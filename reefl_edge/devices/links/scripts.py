@@ -23,6 +23,17 @@ mkdir -p "$root" && cd "$root" && mkdir -p files agents partial runs || exit
 }} 9>>lock
 """
 
+# Ask Pythons something; those that are not there, or do not know, say nothing. Arguments: the
+# question, names of programs. Another program may be named there, as for the agent's start.
+ASK_PYTHONS = """
+question=$1
+shift
+for python in ${REEFL_EDGE_PYTHON:-$*}; do
+  "$python" -I -S -c "$question" 2>/dev/null
+done
+true
+"""
+
 # Tell whether something lies at a place; if not, make a folder to send it to, and print the room.
 # Arguments: place, folder aside.
 FIND = """

@@ -16,6 +16,7 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
+from reefl_edge.agent import device_python
 from reefl_edge.agent.agent import START_NAME
 from reefl_edge.devices.description import (
     DEVICE_STATE_COMMANDS,
@@ -27,10 +28,11 @@ from reefl_edge.devices.description import (
 )
 from reefl_edge.devices.host import MEASURED_PACKAGES, Host
 from reefl_edge.devices.links import scripts
-from reefl_edge.devices.links.agents import AgentFor, PackedAgent
+from reefl_edge.devices.links.agents import AgentFor, Machine, PackedAgent
 from reefl_edge.devices.links.base import Finished
 from reefl_edge.devices.links.client import as_file, run_client
 from reefl_edge.devices.links.remote_shell import CALL_S, Client, RemoteShell
+from reefl_edge.devices.links.streams import OnLine
 from reefl_edge.devices.state import State
 from reefl_edge.errors import DeviceError
 from reefl_edge.files import replacing_file, sha256_of_file
@@ -50,7 +52,7 @@ class ShellLink:
     Args:
         name: The device's name, in reports and on the command line.
         client: What carries a shell's command lines there.
-        agent_for: Gives what obeys jobs on a machine, by what ``uname -m`` calls it.
+        agent_for: Gives what obeys jobs on a machine.
         is_real_hardware: Whether the device itself computes, not an emulation of it.
     """
 
@@ -63,12 +65,14 @@ class ShellLink:
         is_real_hardware: bool = True,
     ) -> None:
         self.name = name
+        self.has_agent = True
         self.is_real_hardware = is_real_hardware
         self._client = client
         self._shell = RemoteShell(name, client)
         self._agent_for = agent_for
         self._root: str | None = None
         self._agent: PackedAgent | None = None
+        self._device_python: str | None = None
         self._there: set[str] = set()
 
     @property
@@ -91,7 +95,12 @@ class ShellLink:
                 for name, version in self._agent.packages.items()
                 if name in MEASURED_PACKAGES
             }
-            return replace(host, python_version=self._agent.python_version, packages=packages)
+            return replace(
+                host,
+                python_version=self._agent.python_version,
+                device_python=self._device_python,
+                packages=packages,
+            )
         except (KeyError, ValueError) as error:
             raise DeviceError(f"{self.name} is no Linux that we know: {error}") from error
 
@@ -103,13 +112,16 @@ class ShellLink:
     def held(self) -> Iterator[None]:
         """Keep the device to ourselves, with an agent on it; see ``Link.held``."""
         with self._locked():
-            agent = self._agent_for(self._machine())
+            machine = Machine(name=self.name, abi=self._abi(), find_pythons=self._pythons)
+            agent = self._agent_for(machine)
             self._put(agent.archive, self._folder_of(agent), scripts.SETTLE_ARCHIVE)
             self._agent = agent
             try:
+                if not agent.has_own_python:
+                    self._meet_device_python(agent)
                 yield
             finally:
-                self._agent = None
+                self._agent = self._device_python = None
 
     def push(self, path: Path, *, sha256: str) -> str:
         """Send a file or a folder, unless it is there; see ``Link.push``."""
@@ -119,7 +131,13 @@ class ShellLink:
         return place
 
     def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        silence_s: float | None = None,
+        on_line: OnLine = lambda _: None,
     ) -> Finished:
         """Run a process there; see ``Link.run``."""
         folder = self._fresh("runs")
@@ -127,7 +145,14 @@ class ShellLink:
             self._shell.do(
                 scripts.PREPARE, folder, stdin=content, timeout_s=_seconds_for(len(stdin))
             )
-        finished = self._shell.converse(scripts.RUN, folder, *argv, timeout_s=timeout_s)
+        finished = self._shell.converse(
+            scripts.RUN,
+            folder,
+            *argv,
+            timeout_s=timeout_s,
+            silence_s=silence_s,
+            on_line=on_line,
+        )
         # A shell says 128 and the signal.
         code = finished.exit_code
         return Finished(
@@ -219,8 +244,21 @@ class ShellLink:
     def _folder_of(self, agent: PackedAgent) -> str:
         return f"{self._root}/agents/{agent.sha256}"
 
-    def _machine(self) -> str:
+    def _abi(self) -> str:
         return self._shell.do("uname -m").decode().strip()
+
+    def _pythons(self) -> tuple[str, ...]:
+        question, names = device_python.QUESTION, device_python.NAMES
+        told = self._shell.do(scripts.ASK_PYTHONS, question, *names)
+        return tuple(dict.fromkeys(told.decode().split()))
+
+    def _meet_device_python(self, agent: PackedAgent) -> None:
+        """Learn which of the device's Pythons the agent runs on, from that one."""
+        told = self._shell.do(
+            'exec "$@"', *self.python, "-c", device_python.SELF_DESCRIPTION
+        ).decode()
+        version, self._device_python = told.splitlines()
+        self._agent = replace(agent, python_version=version)
 
     def _fresh(self, kind: str) -> str:
         return f"{self._root}/{kind}/{secrets.token_hex(8)}"
