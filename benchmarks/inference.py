@@ -142,9 +142,9 @@ def measure_folder(bundle: Bundle, folder: Path, sizes: Sizes, *, one_s: float) 
 
 
 def keep_compiled(folder: Path) -> None:
-    """Let all commands from here on keep compiled modules, and find them, in a folder."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
+    """Let all commands from here on find compiled modules: in a folder, if not beside sources."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
 
 
 def write_photographs(folder: Path, count: int, edge: int) -> None:
