@@ -14,7 +14,7 @@ from typing import NamedTuple
 _RINGS = (16.0, 24.0, 36.0, 52.0, 72.0)
 _NUM_DIRECTIONS = 16
 # Empty space around a label.
-_MARGIN = 2.0
+_MARGIN = 4.0
 
 Point = tuple[float, float]
 

@@ -74,17 +74,18 @@ def test_a_report_of_another_model_chooses_nothing(
 def test_what_to_type_next_is_one_word_where_a_path_is(
     type_command: Type, home: Path, tmp_path: Path
 ) -> None:
-    model, report = tmp_path / "my model.safetensors", tmp_path / "it's a report.json"
-    model.write_bytes((home / "model.safetensors").read_bytes())
+    model, report = tmp_path / "my bundle", tmp_path / "it's a report.json"
+    model.symlink_to(home / "bundle")
 
     typed = type_command(
-        "profile", "--model", model, "--runtime", "eager", "--regime", "none", "--threads", 1,
+        "profile", "--model", model, "--max-exit", 0, "--regime", "none", "--threads", 1,
         "--budget-ms", 10_000, "--passes", 1, "--accept-noisy", "-o", report,
     )  # fmt: skip
 
     assert "million MACs" in typed.stdout
     assert shlex.split(typed.stderr.split("next: ")[1]) == [
-        "reefl-edge", "export", str(model), "--report", str(report), "-o", "bundle",
+        "reefl-edge", "export", str(model), "--report", str(report), "--format", "onnx",
+        "-o", "bundle",
     ]  # fmt: skip
 
 

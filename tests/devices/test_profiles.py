@@ -140,6 +140,13 @@ def test_a_path_that_leads_nowhere_is_an_input_error(tmp_path: Path) -> None:
         load_profile(str(tmp_path / "mine.toml"))
 
 
+def test_a_key_of_another_unit_is_named_before_what_is_missing_for_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(BOARD.replace("max_ghz", "max_mhz"))
+
+    with pytest.raises(InputError, match=r"max_mhz: Unexpected keyword argument \(and \d more\)"):
+        load_profile(str(tmp_path / "mine.toml"))
+
+
 def test_an_unknown_device_suggests_the_closest() -> None:
     with pytest.raises(ValueError, match=r"called 'jetson-nano'; did you mean jetson-orin-nano\?"):
         load_profile("jetson-nano")
