@@ -26,6 +26,7 @@ NAMES = (
     "infer",
     "devices",
     "doctor",
+    "federate",
     "agent",
     "cache",
 )

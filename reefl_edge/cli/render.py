@@ -79,6 +79,12 @@ def tell(message: str) -> None:
     _say("", _one_line(message), style="")
 
 
+def pass_on(text: str) -> None:
+    """Print what another program says, as it says it."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
 def warn(message: str) -> None:
     """Print a warning."""
     _say("warning: ", _one_line(message), style="yellow")

@@ -28,7 +28,7 @@ COMMANDS = (
     "devices",
     "doctor",
 )
-GROUPS = ("agent", "cache")
+GROUPS = ("federate", "agent", "cache")
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "executorch", "onnx", "onnxscript", "coremltools", "onnxruntime", "sklearn")
 

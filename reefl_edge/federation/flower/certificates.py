@@ -50,7 +50,7 @@ def make_server_certificate(
     authority: Path,
     authority_key: Path,
     hosts: Sequence[str],
-    days: int = SERVER_DAYS,
+    days: int | None = None,
 ) -> None:
     """Write a certificate of a SuperLink, and its private key.
 
@@ -60,7 +60,7 @@ def make_server_certificate(
         authority: The certificate of the authority.
         authority_key: Its private key, which signs.
         hosts: Names and addresses that nodes reach the SuperLink by, beside its own machine's.
-        days: How long it is valid; of no use if negative, but for tests.
+        days: How long it is valid; None for a year.
 
     Raises:
         InputError: The authority is damaged.
@@ -69,7 +69,9 @@ def make_server_certificate(
     private = _new_key()
     names = [_general_name(host) for host in dict.fromkeys((*hosts, *_OWN_NAMES))]
     builder = (
-        _builder(_name("the SuperLink of a federation"), signer.subject, private, days)
+        _builder(
+            _name("the SuperLink of a federation"), signer.subject, private, days or SERVER_DAYS
+        )
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)

@@ -19,7 +19,8 @@ from reefl_edge import schema
 from reefl_edge.errors import InputError
 from reefl_edge.federation.flower import certificates
 from reefl_edge.federation.flower.superlink import ServerCertificates
-from reefl_edge.federation.flower.toml import toml_table
+from reefl_edge.federation.flower.toml import Value, attribute_docs, settings_table, toml_table
+from reefl_edge.federation.node import NodeSettings, read_node_settings
 from reefl_edge.files import write_bytes, write_text
 
 DEFAULT_PORT = 9092
@@ -28,13 +29,8 @@ NODE_FILE = "node.toml"
 
 # A folder, a part of a host's name, and a word on a command line.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-_LISTENING = {
-    "host": "Where the SuperLink listens: 0.0.0.0 for all of this machine's addresses.",
-    "port": "One port is all that nodes need to reach.",
-}
-_NODE = {
-    "superlink": "Where the SuperLink is, by a name or address that its certificate is for.",
-}
+# Flower's own word to a simulated node.
+_NOT_FOR_NODES = ("num-partitions",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +38,8 @@ class Listening:
     """Where a SuperLink listens.
 
     Attributes:
-        host: The address.
-        port: The port.
+        host: The address; 0.0.0.0 stands for all that this machine has.
+        port: The port; it is all that nodes need to reach.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -61,14 +57,14 @@ class NodeFile:
     """What a node is told when it starts.
 
     Attributes:
-        superlink: Host and port of the SuperLink.
+        superlink: Host and port of the SuperLink, by a name that its certificate is for.
         node: What the app finds as its node's configuration.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     superlink: str
-    node: dict[str, str | int | float | bool] = field(default_factory=dict)
+    node: dict[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +145,7 @@ class Deployment:
             authority_key=authority_key,
             hosts=hosts,
         )
-        write_text(
-            self._listening_file,
-            toml_table({"host": listening.host, "port": listening.port}, _LISTENING),
-        )
+        write_text(self._listening_file, settings_table(listening))
         superlink = f"{hosts[0]}:{listening.port}"
         new = [name for name in nodes if not self.node_folder(name).exists()]
         return [self._write_node(name, superlink) for name in new]
@@ -163,7 +156,14 @@ class Deployment:
         (self.folder / "keys").mkdir(exist_ok=True)
         certificates.make_node_key(folder / "node.key", self.folder / "keys" / f"{name}.pub")
         write_bytes(folder / "authority.crt", self.certificates.authority.read_bytes())
-        write_text(folder / NODE_FILE, _node_text(name, superlink))
+        number = len(self.public_keys()) - 1
+        node = NodeSettings(name=name, partition_id=number)
+        write_text(
+            folder / NODE_FILE,
+            "# What this node is told when it starts: reefl-edge federate join FOLDER\n"
+            f"{toml_table({'superlink': superlink}, attribute_docs(NodeFile))}"
+            f"\n[node]\n{settings_table(node, leaves_out=_NOT_FOR_NODES)}",
+        )
         return folder
 
     @property
@@ -185,7 +185,7 @@ def check_node_name(name: str) -> str:
 
 
 def read_node(folder: Path) -> NodeFile:
-    """Read what a node is told when it starts, and check its key.
+    """Read what a node is told when it starts, and check that and its key.
 
     Raises:
         InputError: It is missing or damaged, or others may read the key.
@@ -193,13 +193,6 @@ def read_node(folder: Path) -> NodeFile:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     certificates.check_key(folder / "node.key")
-    return schema.read_toml(NodeFile, folder / NODE_FILE)
-
-
-def _node_text(name: str, superlink: str) -> str:
-    return (
-        "# What this node is told when it starts: reefl-edge federate join FOLDER\n"
-        + toml_table({"superlink": superlink}, _NODE)
-        + "\n[node]\n"
-        + toml_table({"name": name}, {"name": "What the federation calls this node."})
-    )
+    node = schema.read_toml(NodeFile, folder / NODE_FILE)
+    read_node_settings(node.node)
+    return node

@@ -27,6 +27,11 @@ def told() -> Iterator[None]:
         raise ToldError(f"reefl-edge {type(error).__name__}: {error}") from error
 
 
+def is_told(reason: str) -> bool:
+    """Tell whether the error that ended a run is one that a user can act on."""
+    return _TOLD.search(reason) is not None
+
+
 def failure_of(reason: str) -> ReeflEdgeError:
     """Return the error that ended a run.
 

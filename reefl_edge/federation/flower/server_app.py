@@ -14,6 +14,7 @@ from reefl_edge.federation.assembly import (
     start_of,
 )
 from reefl_edge.federation.flower.exchange import Route, SimulationRoute
+from reefl_edge.federation.flower.failures import told
 from reefl_edge.federation.flower.roster import Roster
 from reefl_edge.federation.flower.strategy import SubmodelFedAvg
 from reefl_edge.federation.history import RoundRecord
@@ -27,6 +28,7 @@ app = ServerApp()
 
 
 @app.main()
+@told()
 def main(grid: Grid, context: Context) -> None:
     """Run a federation."""
     settings = read_settings(dict(context.run_config))

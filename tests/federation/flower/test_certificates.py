@@ -109,7 +109,7 @@ def test_an_expired_certificate_is_refused_with_the_way_to_a_new_one(
 
 def test_a_key_that_is_none_or_open_to_others_is_refused(deployment: Deployment) -> None:
     folder = deployment.node_folder("pi")
-    assert read_node(folder).node == {"name": "pi"}
+    assert read_node(folder).node["name"] == "pi"
 
     (folder / "node.key").chmod(0o644)
     with pytest.raises(InputError, match="can be read by others; close it with 'chmod 600"):

@@ -1,0 +1,254 @@
+"""``reefl-edge federate``: many devices train one model, each to its own depth, on Flower."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reefl_edge.cli import options, render
+from reefl_edge.regimes import REGIMES
+
+if TYPE_CHECKING:
+    from reefl_edge.federation.settings import FederationSettings
+
+app = typer.Typer(
+    name="federate",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Train one model on many devices, each to its own depth; Flower carries the messages.\n\n"
+    "Example:  reefl-edge federate init my-federation --model model.safetensors "
+    "--data digits.npz#train --num-clients 20",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the federation.")]
+
+
+@app.command("init")
+def init(
+    folder: Folder,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="What is trained: a checkpoint's file, or a bundle's folder."),
+    ] = None,
+    regime: Annotated[
+        str, typer.Option("--regime", help=f"Which arrays are trained: {', '.join(REGIMES)}.")
+    ] = "frozen",
+    num_rounds: Annotated[
+        int, typer.Option("--num-rounds", min=1, help="How many rounds there are.")
+    ] = 10,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="In a simulation: the examples that all clients share."),
+    ] = None,
+    num_clients: Annotated[
+        int | None,
+        typer.Option("--num-clients", min=1, help="How many clients are simulated."),
+    ] = None,
+    eval_data: Annotated[
+        str | None,
+        typer.Option("--eval-data", help="Examples that the server measures accuracy on."),
+    ] = None,
+    deployment: Annotated[
+        bool,
+        typer.Option(
+            "--deployment",
+            help="Make certificates and keys for devices that take part over the network; in a "
+            "folder that has some, renew the server's certificate and add nodes.",
+        ),
+    ] = False,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host",
+            help="What nodes call this machine, a name or an address; may be given again.  "
+            "[default: localhost]",
+        ),
+    ] = None,
+    listen: Annotated[
+        str, typer.Option("--listen", help="The address that the server listens on.")
+    ] = "0.0.0.0",
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="The port that it listens on.")
+    ] = 9092,
+    nodes: Annotated[
+        str | None,
+        typer.Option("--nodes", help="Names of the nodes, separated by commas: pi,phone."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Write the folder of a federation; what is not said here is changed in its pyproject.toml.
+
+    Example:  reefl-edge federate init my-federation --model model.safetensors --deployment
+    --host server.lan --nodes pi,phone
+    """
+    from reefl_edge.tasks.federating import check_flower, deploy_federation, init_federation
+
+    check_flower()
+    from reefl_edge.federation.flower.deployment import Listening
+
+    _check_deployment(deployment, host, nodes)
+    names = _node_names(nodes)
+    written: list[Path] = []
+    if model is not None:
+        settings = _settings(
+            folder,
+            model=model,
+            regime=regime,
+            num_rounds=num_rounds,
+            data=data,
+            num_clients=num_clients,
+            eval_data=eval_data,
+        )
+        written.append(init_federation(folder, settings))
+    elif not deployment:
+        options.refuse("--model", "name the model that is to be trained")
+    if deployment:
+        listening = Listening(host=listen, port=port)
+        made, new = deploy_federation(folder, listening, host or ["localhost"], names)
+        written += [made.folder, *new]
+    if json:
+        render.print_json({"federation": str(folder), "written": [str(path) for path in written]})
+        return
+    for path in written:
+        render.out().print(f"saved {path}")
+    if deployment:
+        render.next_command("reefl-edge", "federate", "join", "NODE-FOLDER")
+    render.next_command("reefl-edge", "federate", "run", folder)
+
+
+@app.command("run")
+def run(
+    folder: Folder,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="A setting that this run has otherwise, such as num-rounds=3; may be given again.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=1024,
+            help="Simulated clients that train at a time; on one, a seed gives the same weights "
+            "bit for bit.",
+        ),
+    ] = 1,
+    show_flower: Annotated[
+        bool, typer.Option("--show-flower", help="Show what Flower says of its own work, too.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Run a federation: simulated, or with the nodes of its deployment.
+
+    Example:  reefl-edge federate run my-federation -c num-rounds=3
+    """
+    from reefl_edge.tasks.federating import run_federation
+
+    overrides = _overrides(config or [])
+    with options.usage_errors("--config"):
+        result = run_federation(
+            folder,
+            overrides=overrides,
+            workers=workers,
+            shows_flower=show_flower,
+            on_text=render.pass_on,
+        )
+    if json:
+        render.print_json(
+            {"federation": str(folder), "model": str(result.model), "settings": _table(result)}
+        )
+        return
+    render.out().print(f"saved {result.model} ({render.size(result.model.stat().st_size)})")
+    render.next_command("reefl-edge", "export", result.model, "-o", "bundle")
+
+
+@app.command("join")
+def join(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder of the node, made by init.")
+    ],
+) -> None:
+    """Take part in a federation, on the device that has the data, until Ctrl-C.
+
+    Example:  reefl-edge federate join my-federation/deployment/nodes/pi
+    """
+    from reefl_edge.tasks.federating import join_federation
+
+    render.tell(f"joining by {folder}; Ctrl-C ends it")
+    join_federation(folder, render.tell)
+
+
+def _check_deployment(deployment: bool, host: list[str] | None, nodes: str | None) -> None:
+    for option, value in (("--host", host), ("--nodes", nodes)):
+        if value is not None and not deployment:
+            options.refuse(option, "only with --deployment")
+
+
+def _settings(
+    folder: Path,
+    *,
+    model: Path,
+    regime: str,
+    num_rounds: int,
+    data: str | None,
+    num_clients: int | None,
+    eval_data: str | None,
+) -> "FederationSettings":
+    """Return the settings that the options say; paths are absolute, wherever Flower runs it."""
+    from reefl_edge.federation.settings import FederationSettings
+
+    if (data is None) != (num_clients is None):
+        options.refuse("--num-clients", "simulated clients and their --data go together")
+    with options.usage_errors("--num-clients"):
+        return FederationSettings(
+            model=str(model.absolute()),
+            regime=options.parse_option(regime, REGIMES, "--regime", kind="regime"),
+            num_rounds=num_rounds,
+            num_clients=num_clients or 0,
+            clients_per_round=min(10, num_clients or 10),
+            data="" if data is None else str(Path(data).absolute()),
+            test_data="" if eval_data is None else str(Path(eval_data).absolute()),
+            output=str((folder / "output").absolute()),
+        )
+
+
+def _node_names(nodes: str | None) -> list[str]:
+    from reefl_edge.federation.flower.deployment import check_node_name
+
+    with options.usage_errors("--nodes"):
+        return (
+            [] if nodes is None else [check_node_name(name) for name in options.split_list(nodes)]
+        )
+
+
+def _overrides(config: list[str]) -> dict[str, Any]:
+    """Read settings as TOML writes them; a text needs no quotes.
+
+    >>> _overrides(["num-rounds=3", "tiers=maximum"])
+    {'num-rounds': 3, 'tiers': 'maximum'}
+    """
+    import tomllib
+
+    read: dict[str, Any] = {}
+    for each in config:
+        key, equals, text = each.partition("=")
+        if not equals:
+            options.refuse("--config", f"a setting is KEY=VALUE, got {each!r}")
+        try:
+            (value,) = tomllib.loads(f"value = {text}").values()
+        except (tomllib.TOMLDecodeError, ValueError):
+            value = text
+        read[key.strip()] = value
+    return read
+
+
+def _table(result: Any) -> dict[str, Any]:
+    from reefl_edge import schema
+
+    return schema.to_dict(result.settings)

@@ -1,0 +1,191 @@
+"""What `reefl-edge federate` writes, and what it refuses before anything is started."""
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.bare import BARE_PYTHON, SOURCES, needs_bare
+from tests.cli.conftest import Type
+
+
+@pytest.fixture
+def folder(tmp_path: Path, type_command: Type) -> Path:
+    """Return the folder of a federation with a node, on a port of this machine that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    typed = type_command(
+        *("federate", "init", tmp_path / "federation", "--model", "model.safetensors"),
+        *("--deployment", "--listen", "127.0.0.1", "--port", port, "--nodes", "pi"),
+    )
+    assert typed.exit_code == 0, typed.stderr
+    return tmp_path / "federation"
+
+
+def test_a_folder_is_written_and_the_next_commands_are_named(
+    tmp_path: Path, type_command: Type
+) -> None:
+    typed = type_command(
+        *("federate", "init", tmp_path / "federation", "--model", "model.safetensors"),
+        *("--data", "digits.npz#train", "--num-clients", 20),
+    )
+
+    assert typed.exit_code == 0
+    assert (tmp_path / "federation" / "pyproject.toml").exists()
+    assert f"reefl-edge federate run {tmp_path / 'federation'}" in typed.stderr
+
+
+def test_what_is_written_is_listed_as_json(tmp_path: Path, type_command: Type) -> None:
+    typed = type_command(
+        *("federate", "init", tmp_path, "--model", "model.safetensors"),
+        *("--deployment", "--nodes", "pi,phone", "--json"),
+    )
+
+    nodes = tmp_path / "deployment" / "nodes"
+    assert typed.document["written"] == [
+        str(tmp_path / "pyproject.toml"),
+        str(tmp_path / "deployment"),
+        str(nodes / "pi"),
+        str(nodes / "phone"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("init", "D"), "name the model"),
+        (("init", "D", "--model", "m", "--data", "d"), "go together"),
+        (("init", "D", "--model", "m", "--host", "h"), "only with --deployment"),
+        (("init", "D", "--model", "m", "--deployment", "--nodes", "../x"), "made of letters"),
+        (("init", "D", "--model", "m", "--regime", "loro"), "did you mean lora"),
+    ],
+)
+def test_options_that_do_not_go_are_refused(
+    words: tuple[str, ...], message: str, type_command: Type, tmp_path: Path
+) -> None:
+    typed = type_command("federate", words[0], tmp_path / words[1], *words[2:])
+
+    assert typed.exit_code == 2
+    assert message in typed.stderr
+    assert not (tmp_path / "D").exists()
+
+
+def test_a_federation_is_not_written_over(folder: Path, type_command: Type) -> None:
+    typed = type_command("federate", "init", folder, "--model", "other.safetensors")
+
+    assert typed.exit_code == 3
+    assert "is there already" in typed.stderr
+
+
+def test_nodes_are_added_later(folder: Path, type_command: Type) -> None:
+    key = folder / "deployment" / "nodes" / "pi" / "node.key"
+    before = key.read_bytes()
+
+    typed = type_command("federate", "init", folder, "--deployment", "--nodes", "pi,phone")
+
+    assert typed.exit_code == 0
+    assert key.read_bytes() == before
+    assert (folder / "deployment" / "nodes" / "phone" / "node.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("num-rounds", "a setting is KEY=VALUE"),
+        ("num-round=3", "did you mean num-rounds"),
+    ],
+)
+def test_settings_that_are_none_are_refused_before_anything_is_started(
+    config: str, message: str, folder: Path, type_command: Type
+) -> None:
+    typed = type_command("federate", "run", folder, "-c", config)
+
+    assert typed.exit_code == 2
+    assert message in typed.stderr
+
+
+def test_a_value_that_does_not_fit_is_refused_before_anything_is_started(
+    folder: Path, type_command: Type
+) -> None:
+    typed = type_command("federate", "run", folder, "-c", "num-rounds=many")
+
+    assert typed.exit_code == 3
+    assert "num-rounds" in typed.stderr
+
+
+def test_a_port_in_use_is_refused(folder: Path, type_command: Type) -> None:
+    text = (folder / "deployment" / "superlink.toml").read_text()
+    port = int(text.rpartition("port = ")[2])
+
+    with socket.create_server(("127.0.0.1", port)):
+        typed = type_command("federate", "run", folder)
+
+    assert typed.exit_code == 4
+    assert f"cannot listen on 127.0.0.1:{port}" in typed.stderr
+    assert len(typed.stderr.splitlines()) == 1
+
+
+def test_an_expired_certificate_is_refused(
+    folder: Path, type_command: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reefl_edge.federation.flower.certificates.SERVER_DAYS", -2)
+    type_command("federate", "init", folder, "--deployment")
+
+    typed = type_command("federate", "run", folder)
+
+    assert typed.exit_code == 3
+    assert "superlink.crt expired on" in typed.stderr
+    assert "federate init" in typed.stderr
+
+
+def test_a_federation_without_clients_or_nodes_is_refused(
+    tmp_path: Path, type_command: Type
+) -> None:
+    type_command("federate", "init", tmp_path, "--model", "model.safetensors")
+
+    typed = type_command("federate", "run", tmp_path)
+
+    assert typed.exit_code == 3
+    assert "has no deployment" in typed.stderr
+
+
+@pytest.mark.parametrize("name", ["elsewhere", "pi"])
+def test_a_node_without_its_own_private_key_is_refused(
+    name: str, folder: Path, type_command: Type
+) -> None:
+    node = folder / "deployment" / "nodes" / name
+    if node.exists():
+        (node / "node.key").chmod(0o644)
+
+    typed = type_command("federate", "join", node)
+
+    assert typed.exit_code == 3
+    assert ("no such folder" if name == "elsewhere" else "chmod 600") in typed.stderr
+
+
+@needs_bare
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (("init", "D", "--model", "m", "--deployment"), "federated"),
+        (("run", "D"), "federated"),
+        (("join", "D"), "node"),
+    ],
+)
+def test_without_flower_the_extra_is_named(
+    words: tuple[str, ...], extra: str, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [BARE_PYTHON, "-m", "reefl_edge", "federate", *words],
+        cwd=tmp_path,
+        env=os.environ | SOURCES,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 5
+    assert f"install 'reefl-edge[{extra}]'" in ended.stderr.splitlines()[-1]
+    assert not (tmp_path / "D").exists()
