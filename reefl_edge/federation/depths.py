@@ -11,7 +11,7 @@ from reefl_edge.profiling.assignment import Assignment, DeviceAssignment
 from reefl_edge.submodel import Submodel
 
 # How clients get their depth where no assignment says so.
-Tiers = Literal["round-robin", "maximum", "shallowest"]
+Tiers = Literal["round-robin", "maximum", "shallowest", "only-deepest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class TierDepths:
     tiers: Tiers
     num_exits: int
 
-    def of(self, client: str, index: int) -> Depth:  # noqa: ARG002
+    def of(self, client: str, index: int) -> Depth | None:  # noqa: ARG002
         """Return a client's depth; see ``Depths.of``."""
         match self.tiers:
             case "round-robin":
@@ -66,6 +66,9 @@ class TierDepths:
                 return Depth(max_exit=self.num_exits - 1)
             case "shallowest":
                 return Depth(max_exit=0)
+            case "only-deepest":  # what a federation loses that leaves weaker devices out
+                deepest = self.num_exits - 1
+                return Depth(max_exit=deepest) if index % self.num_exits == deepest else None
             case _:
                 assert_never(self.tiers)
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from reefl_edge import schema
 from reefl_edge.data.augment import Augmentation
 from reefl_edge.data.clients.part import Sharing
+from reefl_edge.federation.depths import Tiers
 from reefl_edge.federation.server import RoundRules
 from reefl_edge.finetune.compiled import StepperName
 from reefl_edge.finetune.modes import DistillMode
@@ -68,7 +69,7 @@ class FederationSettings:
     round_deadline_s: float = 0.0
     max_attempts: int = 3
     wait_for_clients_s: float = 60.0
-    tiers: Literal["assignment", "device", "round-robin", "maximum", "shallowest"] = "round-robin"
+    tiers: Literal["assignment", "device"] | Tiers = "round-robin"
     assignment: str = ""
     data: str = ""
     natural: bool = False
