@@ -69,6 +69,7 @@ else
 	$(BIN)/python -m benchmarks.verdicts
 	$(BIN)/python -m benchmarks.cost_model
 	$(BIN)/python -m benchmarks.links
+	$(BIN)/python -m benchmarks.federated_average
 	$(BIN)/python -m benchmarks.thresholds
 	$(BIN)/python -m benchmarks.calibrating $(CALIBRATING_ARGS)
 	$(BIN)/python -m benchmarks.int8_accuracy $(INT8_ARGS)

@@ -21,6 +21,7 @@ from benchmarks.sections import (
     export_command,
     export_size,
     export_speed,
+    federated_average,
     growth,
     inference,
     int8_accuracy,
@@ -56,6 +57,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "verdicts": verdicts.section,
     "cost_model": cost_model.section,
     "links": links.section,
+    "federated_average": federated_average.section,
     "against": against.section,
 }
 

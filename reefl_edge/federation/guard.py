@@ -20,7 +20,7 @@ from reefl_edge.checkpoints.metadata import differences
 from reefl_edge.checkpoints.update import Update
 from reefl_edge.errors import RefusedUpdateError
 from reefl_edge.federation.average import trained_shapes
-from reefl_edge.federation.movement import movement, norm
+from reefl_edge.federation.movement import movements, norm
 from reefl_edge.submodel import Submodel
 
 # No update may move its arrays further, whatever others did. A round of DeiT's local training moves
@@ -103,7 +103,7 @@ class Guard:
         )
         if problem is not None:
             raise RefusedUpdateError(f"{client}: {problem}")
-        moved = norm(movement(update.arrays, expected.start))
+        moved = norm(each for _, each in movements(update.arrays, expected.start))
         bound = self.bound(expected.submodel.max_exit)
         if not moved <= bound:
             raise RefusedUpdateError(

@@ -24,7 +24,7 @@ from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.checkpoints.update import Update
 from reefl_edge.extras import needs_extra
 from reefl_edge.federation.average import Held, PerRow, RunningAverage, per_row_shape, trained_rows
-from reefl_edge.federation.movement import movement, norm
+from reefl_edge.federation.movement import movements, norm
 from reefl_edge.submodel import Submodel
 
 # Orders of the Renyi divergence that a bound is looked for at; from whole ones it comes quickly.
@@ -58,8 +58,8 @@ class Privacy:
 
 def clipped(update: Update, start: Arrays, clip_norm: float) -> Update:
     """Return an update that moves its arrays by no more than a length, in the same direction."""
-    moved = movement(update.arrays, start)
-    share = _share(norm(moved), clip_norm)
+    moved = dict(movements(update.arrays, start))
+    share = _share(norm(moved.values()), clip_norm)
     if share == 1:
         return update
     arrays = {name: start[name] + np.float32(share) * array for name, array in moved.items()}
@@ -98,8 +98,8 @@ class PrivateAverage:
         Raises:
             ValueError: It does not fit.
         """
-        moved = movement(update.arrays, self._start)
-        share = _share(norm(moved), self._privacy.clip_norm)
+        moved = dict(movements(update.arrays, self._start))
+        share = _share(norm(moved.values()), self._privacy.clip_norm)
         self._moved.add(replace(update, arrays=moved), share)
 
     def average(self, current: Arrays) -> Arrays:

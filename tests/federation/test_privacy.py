@@ -7,7 +7,7 @@ import pytest
 
 from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.checkpoints.update import Update
-from reefl_edge.federation.movement import movement, norm
+from reefl_edge.federation.movement import movements, norm
 from reefl_edge.federation.privacy import Privacy, PrivateAverage, clipped, draw, epsilon
 from tests.fakes.submodels import deep_submodel
 from tests.fakes.updates import drawn_arrays, filled_arrays, update_of
@@ -57,7 +57,7 @@ def test_a_clipped_update_has_the_norm_it_was_clipped_to() -> None:
 
     short = clipped(update, START, 0.5)
 
-    assert norm(movement(short.arrays, START)) == pytest.approx(0.5, rel=1e-5)
+    assert norm(each for _, each in movements(short.arrays, START)) == pytest.approx(0.5, rel=1e-5)
 
 
 def test_without_noise_movements_are_summed_and_divided_by_the_holders_to_be_expected() -> None:
