@@ -50,4 +50,6 @@ def evaluate(checkpoint: Checkpoint, dataset: Dataset, *, torch_device: str = "c
             logits = network(images)  # (E, B, C)
             correct += (logits.argmax(-1) == labels).sum(1).cpu().numpy()
             losses += len(indices) * cross_entropies(logits, labels).cpu().numpy()
-    return Evaluation(accuracy=tuple(correct / count), losses=tuple(losses / count))
+    return Evaluation(
+        accuracy=tuple((correct / count).tolist()), losses=tuple((losses / count).tolist())
+    )
