@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from reefl_edge import schema
-from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import bundled_checkpoint
 from reefl_edge.bundles.manifest import MANIFEST_NAME
@@ -20,7 +21,6 @@ from reefl_edge.data.dataset import Dataset
 from reefl_edge.data.reading import read_dataset
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
-from reefl_edge.federation.average import Average, RunningAverage
 from reefl_edge.federation.client import FederatedClient, Trainer
 from reefl_edge.federation.depths import AssignedDepths, Depths, TierDepths
 from reefl_edge.federation.evaluation import Evaluate, evaluate
@@ -84,16 +84,18 @@ def federation_of(settings: FederationSettings, start: Checkpoint) -> Federation
 
 
 def _server(settings: FederationSettings, start: Checkpoint) -> Server:
-    def average(_: Arrays) -> Average:
-        return RunningAverage(start.submodel)
-
+    privacy = settings.privacy()
     return Server(
         start,
         settings.rules(),
         settings.training(),
         optimizer=_optimizer(settings),
-        guard=Guard(),
-        average=average,
+        # A bound that depends on other clients' data would undo what the noise promises.
+        guard=Guard(bounds_norms=privacy is None),
+        clip_norm=settings.clip_norm or None if privacy is None else None,
+        privacy=privacy,
+        # Every node knows the seed, and could take noise off that is drawn by it.
+        noise=np.random.default_rng([settings.seed] if settings.is_simulation else None),
     )
 
 

@@ -11,21 +11,25 @@ How many updates there are at a time is the exchange's matter: each is added as 
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.hashes import base_sha256, frozen_sha256
 from reefl_edge.checkpoints.update import still_random
 from reefl_edge.errors import FederationError, RefusedUpdateError
-from reefl_edge.federation.average import Average
+from reefl_edge.federation.average import Average, RunningAverage
 from reefl_edge.federation.depths import Depth, missing_exits
 from reefl_edge.federation.exchange import Exchange
 from reefl_edge.federation.guard import Expected, Guard
 from reefl_edge.federation.history import ClientRound, RoundRecord
 from reefl_edge.federation.messages import ClientReply, ClientTask
 from reefl_edge.federation.optimizer import ServerOptimizer
+from reefl_edge.federation.privacy import Privacy, PrivateAverage, clipped, draw
 from reefl_edge.federation.seeds import client_seed, round_generator
 from reefl_edge.federation.state_file import FederationState
 from reefl_edge.finetune.training import LocalTraining
@@ -95,8 +99,10 @@ class Server:
         training: What clients are to do; round and seed are set for each of them.
         optimizer: What is made of an average.
         guard: What updates are held to.
-        average: Makes an empty average, of the arrays that the round begins with.
-        weigh: What an update counts in it.
+        clip_norm: How far an update may move the arrays, all taken as one vector, before it is
+            shortened to that; None for as far as it likes.
+        privacy: How much of a client may show; None where nothing is hidden. It clips by itself.
+        noise: What the noise is drawn with.
 
     Attributes:
         arrays: The trained arrays, by name.
@@ -111,8 +117,9 @@ class Server:
         *,
         optimizer: ServerOptimizer,
         guard: Guard,
-        average: Callable[[Arrays], Average],
-        weigh: Callable[[int], float] = float,
+        clip_norm: float | None = None,
+        privacy: Privacy | None = None,
+        noise: np.random.Generator | None = None,
     ) -> None:
         self.rules = rules
         self.optimizer = optimizer
@@ -122,12 +129,13 @@ class Server:
             spec.name: start.arrays[spec.name] for spec in start.submodel.trained_arrays()
         }
         self.num_rounds = 0
-        self.average = average
-        self.weigh = weigh
+        self.clip_norm = clip_norm
+        self.privacy = privacy
         self.refusals: dict[str, str] = {}
         self._start = start
         self._frozen: dict[int, str] = {}
         self._missing = range(0)
+        self._noise = noise or np.random.default_rng()
 
     @property
     def submodel(self) -> Submodel:
@@ -194,9 +202,29 @@ class Server:
         """Draw the clients of a round, which then waits for their replies."""
         self._warn_of_missing_exits(participants)
         generator = round_generator(self.rules.seed, server_round, attempt)
-        count = min(self.rules.clients_per_round, len(participants))
-        drawn = generator.choice(len(participants), size=count, replace=False) if count else ()
-        return OpenRound(self, server_round, [participants[index] for index in drawn], attempt)
+        indices = self._draw(len(participants), generator)
+        drawn = [participants[index] for index in indices]
+        return OpenRound(self, server_round, drawn, self._average(participants), attempt)
+
+    def _draw(self, num_clients: int, generator: np.random.Generator) -> list[int]:
+        if self.privacy is not None:
+            return draw(num_clients, self.privacy.sampling_rate, generator)
+        count = min(self.rules.clients_per_round, num_clients)
+        if not count:
+            return []
+        indices: list[int] = generator.choice(num_clients, size=count, replace=False).tolist()
+        return indices
+
+    def _average(self, participants: Sequence[Participant]) -> Average:
+        if self.privacy is None:
+            return RunningAverage(self.submodel)
+        return PrivateAverage(
+            self.submodel,
+            start=self.arrays,
+            privacy=self.privacy,
+            num_clients=Counter(each.depth.max_exit for each in participants),
+            generator=self._noise,
+        )
 
     def _warn_of_missing_exits(self, participants: Sequence[Participant]) -> None:
         """Say, as often as it changes, which exits nobody is deep enough for."""
@@ -223,11 +251,17 @@ class OpenRound:
         server: Whose round it is.
         server_round: The round, from 1.
         drawn: The clients that are asked.
+        average: Takes their updates.
         attempt: How often the round was begun, this time included.
     """
 
     def __init__(
-        self, server: Server, server_round: int, drawn: Sequence[Participant], attempt: int
+        self,
+        server: Server,
+        server_round: int,
+        drawn: Sequence[Participant],
+        average: Average,
+        attempt: int,
     ) -> None:
         self._server = server
         self._round = server_round
@@ -236,7 +270,7 @@ class OpenRound:
         self._found: dict[str, ClientRound] = {}
         self._tasks: dict[int, _DepthTask] = {}
         self._start = server.arrays
-        self._average = server.average(server.arrays)
+        self._average = average
         server.guard.begin_round()
         self._num_counted = 0
         self._bytes_down = self._bytes_up = 0
@@ -244,8 +278,9 @@ class OpenRound:
 
     @property
     def counts(self) -> bool:
-        """Enough updates were averaged."""
-        return self._num_counted >= self._server.rules.min_clients
+        """Enough updates were averaged; where noise hides who took part, any number is enough."""
+        is_enough = self._num_counted >= self._server.rules.min_clients
+        return is_enough or self._server.privacy is not None
 
     def tasks(self) -> Iterator[ClientTask]:
         """Give what each client is asked, one after the other."""
@@ -293,8 +328,10 @@ class OpenRound:
             self._server.refusals[reply.client] = problem
             self._note(reply, problem=f"refused: {problem}")
             return
-        weight = self._server.weigh(reply.update.provenance.num_examples)
-        self._average.add(reply.update, weight)
+        update, clip_norm = reply.update, self._server.clip_norm
+        if clip_norm is not None:
+            update = clipped(update, depth.arrays, clip_norm)
+        self._average.add(update, update.provenance.num_examples)
         self._num_counted += 1
         self._note(reply)
 

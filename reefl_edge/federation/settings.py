@@ -12,6 +12,7 @@ from reefl_edge import schema
 from reefl_edge.data.augment import Augmentation
 from reefl_edge.data.clients.part import Sharing
 from reefl_edge.federation.depths import Tiers
+from reefl_edge.federation.privacy import Privacy
 from reefl_edge.federation.server import RoundRules
 from reefl_edge.finetune.compiled import StepperName
 from reefl_edge.finetune.modes import DistillMode
@@ -28,6 +29,7 @@ class FederationSettings:
         regime: Which of its arrays are trained.
         num_rounds: How many rounds there are.
         num_clients: Clients of a simulation, all in one place; 0 where every node is a client.
+        expected_clients: Nodes of a deployment that a round draws from; only noise needs it.
         clients_per_round: How many are asked in a round.
         min_clients: How many updates it takes for a round to count.
         round_deadline_s: How long the server waits for replies; 0 for as long as it takes.
@@ -54,6 +56,12 @@ class FederationSettings:
         max_examples: The most examples that an update may say it was trained on.
         server_optimizer: What is made of an average.
         server_learning_rate: Of ``fedadam``.
+        clip_norm: How far an update may move the arrays, all taken as one vector; a longer one is
+            shortened. 0 for as far as it likes.
+        noise_multiplier: Standard deviation of the noise on the sum of a round's updates, in
+            ``clip_norm``; 0 for none. With noise clients count alike, and each is taken with the
+            same probability, so that on average ``clients_per_round`` are.
+        delta: With which probability the bound on what the models tell of a client may fail.
         output: The folder where the model, the rounds and the report go.
         resume: Go on from the last round that the folder holds.
     """
@@ -64,12 +72,13 @@ class FederationSettings:
     regime: Regime = "frozen"
     num_rounds: int = 10
     num_clients: int = 0
+    expected_clients: int = 0
     clients_per_round: int = 10
     min_clients: int = 1
     round_deadline_s: float = 0.0
     max_attempts: int = 3
     wait_for_clients_s: float = 60.0
-    tiers: Literal["assignment", "device"] | Tiers = "round-robin"
+    tiers: Literal["assignment", "device", Tiers] = "round-robin"
     assignment: str = ""
     data: str = ""
     natural: bool = False
@@ -89,34 +98,50 @@ class FederationSettings:
     max_examples: int = 1_000_000
     server_optimizer: Literal["fedavg", "fedadam"] = "fedavg"
     server_learning_rate: float = 1e-3
+    clip_norm: float = 0.0
+    noise_multiplier: float = 0.0
+    delta: float = 1e-5
     output: str = "federation"
     resume: bool = False
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_simulation()
+        if (self.tiers == "assignment") != bool(self.assignment):
+            raise ValueError("tiers = 'assignment' goes with the file of an assignment")
+        if self.noise_multiplier and not self.clip_norm:
+            raise ValueError("noise is measured in clip-norm; set that, too")
+        if self.noise_multiplier and not (self.is_simulation or self.expected_clients):
+            raise ValueError("with noise, say of how many nodes a round draws: expected-clients")
+        self.rules()
+        self.training()
+        self.privacy()
+        self.sharing()
+
+    def _check_numbers(self) -> None:
         for name in ("num_rounds", "evaluate_every", "threads", "max_examples"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{schema.kebab(name)} must be at least 1, got {getattr(self, name)}"
                 )
-        for name in ("num_clients", "wait_for_clients_s"):
+        for name in ("num_clients", "expected_clients", "wait_for_clients_s", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"{schema.kebab(name)} must not be negative, got {getattr(self, name)}"
                 )
-        if self.num_clients and not self.data:
+
+    def _check_simulation(self) -> None:
+        if not self.is_simulation:
+            return
+        if not self.data:
             raise ValueError("simulated clients need data, such as data = 'cifar100.npz#train'")
-        if self.num_clients and self.clients_per_round > self.num_clients:
+        if self.clients_per_round > self.num_clients:
             raise ValueError(
                 f"clients-per-round is {self.clients_per_round}, but there are only "
                 f"{self.num_clients} clients"
             )
-        if self.num_clients and self.tiers == "device":
+        if self.tiers == "device":
             raise ValueError("simulated clients have no device; give another tiers")
-        if (self.tiers == "assignment") != bool(self.assignment):
-            raise ValueError("tiers = 'assignment' goes with the file of an assignment")
-        self.rules()
-        self.training()
-        self.sharing()
 
     @property
     def is_simulation(self) -> bool:
@@ -151,10 +176,15 @@ class FederationSettings:
             alpha=None if self.natural or not self.is_simulation else self.alpha,
         )
 
-    def is_evaluated(self, server_round: int) -> bool:
-        """Tell whether the server evaluates after a round."""
-        return bool(self.test_data) and (
-            server_round % self.evaluate_every == 0 or server_round == self.num_rounds
+    def privacy(self) -> Privacy | None:
+        """Return how much of a client may show; None where nothing is hidden."""
+        if not self.noise_multiplier:
+            return None
+        num_clients = self.num_clients or self.expected_clients
+        return Privacy(
+            clip_norm=self.clip_norm,
+            noise_multiplier=self.noise_multiplier,
+            sampling_rate=min(1.0, self.clients_per_round / num_clients),
         )
 
 

@@ -10,11 +10,11 @@ from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.metadata import Provenance
 from reefl_edge.checkpoints.update import Update
-from reefl_edge.federation.average import RunningAverage
 from reefl_edge.federation.depths import Depth
 from reefl_edge.federation.guard import Guard
 from reefl_edge.federation.messages import ClientReply, ClientTask
 from reefl_edge.federation.optimizer import FedAvg, ServerOptimizer
+from reefl_edge.federation.privacy import Privacy
 from reefl_edge.federation.server import Participant, RoundRules, Server
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.submodel import Submodel
@@ -35,7 +35,12 @@ def start_of(submodel: Submodel, *, seed: int = 0) -> Checkpoint:
 
 
 def server_of(
-    start: Checkpoint, *, optimizer: ServerOptimizer | None = None, **rules: Any
+    start: Checkpoint,
+    *,
+    optimizer: ServerOptimizer | None = None,
+    clip_norm: float | None = None,
+    privacy: Privacy | None = None,
+    **rules: Any,
 ) -> Server:
     """Return the server of a federation of that model."""
     return Server(
@@ -43,8 +48,10 @@ def server_of(
         RoundRules(**{"clients_per_round": 4, **rules}),
         LocalTraining(),
         optimizer=optimizer or FedAvg(),
-        guard=Guard(),
-        average=lambda _: RunningAverage(start.submodel),
+        guard=Guard(bounds_norms=privacy is None),
+        clip_norm=clip_norm,
+        privacy=privacy,
+        noise=np.random.default_rng(0),
     )
 
 

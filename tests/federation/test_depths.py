@@ -1,8 +1,43 @@
-"""Depths by number: as in the paper, and as the federations that it is compared with."""
+"""Does each client go as deep as its number, or its device, says?"""
+
+from dataclasses import replace
 
 import pytest
 
-from reefl_edge.federation.depths import Depth, TierDepths, Tiers
+from reefl_edge.errors import InputError
+from reefl_edge.federation.depths import AssignedDepths, Depth, TierDepths, Tiers, missing_exits
+from reefl_edge.profiling.assignment import Assignment, DeviceAssignment
+from reefl_edge.profiling.budget import Budget
+from reefl_edge.profiling.needs import ExitNeeds, RoundTime
+from tests.fakes.submodels import deep_submodel
+
+WHOLE = deep_submodel(num_exits=4, max_exit=3)
+
+
+def device(name: str, max_exit: int | None) -> DeviceAssignment:
+    return DeviceAssignment(
+        device=name,
+        measured_at="2026-01-01T00:00:00Z",
+        is_real_hardware=True,
+        max_exit=max_exit,
+        exits=tuple(
+            ExitNeeds(
+                exit_index=index,
+                needs=(),
+                round_time=RoundTime(
+                    download_s=1.0, load_s=2.0, train_s=10.0 * (index + 1), upload_s=3.0
+                ),
+            )
+            for index in range(6)
+        ),
+    )
+
+
+def assignment(*devices: DeviceAssignment) -> Assignment:
+    return Assignment(model="tiny", submodel=WHOLE, budget=Budget(), devices=devices)
+
+
+PI, PHONE, WATCH = device("pi", 1), device("phone", 3), device("watch", None)
 
 
 @pytest.mark.parametrize(
@@ -20,3 +55,44 @@ def test_tiers_give_every_client_a_depth_or_leave_it_out(
     depths = TierDepths(tiers, num_exits=3)
     found = [depths.of(f"client-{index}", index) for index in range(6)]
     assert found == [None if each is None else Depth(max_exit=each) for each in expected]
+
+
+def test_an_assignment_goes_by_the_devices_name_and_says_how_long_its_round_takes() -> None:
+    depths = AssignedDepths(assignment(PI, PHONE, WATCH), WHOLE, is_shared=False)
+
+    assert depths.of("phone", 0) == Depth(max_exit=3, device_s=46.0)
+    assert depths.of("pi", 0) == Depth(max_exit=1, device_s=26.0)
+    assert depths.of("watch", 0) is None, "it meets the budget at no exit"
+
+
+def test_a_device_that_the_assignment_does_not_name_is_refused() -> None:
+    depths = AssignedDepths(assignment(PI, PHONE), WHOLE, is_shared=False)
+
+    with pytest.raises(InputError, match="does not name laptop, only pi, phone"):
+        depths.of("laptop", 0)
+
+
+def test_many_clients_are_simulated_of_few_devices() -> None:
+    depths = AssignedDepths(assignment(PI, PHONE, WATCH), WHOLE, is_shared=True)
+
+    found = [depths.of(f"client-{index}", index) for index in range(4)]
+
+    assert [None if depth is None else depth.max_exit for depth in found] == [1, 3, None, 1]
+
+
+def test_an_assignment_of_an_exit_that_the_model_lacks_is_refused() -> None:
+    with pytest.raises(InputError, match="gives phone exit 5, but the model has exits 0 to 3"):
+        AssignedDepths(assignment(PI, device("phone", 5)), WHOLE, is_shared=False)
+
+
+def test_an_assignment_of_another_network_is_refused() -> None:
+    other = replace(assignment(PI), submodel=deep_submodel(num_exits=6, max_exit=5))
+
+    with pytest.raises(InputError, match="measured with another network"):
+        AssignedDepths(other, WHOLE, is_shared=False)
+
+
+def test_exits_that_nobody_is_deep_enough_for_are_those_beyond_the_deepest() -> None:
+    assert list(missing_exits([Depth(max_exit=0), Depth(max_exit=1)], WHOLE)) == [2, 3]
+    assert list(missing_exits([Depth(max_exit=3)], WHOLE)) == []
+    assert list(missing_exits([], WHOLE)) == [0, 1, 2, 3]

@@ -9,6 +9,7 @@ import pytest
 from reefl_edge.checkpoints.hashes import base_sha256, weights_sha256
 from reefl_edge.errors import FederationError
 from reefl_edge.federation.messages import ClientReply, ClientTask
+from reefl_edge.federation.privacy import Privacy
 from reefl_edge.federation.server import RoundRules
 from tests.fakes.federations import (
     WHOLE,
@@ -229,3 +230,39 @@ def test_warnings_are_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
         1, lambda: participants(3), FakeExchange(lambda task: moved(task, 0.1))
     )
     assert not caplog.messages, "nothing went wrong"
+
+
+def test_an_update_that_moves_far_is_shortened_as_a_whole() -> None:
+    server = server_of(START, clip_norm=1.0)
+
+    server.run_round(1, lambda: participants(3), FakeExchange(lambda task: moved(task, 0.1)))
+
+    change = [server.arrays[name] - START.arrays[name] for name in server.arrays]
+    assert np.sqrt(sum(float(np.sum(each**2)) for each in change)) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_with_noise_every_client_is_taken_by_itself_and_any_number_is_enough() -> None:
+    privacy = Privacy(clip_norm=1.0, noise_multiplier=0.5, sampling_rate=0.15)
+    server, exchange = server_of(START, privacy=privacy), FakeExchange(lambda _: None)
+
+    counts = [
+        len(server.run_round(server_round, lambda: participants(*[3] * 8), exchange).clients)
+        for server_round in range(1, 30)
+    ]
+
+    assert 0 in counts, "some round takes nobody"
+    assert max(counts) > 1
+    assert server.num_rounds == 29
+
+
+def test_noise_reaches_all_arrays_that_somebody_could_hold_and_no_others() -> None:
+    privacy = Privacy(clip_norm=1.0, noise_multiplier=0.5, sampling_rate=1.0)
+    server = server_of(START, privacy=privacy)
+
+    server.run_round(1, lambda: participants(1), FakeExchange(lambda task: moved(task, 0.1)))
+
+    def is_changed(name: str) -> bool:
+        return not np.array_equal(server.arrays[name], START.arrays[name])
+
+    assert is_changed(ADAPTER_OF_BLOCK.format(5))
+    assert not is_changed(ADAPTER_OF_BLOCK.format(6))
