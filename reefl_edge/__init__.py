@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.data.clients.part import Sharing as Sharing
     from reefl_edge.data.images import read_image as read_image
     from reefl_edge.data.reading import read_dataset as read_dataset
+    from reefl_edge.federation.settings import FederationSettings as FederationSettings
     from reefl_edge.finetune.checkpoints import TrainingCheckpoints as TrainingCheckpoints
     from reefl_edge.finetune.client import train_client as train_client
     from reefl_edge.finetune.training import LocalTraining as LocalTraining
@@ -41,6 +42,10 @@ if TYPE_CHECKING:  # for type checkers and editors: the names of ``_HOMES``
     from reefl_edge.tasks.examples import read_examples as read_examples
     from reefl_edge.tasks.exporting import ExportRequest as ExportRequest
     from reefl_edge.tasks.exporting import export_model as export_model
+    from reefl_edge.tasks.federating import deploy_federation as deploy_federation
+    from reefl_edge.tasks.federating import init_federation as init_federation
+    from reefl_edge.tasks.federating import join_federation as join_federation
+    from reefl_edge.tasks.federating import run_federation as run_federation
     from reefl_edge.tasks.inference import classify as classify
     from reefl_edge.tasks.models import Model as Model
     from reefl_edge.tasks.models import open_model as open_model
@@ -61,6 +66,7 @@ _HOMES = {
     "ConfidencePolicy": "reefl_edge.adaptive",
     "ExportPlan": "reefl_export.plan",
     "ExportRequest": "reefl_edge.tasks.exporting",
+    "FederationSettings": "reefl_edge.federation.settings",
     "LocalTraining": "reefl_edge.finetune.training",
     "Model": "reefl_edge.tasks.models",
     "ModelDescription": "reefl_edge.checkpoints.description",
@@ -77,8 +83,11 @@ _HOMES = {
     "classify": "reefl_edge.tasks.inference",
     "calibrate_bundle": "reefl_edge.tasks.calibrating",
     "choose_exit": "reefl_edge.profiling.choose",
+    "deploy_federation": "reefl_edge.tasks.federating",
     "estimate_model": "reefl_edge.tasks.estimating",
     "export_model": "reefl_edge.tasks.exporting",
+    "init_federation": "reefl_edge.tasks.federating",
+    "join_federation": "reefl_edge.tasks.federating",
     "load_checkpoint": "reefl_edge.models",
     "open_model": "reefl_edge.tasks.models",
     "profile_model": "reefl_edge.tasks.profiling",
@@ -89,6 +98,7 @@ _HOMES = {
     "read_report": "reefl_edge.profiling.report",
     "read_update": "reefl_edge.checkpoints.update",
     "recheck_bundle": "reefl_edge.tasks.parity",
+    "run_federation": "reefl_edge.tasks.federating",
     "save_checkpoint": "reefl_edge.models",
     "train_client": "reefl_edge.finetune.client",
     "update_bundle": "reefl_edge.tasks.applying",
