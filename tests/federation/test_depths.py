@@ -1,43 +1,16 @@
 """Does each client go as deep as its number, or its device, says?"""
 
-from dataclasses import replace
-
 import pytest
 
 from reefl_edge.errors import InputError
 from reefl_edge.federation.depths import AssignedDepths, Depth, TierDepths, Tiers, missing_exits
-from reefl_edge.profiling.assignment import Assignment, DeviceAssignment
-from reefl_edge.profiling.budget import Budget
-from reefl_edge.profiling.needs import ExitNeeds, RoundTime
+from tests.fakes.assignments import assignment_of, device_at
 from tests.fakes.submodels import deep_submodel
 
 WHOLE = deep_submodel(num_exits=4, max_exit=3)
 
 
-def device(name: str, max_exit: int | None) -> DeviceAssignment:
-    return DeviceAssignment(
-        device=name,
-        measured_at="2026-01-01T00:00:00Z",
-        is_real_hardware=True,
-        max_exit=max_exit,
-        exits=tuple(
-            ExitNeeds(
-                exit_index=index,
-                needs=(),
-                round_time=RoundTime(
-                    download_s=1.0, load_s=2.0, train_s=10.0 * (index + 1), upload_s=3.0
-                ),
-            )
-            for index in range(6)
-        ),
-    )
-
-
-def assignment(*devices: DeviceAssignment) -> Assignment:
-    return Assignment(model="tiny", submodel=WHOLE, budget=Budget(), devices=devices)
-
-
-PI, PHONE, WATCH = device("pi", 1), device("phone", 3), device("watch", None)
+PI, PHONE, WATCH = device_at("pi", 1), device_at("phone", 3), device_at("watch", None)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +31,7 @@ def test_tiers_give_every_client_a_depth_or_leave_it_out(
 
 
 def test_an_assignment_goes_by_the_devices_name_and_says_how_long_its_round_takes() -> None:
-    depths = AssignedDepths(assignment(PI, PHONE, WATCH), WHOLE, is_shared=False)
+    depths = AssignedDepths(assignment_of(WHOLE, PI, PHONE, WATCH), WHOLE, is_shared=False)
 
     assert depths.of("phone", 0) == Depth(max_exit=3, device_s=46.0)
     assert depths.of("pi", 0) == Depth(max_exit=1, device_s=26.0)
@@ -66,14 +39,14 @@ def test_an_assignment_goes_by_the_devices_name_and_says_how_long_its_round_take
 
 
 def test_a_device_that_the_assignment_does_not_name_is_refused() -> None:
-    depths = AssignedDepths(assignment(PI, PHONE), WHOLE, is_shared=False)
+    depths = AssignedDepths(assignment_of(WHOLE, PI, PHONE), WHOLE, is_shared=False)
 
     with pytest.raises(InputError, match="does not name laptop, only pi, phone"):
         depths.of("laptop", 0)
 
 
 def test_many_clients_are_simulated_of_few_devices() -> None:
-    depths = AssignedDepths(assignment(PI, PHONE, WATCH), WHOLE, is_shared=True)
+    depths = AssignedDepths(assignment_of(WHOLE, PI, PHONE, WATCH), WHOLE, is_shared=True)
 
     found = [depths.of(f"client-{index}", index) for index in range(4)]
 
@@ -82,11 +55,11 @@ def test_many_clients_are_simulated_of_few_devices() -> None:
 
 def test_an_assignment_of_an_exit_that_the_model_lacks_is_refused() -> None:
     with pytest.raises(InputError, match="gives phone exit 5, but the model has exits 0 to 3"):
-        AssignedDepths(assignment(PI, device("phone", 5)), WHOLE, is_shared=False)
+        AssignedDepths(assignment_of(WHOLE, PI, device_at("phone", 5)), WHOLE, is_shared=False)
 
 
 def test_an_assignment_of_another_network_is_refused() -> None:
-    other = replace(assignment(PI), submodel=deep_submodel(num_exits=6, max_exit=5))
+    other = assignment_of(deep_submodel(num_exits=6, max_exit=5), PI)
 
     with pytest.raises(InputError, match="measured with another network"):
         AssignedDepths(other, WHOLE, is_shared=False)
