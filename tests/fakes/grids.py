@@ -58,6 +58,13 @@ class FakeGrid:
                 found.append(reply)
         return found
 
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Take messages to nodes, and return all answers; nobody is waited for."""
+        del timeout
+        return self.pull_messages(self.push_messages(messages))
+
     def _reply(self, message: Message) -> Message | None:
         answer: Any = self._answer(message)
         return None if answer is None else Message(answer, reply_to=message)
