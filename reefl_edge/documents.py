@@ -14,6 +14,7 @@ from typing import Any
 from reefl_edge import schema
 from reefl_edge.bundles.manifest import Manifest
 from reefl_edge.devices.host import Host
+from reefl_edge.federation.report import FederationReport
 from reefl_edge.files import write_text
 from reefl_edge.jobs.job import Job
 from reefl_edge.jobs.outcome import Outcome
@@ -22,6 +23,7 @@ from reefl_edge.profiling.report import Report
 
 DOCUMENTS: dict[str, Any] = {
     "assignment": Assignment,
+    "federation": FederationReport,
     "host": Host,
     "job": Job,
     "manifest": Manifest,

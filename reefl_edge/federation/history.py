@@ -66,3 +66,25 @@ class RoundRecord:
     bytes_up: int
     duration_s: float
     evaluation: Evaluation | None = None
+
+    @property
+    def counted(self) -> tuple[ClientRound, ...]:
+        """The clients whose updates were averaged."""
+        return tuple(each for each in self.clients if each.problem is None)
+
+    @property
+    def left_out(self) -> tuple[ClientRound, ...]:
+        """The clients that were asked, and whose updates do not count."""
+        return tuple(each for each in self.clients if each.problem is not None)
+
+    @property
+    def train_loss(self) -> float | None:
+        """Mean of the losses of the clients that count; None where none was reported."""
+        losses = [each.loss for each in self.counted if each.loss is not None]
+        return sum(losses) / len(losses) if losses else None
+
+    @property
+    def device_s(self) -> float | None:
+        """How long the slowest of the clients that count takes, by the assignment, where known."""
+        known = [each.device_s for each in self.counted if each.device_s is not None]
+        return max(known, default=None)

@@ -17,6 +17,7 @@ from reefl_edge import schema
 from reefl_edge.devices.host import Host
 from reefl_edge.documents import DOCUMENTS, schema_text
 from reefl_edge.errors import InputError
+from reefl_edge.federation.report import read_federation_report
 from reefl_edge.jobs.job import read_job
 from reefl_edge.jobs.outcome import FailureCode, read_outcome
 from reefl_edge.profiling.assignment import read_assignment
@@ -27,6 +28,7 @@ GOLDEN = ROOT / "tests" / "golden"
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "assignment": read_assignment,
+    "federation": read_federation_report,
     "host": lambda path: schema.read_json(Host, path),
     "job": lambda path: read_job(path.read_bytes(), source=str(path)),
     "outcome": lambda path: read_outcome(path.read_bytes(), source=str(path)),

@@ -143,12 +143,11 @@ class SubmodelFedAvg(Strategy):
 
 def train_metrics(record: RoundRecord) -> MetricRecord:
     """Return what a round's clients said, as Flower keeps it."""
-    counted = [client for client in record.clients if client.problem is None]
-    losses = [client.loss for client in counted if client.loss is not None]
+    counted = record.counted
     return MetricRecord(
         {
             "num-clients": len(counted),
             "num-examples": sum(client.num_examples for client in counted),
-            "train-loss": sum(losses) / len(losses) if losses else float("nan"),
+            "train-loss": float("nan") if record.train_loss is None else record.train_loss,
         }
     )
