@@ -1,12 +1,16 @@
 """What came of a federation, in one document?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
 from reefl_edge import schema
-from reefl_edge.devices.host import Host
+from reefl_edge.devices.host import Host, describe_host
 from reefl_edge.federation.history import RoundRecord
+from reefl_edge.federation.privacy import epsilon
+from reefl_edge.federation.settings import FederationSettings
 from reefl_edge.files import regular_file, write_text
 from reefl_edge.submodel import Submodel
 
@@ -52,6 +56,26 @@ class FederationReport:
                     f"round {each.server_round} has the accuracy of "
                     f"{len(each.evaluation.accuracy)} exits, and the model has {num_exits}"
                 )
+
+
+def report_of(
+    settings: FederationSettings, submodel: Submodel, rounds: Sequence[RoundRecord]
+) -> FederationReport:
+    """Return the report of a federation that is over, on this machine."""
+    privacy = settings.privacy()
+    num_rounds = rounds[-1].server_round if rounds else 0
+    return FederationReport(
+        settings={schema.kebab(key): value for key, value in schema.to_dict(settings).items()},
+        submodel=submodel,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        host=describe_host(),
+        rounds=tuple(rounds),
+        epsilon=(
+            epsilon(privacy, num_rounds=num_rounds, delta=settings.delta)
+            if privacy is not None and num_rounds
+            else None
+        ),
+    )
 
 
 def write_federation_report(report: FederationReport, path: Path) -> None:

@@ -18,8 +18,10 @@ from reefl_edge.federation.flower.failures import told
 from reefl_edge.federation.flower.roster import Roster
 from reefl_edge.federation.flower.strategy import SubmodelFedAvg
 from reefl_edge.federation.history import RoundRecord
+from reefl_edge.federation.report import REPORT_NAME, report_of, write_federation_report
 from reefl_edge.federation.server import Participant
 from reefl_edge.federation.settings import read_settings
+from reefl_edge.federation.telemetry import Telemetry, round_line
 
 # What the trained model is called, in the output folder.
 MODEL_NAME = "model.safetensors"
@@ -42,11 +44,15 @@ def main(grid: Grid, context: Context) -> None:
     else:
         roster = Roster(grid, settings, start.submodel)
         there, route = roster.participants, roster
-    strategy = SubmodelFedAvg(federation, there, route, _say)
-    strategy.start(grid)
-    write_checkpoint(federation.server.checkpoint, Path(settings.output) / MODEL_NAME)
+    output = Path(settings.output)
+    telemetry = Telemetry(output)
 
+    def on_round(record: RoundRecord) -> None:
+        telemetry.on_round(record)
+        print(round_line(record, num_rounds=settings.num_rounds), flush=True)
 
-def _say(record: RoundRecord) -> None:
-    accuracy = () if record.evaluation is None else record.evaluation.accuracy
-    print(record.server_round, *(f"{each:.3f}" for each in accuracy), flush=True)
+    SubmodelFedAvg(federation, there, route, on_round).start(grid)
+    telemetry.close()
+    write_checkpoint(federation.server.checkpoint, output / MODEL_NAME)
+    report = report_of(settings, start.submodel, telemetry.rounds)
+    write_federation_report(report, output / REPORT_NAME)
