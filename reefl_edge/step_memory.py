@@ -3,8 +3,8 @@
 One formula: the runtime itself and its graph, the weights it reads, the trained arrays, and the
 activations when there are most of them, which is when the way back begins in the deepest block:
 what every block keeps for its own way back, and what this one computes with. With recomputation
-only the deepest block keeps more than what entered it. Physical, but for what onnxruntime itself
-takes: two constants found by ``python -m benchmarks.memory_plan``, which also says how far
+only the deepest block keeps more than what entered it. Physical, but for what a runtime itself
+takes: two constants each, found by ``python -m benchmarks.memory_plan``, which also says how far
 predictions are off.
 
 The peak is that of one process on one thread, above its level after the imports.
@@ -12,10 +12,13 @@ The peak is that of one process on one thread, above its level after the imports
 Letters: B batch, N tokens, D width, H hidden width of a block's MLP, h heads, r an adapter's rank.
 """
 
-from typing import assert_never
+from typing import Literal, assert_never
 
 from reefl_edge.regimes import ADAPTER_RANK
 from reefl_edge.submodel import Submodel
+
+# The formats of ``bundles.artifacts``, which lies above this module.
+_Target = Literal["executorch", "onnx", "coreml"]
 
 _MIB = 2**20
 _FLOAT_BYTES = 4
@@ -24,19 +27,64 @@ _FLOAT_BYTES = 4
 _ONNX_MIB = 24.6
 # Of onnxruntime, for each block: 350 to 420 nodes (SSF's 480), each of 6 KiB.
 _ONNX_BLOCK_MIB = 2.3
+# ExecuTorch: its library and plan. XNNPACK packs what is not trained, for the way there and the way
+# back, beside the mapped program: so many copies of it are there.
+_EXECUTORCH_MIB = 12.7
+_EXECUTORCH_COPIES = 2.3
+# The stepper's, what goes in, and what comes out.
+_EXECUTORCH_TRAINED_COPIES = 3
 # GELU's way back holds so many arrays of the hidden width beside the one that was kept, and that of
 # attention so many of its scores.
 _HIDDEN_AT_WORK, _SCORES_AT_WORK = 3, 4
 
 
-def predicted_peak_mib(submodel: Submodel, *, batch_size: int, recompute: bool) -> float:
-    """Return the most memory that a step compiled to ONNX takes, in MiB above the imports.
+def predicted_peak_mib(
+    submodel: Submodel, *, batch_size: int, recompute: bool, target: _Target = "onnx"
+) -> float:
+    """Return the most memory that a compiled step takes, in MiB above the imports.
 
     Args:
         submodel: What is trained, under its regime.
         batch_size: Images of a step.
-        recompute: Blocks are computed again on the way back.
+        recompute: Blocks are computed again on the way back, which ONNX alone can.
+        target: The format.
+
+    Raises:
+        ValueError: No step is compiled to the format.
     """
+    match target:
+        case "onnx":
+            return _onnx_peak_mib(submodel, batch_size, recompute=recompute)
+        case "executorch":
+            return _executorch_peak_mib(submodel, batch_size)
+        case "coreml":
+            raise ValueError(f"no training step is compiled to {target}")
+        case _:
+            assert_never(target)
+
+
+def _executorch_peak_mib(submodel: Submodel, batch_size: int) -> float:
+    trained, frozen = _weight_bytes(submodel)
+    weights = _EXECUTORCH_COPIES * frozen + _EXECUTORCH_TRAINED_COPIES * trained
+    activations = _activation_bytes(submodel, batch_size, recompute=False)
+    activations += _FLOAT_BYTES * batch_size * _also_kept_floats(submodel)
+    return _EXECUTORCH_MIB + (weights + activations) / _MIB
+
+
+def _also_kept_floats(submodel: Submodel) -> int:
+    """Count what ExecuTorch keeps and ONNX computes again, one image.
+
+    What attention weighs by, and normed rows; full training also keeps what GELU gave.
+    """
+    architecture = submodel.architecture
+    each = architecture.num_heads * architecture.num_tokens**2
+    each += 2 * architecture.num_tokens * architecture.width
+    if submodel.regime == "full":
+        each += architecture.num_tokens * architecture.mlp_width
+    return each * sum(_kept_floats(submodel, index) > 0 for index in range(submodel.depth))
+
+
+def _onnx_peak_mib(submodel: Submodel, batch_size: int, *, recompute: bool) -> float:
     trained, frozen = _weight_bytes(submodel)
     step = trained + frozen + _activation_bytes(submodel, batch_size, recompute=recompute)
     # While a training starts, its arrays are there twice: as they were read, and to be changed.

@@ -29,11 +29,27 @@ def section(document: Document) -> str:
             INTRODUCTION,
             circumstances(document),
             bars_table({"bars": _bars(document)}),
+            _limit(document),
             _time_table(document),
             _memory_table(document),
             "Where the time goes (shares of the time in operations, by PyTorch's profiler):",
             _breakdown_table(document["breakdown"]),
         ]
+    )
+
+
+def _limit(document: Document) -> str:
+    """Say how much of the plain form's time a step of all arrays could save at the very best."""
+    plain, ours = (document["time"][f"full {variant}"] for variant in ("plain", "in-place"))
+    kinds = document["breakdown"]["full in-place"]
+    products = ours["limit_ms"] / plain["wall_ms"]["median"]
+    others = 1 - kinds["products"] - kinds["attention"]
+    others *= ours["wall_ms"]["median"] / plain["wall_ms"]["median"]
+    return (
+        "What bounds a step that trains everything: plain needs the same products. At the rate of "
+        f"sgemm they alone would take {products:.2f} of plain's time; what is no product and no "
+        f"attention takes {others:.2f} in place. A step of these parts does not come below "
+        f"{products + others:.2f}."
     )
 
 

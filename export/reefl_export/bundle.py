@@ -27,6 +27,7 @@ from reefl_edge.submodel import Submodel
 from reefl_export import cache
 from reefl_export.conversion import OnArtifact, OnStage
 from reefl_export.destination import check_replaceable
+from reefl_export.given_back import give_back
 from reefl_export.images import NamedImages, noise
 from reefl_export.maker import Maker
 from reefl_export.parity.comparison import ParityReport, ParityRow, check_parity
@@ -167,6 +168,7 @@ def export_checkpoint(
         on_artifact(0, total)
         for recipe in recipes:
             artifact = maker.artifact(recipe, folder)
+            give_back()
             on_stage(f"{recipe.title}: compare with the network")
             unfinished = Bundle(folder, replace(manifest, artifacts=(artifact,)))
             comparison = cache.rows_key(trained_sha256, compared_on, origin.threshold)
@@ -174,6 +176,7 @@ def export_checkpoint(
             check_parity(compared, recipe.gate, is_trained=not checkpoint.is_untrained)
             artifacts.append(artifact)
             rows.extend(compared)
+            give_back()
             on_artifact(len(artifacts), total)
         steps: list[TrainingStep] = []
         step_rows: list[StepRow] = []

@@ -41,7 +41,7 @@ _LOCK_NAME = ".lock"
 # Ours, and nothing else: entries, and what a killed process left of one.
 _ENTRY = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{64}\.[0-9a-f]+\.(partial|old)")
 # Raise when the exporters change what they write for the same key.
-_FORMAT_VERSION = 18
+_FORMAT_VERSION = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,11 @@ The largest batch whose steps all fit is taken, from the sizes tried; of it, ste
 nothing again, for that takes time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from reefl_edge.bundles.artifacts import Target
 from reefl_edge.errors import BudgetError
 from reefl_edge.regimes import Regime
 from reefl_edge.step_memory import predicted_peak_mib
@@ -40,6 +41,7 @@ class MemoryPlan:
         *,
         batch_size: int | None = None,
         recompute: bool = False,
+        targets: Sequence[Target] = ("onnx",),
     ) -> Self:
         """Pick what fits into a budget.
 
@@ -49,22 +51,27 @@ class MemoryPlan:
             regimes: How, one step for each.
             batch_size: Images of a step; None to pick the largest batch that fits.
             recompute: Compute blocks again in any case.
+            targets: The formats, in each of which every step is to fit; only an ONNX step can
+                compute blocks again.
 
         Raises:
             BudgetError: Nothing fits; what takes least is named.
         """
         trained = [submodel.with_regime(regime) for regime in regimes]
         sizes = BATCH_SIZES if batch_size is None else (batch_size,)
+        again_or_not = (True,) if recompute else (False, True) if targets == ("onnx",) else (False,)
         plans = [
             cls(
                 batch_size=size,
                 recompute=again,
                 peak_mib=max(
-                    predicted_peak_mib(each, batch_size=size, recompute=again) for each in trained
+                    predicted_peak_mib(each, batch_size=size, recompute=again, target=target)
+                    for each in trained
+                    for target in targets
                 ),
             )
             for size in sizes
-            for again in ((True,) if recompute else (False, True))
+            for again in again_or_not
         ]
         fitting = next((plan for plan in plans if plan.peak_mib <= budget_mib), None)
         if fitting is None:

@@ -102,14 +102,13 @@ class StepMaker:
         facts = Facts(submodel=submodel, class_names=self._trained.names())
         return json.dumps(schema.to_dict(facts))
 
-    def _peak_mib(self, regime: Regime, target: Target) -> float | None:
-        """Predict the memory of a step in one format, if there is a formula for it."""
-        if target != "onnx":
-            return None
+    def _peak_mib(self, regime: Regime, target: Target) -> float:
+        """Predict the memory of a step in one format."""
         peak_mib = predicted_peak_mib(
             self._trained.submodel.with_regime(regime),
             batch_size=self._plan.batch_size,
             recompute=self._plan.recompute,
+            target=target,
         )
         return round(peak_mib, 1)
 

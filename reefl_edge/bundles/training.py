@@ -27,7 +27,7 @@ class StepArtifact:
             listed again.
         recompute: Blocks are computed again on the way back, in less memory.
         peak_mib: The most memory that it is predicted to take above the imports of a process
-            (``step_memory.py``); None where nothing is predicted, as for ExecuTorch.
+            (``step_memory.py``); None where an earlier version predicted nothing.
     """
 
     target: Target

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 import torch
 
-from reefl_edge.bundles.artifacts import Artifact
+from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.facts import METADATA_KEY, hold_to_artifact
 from reefl_edge.errors import InputError
@@ -99,28 +99,42 @@ def hold_program(bundle: Bundle, artifact: Artifact, *, threads: int) -> tuple[P
         MissingToolchainError: ExecuTorch is not installed.
     """
     listed = bundle.listed(artifact, PROGRAM_NAME)
+    path, program = open_program(bundle, listed, threads=threads)
+    hold_to_artifact(bundle, stated_facts(program, path), path)
+    return path, program
+
+
+def open_program(bundle: Bundle, listed: BundleFile, *, threads: int) -> tuple[Path, Any]:
+    """Map a program of a bundle into memory, without its methods, which keep what they read.
+
+    Returns:
+        Where it lies, and the ``executorch.runtime.Program``.
+
+    Raises:
+        InputError: It is missing or changed, or ExecuTorch refuses it.
+        MissingToolchainError: ExecuTorch is not installed.
+    """
     path = bundle.directory / listed.path
     with listed.held_open(bundle.directory) as file:
         head = file.read(_HEAD_BYTES)
-        program = load_program(_same_file(file, path), head, path, threads=threads)
-    hold_to_artifact(bundle, stated_facts(program, path), path)
-    return path, program
+        return path, load_program(_same_file(file, path), head, path, threads=threads)
 
 
 def _same_file(file: BinaryIO, path: Path) -> Path:
     """Return a path to an open file, which nothing that takes its place changes, if there is one.
 
-    ExecuTorch maps programs into memory by their path; one read by us would be there twice.
+    ExecuTorch maps programs into memory by their path; one read by us would be there twice, and
+    have to outlive every method, which the bindings do not see to.
     """
     by_descriptor = Path(f"/dev/fd/{file.fileno()}")
     return by_descriptor if by_descriptor.exists() else path
 
 
-def load_program(source: Path | bytes, head: bytes, path: Path, *, threads: int) -> Any:
+def load_program(source: Path, head: bytes, path: Path, *, threads: int) -> Any:
     """Load a program without its methods: an ``executorch.runtime.Program``.
 
     Args:
-        source: Where it lies, to be mapped into memory, or what it holds.
+        source: What to map into memory.
         head: Its first bytes.
         path: Where it lies.
         threads: Threads to compute with.

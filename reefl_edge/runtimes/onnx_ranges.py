@@ -17,7 +17,7 @@ Range = tuple[float, float]
 
 
 def input_ranges(
-    graphs: Iterable[Path | bytes],
+    graphs: Iterable[Path],
     images: NDArray[np.uint8],
     layers: Collection[str],
     *,
@@ -30,7 +30,7 @@ def input_ranges(
     of their ranges.
 
     Args:
-        graphs: The graphs of the segments, in order: files, or as they would stand in some.
+        graphs: The graphs of the segments, in order.
         images: Typical images, uint8 (N, H, W, 3).
         layers: Those asked for.
         threads: Threads to run it with.
@@ -41,7 +41,7 @@ def input_ranges(
     found: dict[str, list[Range]] = defaultdict(list)
     carried: list[Tensors] = [(image[None],) for image in images]
     for graph in graphs:
-        content = graph if isinstance(graph, bytes) else graph.read_bytes()
+        content = graph.read_bytes()
         watched = {rows: name for rows, name in linear_inputs(content).items() if name in layers}
         session = _session(graph, with_outputs(content, watched), threads=threads)
         num_outputs = len(session.get_outputs()) - len(watched)
@@ -58,10 +58,8 @@ def input_ranges(
     }
 
 
-def _session(graph: Path | bytes, content: bytes, *, threads: int) -> InferenceSession:
-    """Load what was made of a graph: of one in a file, beside the weights that it reads."""
-    if isinstance(graph, bytes):
-        return open_session(content, threads=threads)
+def _session(graph: Path, content: bytes, *, threads: int) -> InferenceSession:
+    """Load what was made of a graph beside it, where the weights are that it reads."""
     with partial_file(graph) as changed:
         changed.write_bytes(content)
         return open_session(changed, threads=threads)

@@ -83,12 +83,11 @@ class PreparedExport:
 
         Raises:
             BudgetError: Nothing fits.
-            ValueError: The budget is not positive, or there are no steps but those for onnxruntime,
-                whose memory alone is predicted.
+            ValueError: The budget is not positive, or there are no training steps.
         """
         training = self.plan.training
-        if training is None or training.targets != ("onnx",):
-            raise ValueError("memory is planned for training steps in onnx, and no other format")
+        if training is None:
+            raise ValueError("memory is planned for training steps, and none are compiled")
         if not 0 < budget_mib < inf:
             raise ValueError(f"a budget is a positive number of MiB, got {budget_mib:g}")
         picked = MemoryPlan.within(
@@ -97,6 +96,7 @@ class PreparedExport:
             training.regimes,
             batch_size=batch_size,
             recompute=training.recompute,
+            targets=training.targets,
         )
         fitting = replace(training, batch_size=picked.batch_size, recompute=picked.recompute)
         reason = f"training: {picked}, at most {picked.peak_mib:.0f} MiB of {budget_mib:g}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from reefl_edge import schema
 from reefl_edge.adaptive import AdaptiveSession
@@ -276,6 +277,20 @@ def test_a_program_without_the_methods_of_its_batch_sizes_is_refused(
         AdaptiveSession.open(edited(bundle, tmp_path, promise), runtime="executorch")
 
 
+def test_a_method_keeps_what_it_reads_when_its_program_is_gone(bundle: Bundle) -> None:
+    expected = open_runtime("executorch", bundle).run(0, (random_images(1),))
+    listed = bundle.listed(bundle.artifact("executorch", "fp32"), executorch.PROGRAM_NAME)
+
+    _, program = executorch.open_program(bundle, listed, threads=1)
+    method = program.load_method("segment_0")
+    del program
+    _in_its_place = [b"\xff" * listed.size_bytes for _ in range(8)]
+    found = method.execute([torch.from_numpy(random_images(1))])
+
+    for array, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(array.numpy(), other)
+
+
 def test_a_program_that_takes_the_place_of_the_hashed_one_is_not_loaded(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,7 +299,7 @@ def test_a_program_that_takes_the_place_of_the_hashed_one_is_not_loaded(
     expected = open_runtime("executorch", bundle).run(0, (random_images(1),))
     original = executorch.load_program
 
-    def load_late(source: Path | bytes, head: bytes, path: Path, *, threads: int) -> Any:
+    def load_late(source: Path, head: bytes, path: Path, *, threads: int) -> Any:
         path.unlink()
         path.write_bytes(b"another program")
         return original(source, head, path, threads=threads)

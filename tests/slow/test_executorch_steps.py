@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ pytestmark = [
 @pytest.mark.parametrize(
     ("regime", "num_exits"), [("frozen", 1), *((regime, 4) for regime in REGIMES)]
 )
-def test_a_compiled_step_is_the_pure_step(regime: Regime, num_exits: int) -> None:
+def test_a_compiled_step_is_the_pure_step(regime: Regime, num_exits: int, tmp_path: Path) -> None:
     with quiet_engine():
         from executorch.runtime import Runtime as Engine
 
@@ -38,10 +39,11 @@ def test_a_compiled_step_is_the_pure_step(regime: Regime, num_exits: int) -> Non
 
     submodel = replace(tiny_submodel(num_blocks=4, num_exits=num_exits), regime=regime)
     network = step_network(submodel)
+    path = tmp_path / "step.pte"
     with quiet():
-        content = lower_step(network, batch_size=3, facts=FACTS).to_executorch().buffer
+        path.write_bytes(lower_step(network, batch_size=3, facts=FACTS).to_executorch().buffer)
     with quiet_engine():
-        method = Engine.get().load_program(content).load_method(STEP_METHOD)
+        method = Engine.get().load_program(path).load_method(STEP_METHOD)
 
     def step(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         return [output.clone() for output in method.execute(inputs)]

@@ -109,7 +109,7 @@ def _converted(
                     package_dir=str(parts[segment.name]),
                     skip_model_load=True,
                 )
-        return joined(parts)
+        return joined(parts, conversion.checkpoint.arrays.values())
 
 
 def _prepared(program: ExportedProgram, segment: Segment) -> ExportedProgram:

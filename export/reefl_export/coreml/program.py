@@ -8,17 +8,25 @@ Source: MIL.proto and Model.proto, coremltools 9.0.
 """
 
 import hashlib
+import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reefl_export.coreml.mil.constants import Constants, TensorType, type_of
-from reefl_export.coreml.mil.package import SPEC_PATH, WEIGHTS_PATH, load_coremltools, load_spec
+from reefl_export.coreml.mil.package import (
+    LIST_PATH,
+    SPEC_PATH,
+    WEIGHTS_PATH,
+    load_coremltools,
+    load_spec,
+)
 
 # How coremltools' writer of weights files calls the types.
 _WRITERS = {
@@ -52,8 +60,9 @@ class Program:
         return Program(model, dict(self.arrays))
 
     def functions(self) -> Iterator[Any]:
-        """Give the ``Function`` messages."""
-        yield from self.model.mlProgram.functions.values()
+        """Give the ``Function`` messages by their names; a map keeps no order of its own."""
+        functions = self.model.mlProgram.functions
+        yield from (functions[name] for name in sorted(functions))
 
     def add(self, array: NDArray[Any]) -> int:
         """Take an array in; return its number."""
@@ -62,12 +71,13 @@ class Program:
         return number
 
 
-def joined(parts: Mapping[str, Path]) -> Program:
+def joined(parts: Mapping[str, Path], held: Iterable[NDArray[Any]]) -> Program:
     """Return packages of one function each as the functions of one program.
 
     Args:
         parts: The packages, by the names that the functions are to have; the first one's is the
             default.
+        held: Arrays that are in memory anyway: what equals one of them is that one, not a copy.
     """
     load_coremltools()
     from coremltools.proto import Model_pb2
@@ -76,6 +86,7 @@ def joined(parts: Mapping[str, Path]) -> Program:
     program.model.description.defaultFunctionName = next(iter(parts))
     program.model.mlProgram.version = 1
     numbers: dict[tuple[TensorType, bytes], int] = {}
+    originals = {(array.dtype, _digest(array)): array for array in held}
     for name, path in parts.items():
         part = load_spec(path)
         program.model.specificationVersion = part.specificationVersion
@@ -87,11 +98,17 @@ def joined(parts: Mapping[str, Path]) -> Program:
         constants = Constants(path / WEIGHTS_PATH)
         for value in _stored_values(function):
             array = np.asarray(constants.value(value))
-            key = type_of(value.type), hashlib.sha256(array.data).digest()
+            digest = _digest(array)
+            key = type_of(value.type), digest
             if key not in numbers:
-                numbers[key] = program.add(array)
+                original = originals.get((array.dtype, digest), array)
+                numbers[key] = program.add(original.reshape(array.shape))
             value.blobFileValue.offset = numbers[key]
     return program
+
+
+def _digest(array: NDArray[Any]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(array).data).digest()
 
 
 def write_program(program: Program, path: Path) -> None:
@@ -99,11 +116,11 @@ def write_program(program: Program, path: Path) -> None:
     ct = load_coremltools()
     from coremltools.libmilstoragepython import _BlobStorageWriter
 
-    model = program.copy().model
+    copy = program.copy()
     offsets: dict[int, int] = {}
     with tempfile.TemporaryDirectory() as folder:
         writer = _BlobStorageWriter(str(Path(folder, "weight.bin")))
-        for function in model.mlProgram.functions.values():
+        for function in copy.functions():
             for value in _stored_values(function):
                 number = value.blobFileValue.offset
                 if number not in offsets:
@@ -113,10 +130,25 @@ def write_program(program: Program, path: Path) -> None:
                     offsets[number] = getattr(writer, _WRITERS[type_of(value.type).name])(array)
                 value.blobFileValue.offset = offsets[number]
         del writer  # which completes the file
-        ct.models.utils.save_spec(model, str(path), weights_dir=folder)
+        ct.models.utils.save_spec(copy.model, str(path), weights_dir=folder)
+    _settle(path)
     # coremltools lets only its owner in.
     (path / WEIGHTS_PATH).parent.chmod(0o755)
     (path / SPEC_PATH).chmod(0o644)
+
+
+def _settle(path: Path) -> None:
+    """Write anew what coremltools writes in another way each time.
+
+    That is maps in no order, and the names of a package's items, drawn by chance.
+    """
+    (path / SPEC_PATH).write_bytes(load_spec(path).SerializeToString(deterministic=True))
+    listed = json.loads((path / LIST_PATH).read_text())
+    items = listed["itemInfoEntries"]
+    names = {name: str(uuid5(NAMESPACE_URL, item["path"])) for name, item in items.items()}
+    listed["itemInfoEntries"] = {names[name]: item for name, item in items.items()}
+    listed["rootModelIdentifier"] = names[listed["rootModelIdentifier"]]
+    (path / LIST_PATH).write_text(json.dumps(listed, indent=4, sort_keys=True) + "\n")
 
 
 def operations_of(function: Any) -> Any:

@@ -5,13 +5,15 @@ images. That matters twice: each subgraph is lowered by passes of its own, and h
 over in memory at run time. Methods share their weights, which the program holds once.
 """
 
+import gc
 from collections.abc import Mapping
 from typing import Any
 
+from torch._subclasses import FakeTensorMode
 from torch.export import ExportedProgram
 
 from reefl_edge.bundles.facts import METADATA_KEY
-from reefl_edge.files import write_bytes
+from reefl_edge.files import replacing_file
 from reefl_edge.runtimes.executorch import PROGRAM_NAME, method_name
 from reefl_export.conversion import Conversion
 from reefl_export.executorch.xnnpack import written_for_xnnpack
@@ -32,11 +34,23 @@ def export_executorch(conversion: Conversion) -> None:
     Raises:
         MissingToolchainError: An operator of the network has no kernel.
     """
+    try:
+        _write(conversion)
+    finally:
+        # What operators give on fake tensors is remembered by what they take: whole programs.
+        FakeTensorMode.cache_clear()
+        gc.collect()
+
+
+def _write(conversion: Conversion) -> None:
     traced = trace_methods(conversion)
     with naming_refused(conversion.recipe, traced, RuntimeError):
-        write_bytes(
-            conversion.folder / PROGRAM_NAME, lower(conversion, traced).to_executorch().buffer
-        )
+        program = lower(conversion, traced).to_executorch()
+        with (
+            replacing_file(conversion.folder / PROGRAM_NAME) as partial,
+            partial.open("wb") as file,
+        ):
+            program.write_to_file(file)
 
 
 def trace_methods(conversion: Conversion) -> Programs:

@@ -1,6 +1,9 @@
 """How do traced segments become ONNX: one graph per segment, one file of weights for all?"""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import assert_never
 
 import onnx_ir
@@ -46,11 +49,19 @@ def export_onnx(conversion: Conversion) -> None:
     else:
         models = _graphs(conversion)
         write_weights(models.values(), conversion.checkpoint.arrays, weights_path)
-    for name, model in models.items():
-        point_at_weights(model, weights_path)
-        onnx_ir.save(model, conversion.folder / f"{name}.onnx")
+    _save(models, weights_path)
     if conversion.recipe.adaptive_graph:
         write_adaptive_graph(conversion.folder, conversion.segments())
+
+
+def _save(models: Mapping[str, onnx_ir.Model], weights_path: Path) -> list[Path]:
+    """Write graphs, which it changes, beside the weights they read; return where they are."""
+    paths = []
+    for name, model in models.items():
+        point_at_weights(model, weights_path)
+        paths.append(weights_path.parent / f"{name}.onnx")
+        onnx_ir.save(model, paths[-1])
+    return paths
 
 
 def _graphs(conversion: Conversion) -> dict[str, onnx_ir.Model]:
@@ -58,7 +69,7 @@ def _graphs(conversion: Conversion) -> dict[str, onnx_ir.Model]:
     models = {name: model.clone() for name, model in _float32_graphs(conversion).items()}
     for model in models.values():
         model.metadata_props[METADATA_KEY] = conversion.facts
-    _narrow(list(models.values()), conversion)
+    _narrow(models, conversion)
     return models
 
 
@@ -84,8 +95,9 @@ def _float32_graphs(conversion: Conversion) -> dict[str, onnx_ir.Model]:
     return conversion.shared.once("float32 graphs", make)
 
 
-def _narrow(models: list[onnx_ir.Model], conversion: Conversion) -> None:
+def _narrow(graphs: Mapping[str, onnx_ir.Model], conversion: Conversion) -> None:
     """Bring the float32 graphs of a chain to the recipe's precision."""
+    models = graphs.values()
     match conversion.recipe.precision:
         case "fp32":
             return
@@ -94,17 +106,10 @@ def _narrow(models: list[onnx_ir.Model], conversion: Conversion) -> None:
             for model in models:
                 quantise_dynamic(model, conversion.recipe.keep_float)
         case "int8-static":
-            assert conversion.calibration is not None  # as checked
             conversion.say("calibrate")
-            keep_float = conversion.recipe.keep_float
-            ranges = input_ranges(
-                (onnx_ir.to_proto(model).SerializeToString() for model in models),
-                conversion.calibration,
-                {layer_of(node) for model in models for node in linear_nodes(model, keep_float)},
-                threads=conversion.threads,
-            )
+            ranges = _input_ranges(graphs, conversion)
             for model in models:
-                quantise_static(model, keep_float, ranges)
+                quantise_static(model, conversion.recipe.keep_float, ranges)
         case "fp16":
             for model in models:
                 halve(model)
@@ -112,3 +117,19 @@ def _narrow(models: list[onnx_ir.Model], conversion: Conversion) -> None:
             raise ValueError(f"ONNX does not come in {conversion.recipe.precision}")
         case _:
             assert_never(conversion.recipe.precision)
+
+
+def _input_ranges(
+    graphs: Mapping[str, onnx_ir.Model], conversion: Conversion
+) -> dict[str, tuple[float, float]]:
+    """Run float32 graphs from files, out of which onnxruntime maps weights instead of copying."""
+    assert conversion.calibration is not None  # as checked
+    keep_float = conversion.recipe.keep_float
+    layers = {
+        layer_of(node) for model in graphs.values() for node in linear_nodes(model, keep_float)
+    }
+    with TemporaryDirectory() as scratch:
+        weights_path = Path(scratch, WEIGHTS_NAME)
+        write_weights(graphs.values(), conversion.checkpoint.arrays, weights_path)
+        paths = _save({name: model.clone() for name, model in graphs.items()}, weights_path)
+        return input_ranges(paths, conversion.calibration, layers, threads=conversion.threads)

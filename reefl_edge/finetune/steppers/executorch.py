@@ -22,7 +22,7 @@ from reefl_edge.finetune.steppers.base import Losses, StepMetrics, check_trained
 from reefl_edge.finetune.steppers.batch import step_inputs
 from reefl_edge.runtimes.executorch import (
     STEP_METHOD,
-    load_program,
+    open_program,
     outputs_in_place,
     quiet_engine,
     stated_facts,
@@ -70,10 +70,7 @@ class ExecuTorchStepper:
             MissingToolchainError: ExecuTorch is not installed.
             ValueError: ``arrays`` are not those that the regime trains.
         """
-        file = _program_file(bundle, step)
-        path = bundle.directory / file.path
-        content = file.read(bundle.directory)
-        program = load_program(content, content, path, threads=threads)
+        path, program = open_program(bundle, _program_file(bundle, step), threads=threads)
         if STEP_METHOD not in program.method_names:
             raise InputError(f"{path} holds no training step; export the bundle again")
         hold_to_step(bundle, step, stated_facts(program, path), path)

@@ -23,6 +23,7 @@ from reefl_edge.errors import MissingToolchainError, ParityError
 from reefl_edge.models import build
 from reefl_edge.submodel import ExitSchedule, Submodel
 from reefl_export.coreml.exporter import PACKAGE_NAME, export_coreml, write_package
+from reefl_export.coreml.mil.package import SPEC_PATH, load_spec
 from reefl_export.coreml.structure import check_structure
 from reefl_export.segments import trace_segments
 from tests.fakes.exports import FACTS, conversion_of
@@ -53,7 +54,11 @@ class Export:
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    folder = tmp_path_factory.mktemp("bundle")
+    return export_of_network(tmp_path_factory.mktemp("bundle"))
+
+
+def export_of_network(folder: Path) -> Export:
+    """Export a network, the same one every time."""
     torch.manual_seed(0)
     network = build(SUBMODEL).eval()
     with torch.no_grad():
@@ -138,6 +143,19 @@ def test_the_package_says_what_it_is_and_names_no_author(export: Export) -> None
     assert metadata.userDefined["reefl_edge"] == FACTS
     assert metadata.shortDescription == "ReeFL, 3 exits over 3 blocks: a function per segment"
     assert not metadata.author
+
+
+def test_the_same_network_gives_the_same_bytes(export: Export, tmp_path: Path) -> None:
+    again = export_of_network(tmp_path)
+
+    paths = [path for path in export.path.rglob("*") if path.is_file()]
+    assert len(paths) == 3
+    for path in paths:
+        assert path.read_bytes() == (again.path / path.relative_to(export.path)).read_bytes()
+    # In any process: maps are in the order of their keys.
+    spec = load_spec(export.path)
+    written = (export.path / SPEC_PATH).read_bytes()
+    assert written == spec.SerializeToString(deterministic=True)
 
 
 def test_segments_are_announced_in_order(export: Export) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from psutil import Process
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from reefl_edge.models.build import build
 from reefl_edge.models.preprocess import normalise
@@ -119,6 +120,19 @@ def test_every_method_is_one_delegated_subgraph(float_export: Export) -> None:
         "segment_0_batch_3": 1,
         "segment_1_batch_3": 1,
     }
+
+
+def test_the_same_network_gives_the_same_bytes_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    from reefl_export.executorch.exporter import export_executorch
+
+    for name in ("first", "again"):
+        (tmp_path / name).mkdir()
+        network = network_of(SUBMODEL.cut(0))
+        export_executorch(conversion_of(network, tmp_path / name, recipe=recipe_for("executorch")))
+
+    first, again = (tmp_path / name / "model.pte" for name in ("first", "again"))
+    assert first.read_bytes() == again.read_bytes()
+    assert not FakeTensorMode.cache  # which would hold the programs
 
 
 def test_a_program_holds_no_weight_that_nothing_reads(int8_export: Export) -> None:

@@ -214,8 +214,13 @@ def _split(array: Tensor, size: int | Sequence[int], dim: int = 0) -> list[Tenso
     return [_slice(array, dim, *ends) for ends in itertools.pairwise(starts)]
 
 
+def _cat(arrays: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Put arrays side by side; XNNPACK takes two or more, and one stays as it is."""
+    return arrays[0] if len(arrays) == 1 else torch.cat(list(arrays), dim)
+
+
 def _stack(arrays: Sequence[Tensor], dim: int = 0) -> Tensor:
-    return torch.cat([_unsqueeze(array, dim) for array in arrays], dim)
+    return _cat([_unsqueeze(array, dim) for array in arrays], dim)
 
 
 def _unsqueeze(array: Tensor, dim: int) -> Tensor:
@@ -246,6 +251,7 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.argmin.default: _argmin,
     aten.bitwise_and.Tensor: torch.mul,
     aten.bitwise_not.default: lambda array: 1.0 - array,
+    aten.cat.default: _cat,
     aten.clone.default: _as_it_is,
     aten.detach.default: _as_it_is,
     aten.eq.Tensor: _equal,

@@ -82,6 +82,14 @@ def test_the_first_of_the_lowest_and_of_the_highest(values: Sequence[float]) -> 
     assert FORMS[aten.argmax.default](array) == array.argmax()
 
 
+def test_one_array_is_not_put_beside_others() -> None:
+    array = noise(2, 3)
+
+    assert FORMS[aten.cat.default]([array], 1) is array
+    assert FORMS[aten.stack.default]([array], 1).shape == (2, 1, 3)
+    torch.testing.assert_close(FORMS[aten.cat.default]([array, array], 1), array.repeat(1, 2))
+
+
 def test_comparisons_give_ones_and_zeros() -> None:
     indices = torch.arange(3)
 
