@@ -22,7 +22,6 @@ from benchmarks.sections import (
     export_size,
     export_speed,
     federated_average,
-    federated_wire,
     growth,
     inference,
     int8_accuracy,
@@ -59,7 +58,6 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "cost_model": cost_model.section,
     "links": links.section,
     "federated_average": federated_average.section,
-    "federated_wire": federated_wire.section,
     "against": against.section,
 }
 

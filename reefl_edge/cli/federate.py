@@ -142,14 +142,20 @@ def run(
     show_flower: Annotated[
         bool, typer.Option("--show-flower", help="Show what Flower says of its own work, too.")
     ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Where a picture of the rounds goes, as PNG."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Run a federation: simulated, or with the nodes of its deployment.
 
     Example:  reefl-edge federate run my-federation -c num-rounds=3
     """
+    from reefl_edge import schema
     from reefl_edge.tasks.federating import run_federation
 
+    options.check_output(picture, option="--picture")
     overrides = _overrides(config or [])
     with options.usage_errors("--config"):
         result = run_federation(
@@ -159,12 +165,20 @@ def run(
             shows_flower=show_flower,
             on_text=render.pass_on,
         )
+    if picture is not None:
+        _draw(result.report, picture)
     if json:
         render.print_json(
-            {"federation": str(folder), "model": str(result.model), "settings": _table(result)}
+            {
+                "federation": str(folder),
+                "model": str(result.model),
+                "report": str(result.report),
+                "settings": schema.to_dict(result.settings),
+            }
         )
         return
-    render.out().print(f"saved {result.model} ({render.size(result.model.stat().st_size)})")
+    for path in filter(None, (result.model, result.report, picture)):
+        render.out().print(f"saved {path} ({render.size(path.stat().st_size)})")
     render.next_command("reefl-edge", "export", result.model, "-o", "bundle")
 
 
@@ -227,6 +241,13 @@ def _node_names(nodes: str | None) -> list[str]:
         )
 
 
+def _draw(report: Path, picture: Path) -> None:
+    from reefl_edge.federation.report import read_federation_report
+    from reefl_edge.pictures.federation import draw_federation
+
+    draw_federation(read_federation_report(report), picture)
+
+
 def _overrides(config: list[str]) -> dict[str, Any]:
     """Read settings as TOML writes them; a text needs no quotes.
 
@@ -246,9 +267,3 @@ def _overrides(config: list[str]) -> dict[str, Any]:
             value = text
         read[key.strip()] = value
     return read
-
-
-def _table(result: Any) -> dict[str, Any]:
-    from reefl_edge import schema
-
-    return schema.to_dict(result.settings)

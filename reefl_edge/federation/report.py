@@ -15,7 +15,9 @@ from reefl_edge.files import regular_file, write_text
 from reefl_edge.submodel import Submodel
 
 SCHEMA_VERSION = 1
+# What a federation leaves in its output folder, beside its rounds and its state.
 REPORT_NAME = "report.json"
+MODEL_NAME = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
+from reefl_edge.federation.report import MODEL_NAME, REPORT_NAME
 from reefl_edge.federation.settings import FederationSettings, read_settings
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool
 
-MODEL_NAME = "model.safetensors"
+# Settings that are paths; where they are relative, they begin at the federation's folder.
+_PATHS = ("model", "assignment", "data", "test-data", "output")
 # What the server's app has to say when it fails; before it, all is of this project.
 _TRACEBACK = "raised an exception\nTraceback"
 _INSTALLED = "Successfully installed"
@@ -32,10 +34,12 @@ class FederationRun:
     Attributes:
         settings: What it was set to.
         model: The file of the trained model.
+        report: The file that says what happened in each round.
     """
 
     settings: FederationSettings
     model: Path
+    report: Path
 
 
 def check_flower(extra: Literal["federated", "node"] = "federated") -> None:
@@ -123,16 +127,19 @@ def run_federation(
     from reefl_edge.federation.flower.app_folder import read_app, with_overrides
     from reefl_edge.federation.flower.environment import private_home
 
-    changed = dict(overrides or {})
-    settings = read_settings(with_overrides(read_app(folder), changed))
-    log_level = "INFO" if shows_flower else "ERROR"
     folder = folder.absolute()
+    changed = dict(overrides or {})
+    config = with_overrides(read_app(folder), changed)
+    changed |= _absolute_paths(config, folder)
+    settings = read_settings(config | changed)
+    log_level = "INFO" if shows_flower else "ERROR"
     with private_home() as home:
         if settings.is_simulation:
             _simulate(home, folder, changed, workers, log_level, on_text)
         else:
             _deploy(home, folder, changed, log_level, on_text)
-    return FederationRun(settings=settings, model=folder / settings.output / MODEL_NAME)
+    output = Path(settings.output)
+    return FederationRun(settings=settings, model=output / MODEL_NAME, report=output / REPORT_NAME)
 
 
 def join_federation(folder: Path, tell: Callable[[str], object]) -> None:
@@ -155,6 +162,11 @@ def join_federation(folder: Path, tell: Callable[[str], object]) -> None:
     node = read_node(folder)
     with private_home() as home:
         Joining(folder=folder, node=node, home=home, log=folder / "node.log", tell=tell).join()
+
+
+def _absolute_paths(config: Mapping[str, Value], folder: Path) -> dict[str, Value]:
+    """Return the paths among settings as they are from anywhere."""
+    return {key: str(folder / str(config[key])) for key in _PATHS if config[key]}
 
 
 def _simulate(

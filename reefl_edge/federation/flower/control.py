@@ -1,6 +1,8 @@
 """How do we speak to a SuperLink: is it there, start this app, what does it say, how did it end?"""
 
 import hashlib
+import os
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,8 @@ from flwr.supercore.error import FlowerError
 from flwr.supercore.fab import Fab
 
 from reefl_edge.errors import FederationError
+from reefl_edge.federation.flower.environment import past_proxies
+from reefl_edge.federation.flower.processes import last_line
 
 _START_S = 60.0
 _POLL_S = 0.1
@@ -54,15 +58,17 @@ class Control:
 
     def __init__(self, address: str, root_certificate: Path | None) -> None:
         self.address = address
+        host, _, _ = address.rpartition(":")
+        os.environ |= past_proxies(os.environ, host)  # read when a client is made
         self._client = ControlHttpClient.from_server_address(
             address,
             insecure=root_certificate is None,
             root_certificates=None if root_certificate is None else root_certificate.read_bytes(),
             interceptors=(),
         )
-        scheme, verify = ("http", True) if root_certificate is None else ("https", False)
+        scheme = "http" if root_certificate is None else "https"
         self._health = f"{scheme}://{address}/health"
-        self._verify = verify
+        self._trust = ssl.create_default_context(cafile=root_certificate)
 
     def __enter__(self) -> Self:
         return self
@@ -70,8 +76,12 @@ class Control:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def wait_until_ready(self, program: subprocess.Popen[bytes]) -> None:
+    def wait_until_ready(self, program: subprocess.Popen[bytes], log: Path) -> None:
         """Wait until the SuperLink that a program is answers.
+
+        Args:
+            program: The program.
+            log: Where all goes that it says.
 
         Raises:
             FederationError: It ended, or does not answer within a minute.
@@ -79,9 +89,12 @@ class Control:
         end = time.monotonic() + _START_S
         while time.monotonic() < end:
             if program.poll() is not None:
-                raise FederationError(f"the SuperLink ended with exit code {program.returncode}")
+                raise FederationError(
+                    f"the SuperLink ended with exit code {program.returncode}: "
+                    f"{last_line(log.read_text(errors='replace'))}"
+                )
             try:
-                if httpx.get(self._health, verify=self._verify, timeout=1).is_success:
+                if httpx.get(self._health, verify=self._trust, timeout=1).is_success:
                     return
             except httpx.TransportError:
                 time.sleep(_POLL_S)

@@ -9,7 +9,7 @@ import os
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,8 +40,6 @@ def flower_environment(home: Path, *, log_level: str = "ERROR") -> dict[str, str
     inherited = dict(os.environ)
     # They start each other by name: those beside this Python, whatever the shell would find.
     scripts = sysconfig.get_path("scripts")
-    # A proxy for the world outside is none for what we start on this machine.
-    bypassed = ",".join((*filter(None, [_no_proxy(inherited)]), *_LOOPBACK))
     return (
         inherited
         | QUIET
@@ -51,8 +49,7 @@ def flower_environment(home: Path, *, log_level: str = "ERROR") -> dict[str, str
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _POLL_INTERVAL_S,
             "RAY_TMPDIR": str(home / "ray"),
             "PATH": f"{scripts}{os.pathsep}{inherited.get('PATH', os.defpath)}",
-            "NO_PROXY": bypassed,
-            "no_proxy": bypassed,
+            **past_proxies(inherited),
             "PYTHONUNBUFFERED": "1",  # progress is read as it is written
         }
     )
@@ -71,5 +68,13 @@ def private_home() -> Iterator[Path]:
         yield home
 
 
-def _no_proxy(environment: dict[str, str]) -> str:
-    return environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+def past_proxies(environment: Mapping[str, str], *hosts: str) -> dict[str, str]:
+    """Return the variables by which this machine is not asked for through a proxy.
+
+    Args:
+        environment: What is set already, for other hosts.
+        hosts: Other names and addresses that this machine has.
+    """
+    before = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    names = dict.fromkeys((*filter(None, before.split(",")), *_LOOPBACK, *hosts))
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(names))

@@ -73,6 +73,16 @@ def check_port(host: str, port: int) -> None:
         raise FederationError(f"cannot listen on {host}:{port}: {reason}") from error
 
 
+def last_line(said: str) -> str:
+    r"""Return what a program said last.
+
+    >>> last_line("ERROR: no\n\n")
+    'ERROR: no'
+    """
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
 @contextmanager
 def _said_to(log: Path | None) -> Iterator[int]:
     if log is None:

@@ -18,13 +18,15 @@ from reefl_edge.federation.flower.failures import told
 from reefl_edge.federation.flower.roster import Roster
 from reefl_edge.federation.flower.strategy import SubmodelFedAvg
 from reefl_edge.federation.history import RoundRecord
-from reefl_edge.federation.report import REPORT_NAME, report_of, write_federation_report
+from reefl_edge.federation.report import (
+    MODEL_NAME,
+    REPORT_NAME,
+    report_of,
+    write_federation_report,
+)
 from reefl_edge.federation.server import Participant
 from reefl_edge.federation.settings import read_settings
 from reefl_edge.federation.telemetry import Telemetry, round_line
-
-# What the trained model is called, in the output folder.
-MODEL_NAME = "model.safetensors"
 
 app = ServerApp()
 

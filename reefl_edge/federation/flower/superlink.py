@@ -102,5 +102,5 @@ def _started(
         ) as program,
         control,
     ):
-        control.wait_until_ready(program)
+        control.wait_until_ready(program, home / LOG_NAME)
         yield control

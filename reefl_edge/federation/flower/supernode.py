@@ -18,7 +18,7 @@ from pathlib import Path
 from reefl_edge.errors import FederationError, InputError
 from reefl_edge.federation.flower.deployment import NODE_FILE, NodeFile
 from reefl_edge.federation.flower.environment import flower_environment
-from reefl_edge.federation.flower.processes import free_port, running
+from reefl_edge.federation.flower.processes import free_port, last_line, running
 from reefl_edge.federation.flower.toml import toml_table
 
 # What Flower's node says: that it is in; and the SuperLink's code (flwr.supercore.error) for a key
@@ -72,7 +72,7 @@ class Joining:
                 self.tell(f"the SuperLink on {self.node.superlink} is gone; joining the next one")
             elif _REFUSED in said:
                 refused_since = refused_since or time.monotonic()
-                if time.monotonic() - refused_since > self.patience_s:
+                if time.monotonic() - refused_since >= self.patience_s:
                     raise FederationError(
                         f"the SuperLink on {self.node.superlink} does not know this node's key, or "
                         "believes it to be there; add it with 'reefl-edge federate init DIR "
@@ -80,7 +80,7 @@ class Joining:
                     )
             else:
                 raise FederationError(
-                    f"the node ended with exit code {process.returncode}: {_last_line(said)}; "
+                    f"the node ended with exit code {process.returncode}: {last_line(said)}; "
                     f"all it said is in {self.log}"
                 )
             time.sleep(_AGAIN_S)
@@ -148,8 +148,3 @@ def check_superlink(address: str, authority: Path) -> None:
         raise FederationError(f"{address} speaks no TLS: {error.reason}") from error
     except OSError:
         return
-
-
-def _last_line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reefl_edge.federation.flower.environment import flower_environment, private_home
-from tests.tripwire import tripwire
+from tests.tripwire import PROXIES, tripwire
 
 # What each of Flower's programs does first; the update check runs in a thread that is waited for.
 CALLS_HOME = """
@@ -25,9 +25,7 @@ if future is not None:
 def num_calls(environment: dict[str, str]) -> int:
     """Count how often Flower asks the world outside for something when it starts."""
     with tripwire() as wire:
-        proxies = dict.fromkeys(
-            ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), wire.url
-        )
+        proxies = dict.fromkeys(PROXIES, wire.url)
         subprocess.run(
             [sys.executable, "-c", CALLS_HOME],
             env=environment | proxies,
