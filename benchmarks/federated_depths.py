@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from benchmarks.apparatus.documents import now
+from benchmarks.apparatus.federations import draw, table_of
 from reefl_edge import schema
 from reefl_edge.devices.host import describe_host
 from reefl_edge.federation.assembly import (
@@ -58,7 +59,9 @@ def main() -> None:
                 rounds = _rounds(replace(settings, tiers=tiers, seed=seed))
                 document["runs"].append(run | {"rounds": rounds})
                 write_text(arguments.output, json.dumps(document, indent=1) + "\n")
-    print(f"saved {arguments.output}")
+    draw(document["runs"], arguments.output.with_suffix(".png"))
+    print(table_of(document["runs"]))
+    print(f"saved {arguments.output}, and a picture beside it")
 
 
 def _arguments() -> argparse.Namespace:
