@@ -1,6 +1,5 @@
 """``reefl-edge demo``: the main job, end to end, on real handwriting."""
 
-from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reefl_edge.cli import options, render
+from reefl_edge.cli.narrator import Terminal
 from reefl_edge.errors import InputError, MissingToolchainError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def demo(
     from reefl_edge.demo.summary import save_report
     from reefl_edge.runtimes.base import default_threads
 
-    result = run_demo(output, _Terminal(), threads=threads or default_threads(), seed=seed)
+    result = run_demo(output, Terminal(), threads=threads or default_threads(), seed=seed)
     document = save_report(result, output)
     if json:
         render.print_json(document)
@@ -66,16 +66,6 @@ def _check_output(output: Path) -> None:
             f"{output} holds {there[0]}, but no {REPORT_NAME} of a demo that ended; "
             "choose another output folder, or remove it"
         )
-
-
-class _Terminal:
-    """Tells on stderr what the demo is doing: a ``Narrator``."""
-
-    def stage(self, title: str) -> AbstractContextManager[render.Bar]:
-        return render.progress_bar(title)
-
-    def explain(self, text: str) -> None:
-        render.err().print(f"    {text}", soft_wrap=True)
 
 
 def _show_summary(result: "DemoResult", output: Path) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="federate",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     help="Train one model on many devices, each to its own depth; Flower carries the messages.\n\n"
@@ -23,6 +23,40 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the federation.")]
+
+
+@app.callback()
+def federate(
+    context: typer.Context,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo", help="Federate on real handwriting, clients of mixed depth, in two minutes."
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Where the demo saves everything.  [default: federated-demo-out]"
+        ),
+    ] = None,
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Run the demo, or one of the commands."""
+    if context.invoked_subcommand is not None:
+        if demo:
+            options.refuse("--demo", "it stands alone")
+        return
+    if not demo:
+        render.out().print(context.get_help(), markup=False, highlight=False)
+        raise typer.Exit(2)
+    from reefl_edge.cli import federated_demo
+
+    federated_demo.run(
+        output or federated_demo.DEFAULT_OUTPUT, threads=threads, seed=seed, json=json
+    )
 
 
 @app.command("init")
