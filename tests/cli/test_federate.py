@@ -189,3 +189,27 @@ def test_without_flower_the_extra_is_named(
     assert ended.returncode == 5
     assert f"install 'reefl-edge[{extra}]'" in ended.stderr.splitlines()[-1]
     assert not (tmp_path / "D").exists()
+
+
+def test_without_a_command_the_help_is_shown(type_command: Type) -> None:
+    typed = type_command("federate")
+
+    assert typed.exit_code == 2
+    assert "--demo" in typed.stdout
+
+
+def test_the_demo_stands_alone(type_command: Type, tmp_path: Path) -> None:
+    typed = type_command("federate", "--demo", "run", tmp_path)
+
+    assert typed.exit_code == 2
+    assert "it stands alone" in typed.stderr
+
+
+def test_the_demo_does_not_begin_where_a_federation_is_already(
+    folder: Path, type_command: Type
+) -> None:
+    typed = type_command("federate", "--demo", "--output", folder.parent)
+
+    assert typed.exit_code == 3
+    assert "is there already" in typed.stderr
+    assert not (folder.parent / "private_digits.npz").exists()
