@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # What a column of figures holds: 3, 0.97, +1.2 [...], x 0.68, 4.1 MiB, or nothing.
 _FIGURE = re.compile(r"(x |[-+])?\d|-$")
 _LOGGERS = ("reefl_edge", "reefl_export")
+# What a program says to a terminal to change its colour.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # How often progress is told where there is no terminal to show a bar on.
 _TOLD_EVERY_S = 10.0
 
@@ -80,8 +82,9 @@ def tell(message: str) -> None:
 
 
 def pass_on(text: str) -> None:
-    """Print what another program says, as it says it."""
-    sys.stderr.write(text)
+    """Print what another program says, without colours or what else would move a terminal."""
+    lines = _COLOUR.sub("", text).split("\n")
+    sys.stderr.write("\n".join(map(_one_line, lines)))
     sys.stderr.flush()
 
 

@@ -13,7 +13,7 @@ from typing import Self
 
 import httpx
 from flwr.app.user_config import UserConfigValue
-from flwr.cli.build import build_fab_from_disk
+from flwr.cli.build import build_fab_from_files
 from flwr.common.constant import Status, SubStatus
 from flwr.common.serde import fab_to_proto, user_config_to_proto
 from flwr.proto.control_pb2 import (
@@ -29,6 +29,7 @@ from flwr.supercore.error import FlowerError
 from flwr.supercore.fab import Fab
 
 from reefl_edge.errors import FederationError
+from reefl_edge.federation.flower.app_folder import APP_FILE
 from reefl_edge.federation.flower.environment import past_proxies
 from reefl_edge.federation.flower.processes import last_line
 
@@ -130,7 +131,8 @@ class Control:
         Raises:
             FederationError: The SuperLink refuses.
         """
-        content = build_fab_from_disk(app)
+        # The settings are all of it: whatever else lies in the folder is nobody's business.
+        content, _ = build_fab_from_files({APP_FILE: app / APP_FILE})
         fab = Fab(hashlib.sha256(content).hexdigest(), content, {})
         request = StartRunRequest(
             fab=fab_to_proto(fab),

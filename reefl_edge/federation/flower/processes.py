@@ -67,7 +67,8 @@ def check_port(host: str, port: int) -> None:
         FederationError: Somebody else does, or it is not this machine's.
     """
     try:
-        socket.create_server((host, port)).close()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
     except OSError as error:
         reason = str(error.strerror or error).lower()
         raise FederationError(f"cannot listen on {host}:{port}: {reason}") from error

@@ -1,5 +1,7 @@
 """What is the ``ServerApp``: how does Flower's run configuration become a federation that runs?"""
 
+import logging
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,6 +37,7 @@ app = ServerApp()
 @told()
 def main(grid: Grid, context: Context) -> None:
     """Run a federation."""
+    _show_log()
     settings = read_settings(dict(context.run_config))
     start = start_of(settings, read_model(Path(settings.model)))
     federation = federation_of(settings, start)
@@ -58,3 +61,11 @@ def main(grid: Grid, context: Context) -> None:
     write_checkpoint(federation.server.checkpoint, output / MODEL_NAME)
     report = report_of(settings, start.submodel, telemetry.rounds)
     write_federation_report(report, output / REPORT_NAME)
+
+
+def _show_log() -> None:
+    """Say who takes part and who is left out, to whoever reads what the run prints."""
+    logger = logging.getLogger("reefl_edge.federation")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler(sys.stdout))
+        logger.setLevel(logging.INFO)

@@ -76,12 +76,23 @@ def deployed_superlink(
             *("--ssl-certfile", str(certificates.certificate)),
             *("--ssl-keyfile", str(certificates.key)),
         ],
-        Control(f"{LOOPBACK if host in _EVERYWHERE else host}:{port}", certificates.authority),
+        Control(_own_address(host, port), certificates.authority),
         home,
         folder,
         log_level=log_level,
     ) as control:
         yield control
+
+
+def _own_address(host: str, port: int) -> str:
+    """Return what this machine reaches its SuperLink by.
+
+    >>> _own_address("0.0.0.0", 9092), _own_address("fe80::1", 9092)
+    ('127.0.0.1:9092', '[fe80::1]:9092')
+    """
+    if host in _EVERYWHERE:
+        host = LOOPBACK
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _listening(host: str, port: int) -> list[str]:

@@ -132,7 +132,7 @@ def check_superlink(address: str, authority: Path) -> None:
     found = _ADDRESS.fullmatch(address)
     if found is None:
         raise InputError(f"superlink is host:port, got {address!r}")
-    host, port = found["host"], int(found["port"])
+    host, port = found["host"].strip("[]"), int(found["port"])
     context = ssl.create_default_context(cafile=authority)
     try:
         with (

@@ -60,7 +60,7 @@ def test_nothing_but_the_settings_travels_to_nodes(folder: Path) -> None:
     (folder / "output").mkdir()
     (folder / "output" / "report.json").write_text("{}")
 
-    with zipfile.ZipFile(BytesIO(build_fab_from_disk(folder))) as app:
+    with zipfile.ZipFile(BytesIO(build_fab_from_disk(folder))) as app:  # as `flwr run` does
         names = set(app.namelist())
 
     assert names == {APP_FILE, ".info/CONTENT"} | names & {".gitignore"}
