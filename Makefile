@@ -70,6 +70,8 @@ else
 	$(BIN)/python -m benchmarks.cost_model
 	$(BIN)/python -m benchmarks.links
 	$(BIN)/python -m benchmarks.federated_average
+	$(BIN)/python -m benchmarks.federated_overhead
+	$(BIN)/python -m benchmarks.federated_wire
 	$(BIN)/python -m benchmarks.thresholds
 	$(BIN)/python -m benchmarks.calibrating $(CALIBRATING_ARGS)
 	$(BIN)/python -m benchmarks.int8_accuracy $(INT8_ARGS)

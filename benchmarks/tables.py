@@ -22,6 +22,8 @@ from benchmarks.sections import (
     export_size,
     export_speed,
     federated_average,
+    federated_overhead,
+    federated_wire,
     growth,
     inference,
     int8_accuracy,
@@ -58,6 +60,8 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "cost_model": cost_model.section,
     "links": links.section,
     "federated_average": federated_average.section,
+    "federated_overhead": federated_overhead.section,
+    "federated_wire": federated_wire.section,
     "against": against.section,
 }
 
