@@ -71,6 +71,7 @@ else
 	$(BIN)/python -m benchmarks.links
 	$(BIN)/python -m benchmarks.federated_average
 	$(BIN)/python -m benchmarks.federated_overhead
+	$(BIN)/python -m benchmarks.federated_scale
 	$(BIN)/python -m benchmarks.federated_wire
 	$(BIN)/python -m benchmarks.thresholds
 	$(BIN)/python -m benchmarks.calibrating $(CALIBRATING_ARGS)

@@ -23,6 +23,7 @@ from benchmarks.sections import (
     export_speed,
     federated_average,
     federated_overhead,
+    federated_scale,
     federated_wire,
     growth,
     inference,
@@ -61,6 +62,7 @@ SECTIONS: dict[str, Callable[[Document], str]] = {
     "links": links.section,
     "federated_average": federated_average.section,
     "federated_overhead": federated_overhead.section,
+    "federated_scale": federated_scale.section,
     "federated_wire": federated_wire.section,
     "against": against.section,
 }
