@@ -31,6 +31,9 @@ from reefl_edge.federation.messages import ClientTask
 from reefl_edge.finetune.client import ClientResult
 from reefl_edge.finetune.compiled import StepperName, step_for
 from reefl_edge.jobs.device_training import train_client_on
+from reefl_edge.profiling.budget import Budget
+from reefl_edge.profiling.choose import choose_exit
+from reefl_edge.profiling.report import read_report
 from reefl_edge.regimes import Regime
 from reefl_edge.submodel import Submodel
 
@@ -47,7 +50,12 @@ class NodeSettings:
         device: A device at the end of a link that computes in its place, such as ``ssh:pi``.
         threads: Threads to compute with; 0 for what the library takes.
         torch_device: Where PyTorch computes.
-        max_exit: How deep it goes, where nodes say so themselves; -1 for as deep as its model.
+        max_exit: How deep it goes, where nodes say so themselves; -1 for what its report allows, or
+            as deep as its model.
+        report: What ``reefl-edge profile`` measured on this device; empty for nothing.
+        budget_ms: The most that an answer may take by the report; 0 for no limit.
+        budget_step_ms: The most that a fine-tuning step may take by the report; 0 for no limit.
+        budget_mib: The most memory that either may take by the report; 0 for no limit.
         partition_id: Its number, where depths go by number; -1 for the order in which nodes come.
         num_partitions: How many nodes there are; Flower's simulation says it, nothing is done
             with it.
@@ -66,6 +74,10 @@ class NodeSettings:
     threads: int = 0
     torch_device: str = "cpu"
     max_exit: int = -1
+    report: str = ""
+    budget_ms: float = 0.0
+    budget_step_ms: float = 0.0
+    budget_mib: float = 0.0
     partition_id: int = -1
     num_partitions: int = 0
 
@@ -75,6 +87,20 @@ class NodeSettings:
                 f"a device trains by a compiled ONNX step; set runtime = 'onnx', not "
                 f"{self.runtime!r}"
             )
+        has_budget = self.budget() != Budget()
+        if has_budget != bool(self.report):
+            raise ValueError(
+                "a report and a budget go together: set report, and one of budget-ms, "
+                "budget-step-ms and budget-mib"
+            )
+
+    def budget(self) -> Budget:
+        """Return what the device may spend."""
+        return Budget(
+            inference_ms=self.budget_ms or None,
+            step_ms=self.budget_step_ms or None,
+            memory_mib=self.budget_mib or None,
+        )
 
 
 def read_node_settings(values: dict[str, Any]) -> NodeSettings:
@@ -130,17 +156,42 @@ class Node:
         """Say who it is; a problem is said, too."""
         try:
             opened = self._open()
+            max_exit = self._max_exit(opened.submodel)
         except (ReeflEdgeError, ValueError, OSError) as error:
             return Hello(client=self._name, version=own_version(), problem=str(error))
-        own = self._settings.max_exit
         return Hello(
             client=self._name,
             version=own_version(),
             index=self._settings.partition_id,
             num_examples=num_examples(opened.dataset),
             submodel=opened.submodel,
-            max_exit=opened.submodel.max_exit if own < 0 else own,
+            max_exit=max_exit,
         )
+
+    def _max_exit(self, submodel: Submodel) -> int:
+        """Return how deep it goes by its own word.
+
+        Raises:
+            BudgetError: No exit that was measured meets its budget.
+            InputError: The report is missing, damaged or of another network.
+            MeasurementError: The choice would rest on a measurement that is not valid.
+        """
+        settings = self._settings
+        if settings.max_exit >= 0:
+            return settings.max_exit
+        if not settings.report:
+            return submodel.max_exit
+        report = read_report(Path(settings.report))
+        measured = report.context.submodel
+        if (measured.architecture, measured.schedule) != (
+            submodel.architecture,
+            submodel.schedule,
+        ):
+            raise InputError(
+                f"{settings.report} is of another network; measure this one with 'reefl-edge "
+                "profile'"
+            )
+        return choose_exit(report, settings.budget()).exit_index
 
     def client(self) -> FederatedClient:
         """Return what does the server's tasks.

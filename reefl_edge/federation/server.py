@@ -363,9 +363,11 @@ class OpenRound:
         )
 
     def shortage(self) -> str:
-        """Say how many updates there were of how many."""
+        """Say how many updates there were of how many, and why a first one is missing."""
+        missing = next((each for each in self._found.values() if each.problem is not None), None)
+        why = "" if missing is None else f" ({missing.client}: {missing.problem})"
         return (
-            f"{self._num_counted} of {len(self._drawn)} clients sent an update that counts, "
+            f"{self._num_counted} of {len(self._drawn)} clients sent an update that counts{why}, "
             f"{self._server.rules.min_clients} are needed"
         )
 

@@ -19,8 +19,11 @@ from reefl_edge.federation.node import DeviceTrainer, Hello, Node, NodeSettings,
 from reefl_edge.finetune.compiled import step_for
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.models import ReeFL
+from reefl_edge.profiling.report import write_report
 from tests.fakes.images import random_images
-from tests.fakes.networks import checkpoint_of
+from tests.fakes.measurements import report, row
+from tests.fakes.networks import checkpoint_of, lively_network
+from tests.fakes.submodels import tiny_submodel
 from tests.trainings import trainable_bundle
 
 
@@ -85,6 +88,38 @@ def test_what_a_node_lacks_is_said(model: Path, settings: dict[str, str], reason
 
     assert problem is not None
     assert reason in problem
+
+
+def measured_node(tmp_path: Path, num_exits: int, **settings: object) -> Hello:
+    """Let a node speak whose device was measured with a network of four exits."""
+    path = tmp_path / "measured.safetensors"
+    network = lively_network(tiny_submodel(num_exits=num_exits))
+    write_checkpoint(replace(checkpoint_of(network), class_names=("a", "b", "c")), path)
+    rows = [row(exit_index, 10.0 * (exit_index + 1)) for exit_index in range(4)]
+    write_report(report(*rows), tmp_path / "report.json")
+    given = {"report": str(tmp_path / "report.json"), "data": str(data(tmp_path, ("a",)))}
+    return hello(path, **given, **settings)
+
+
+@pytest.mark.parametrize(("budget_ms", "max_exit"), [(15.0, 0), (25.0, 1), (1000.0, 3)])
+def test_a_node_goes_as_deep_as_its_own_report_allows(
+    tmp_path: Path, budget_ms: float, max_exit: int
+) -> None:
+    assert measured_node(tmp_path, 4, budget_ms=budget_ms).max_exit == max_exit
+
+
+def test_a_node_that_meets_its_budget_at_no_exit_says_so(tmp_path: Path) -> None:
+    problem = measured_node(tmp_path, 4, budget_ms=1.0).problem
+
+    assert problem is not None
+    assert "exit 0" in problem
+
+
+def test_a_report_of_another_network_is_said(tmp_path: Path) -> None:
+    problem = measured_node(tmp_path, 2, budget_ms=15.0).problem
+
+    assert problem is not None
+    assert "is of another network" in problem
 
 
 @pytest.fixture(scope="module")

@@ -76,3 +76,9 @@ def test_a_device_trains_by_a_compiled_step() -> None:
 def test_an_unknown_key_of_a_node_is_refused() -> None:
     with pytest.raises(InputError, match="node config: devise: "):
         read_node_settings({"devise": "ssh:pi"})
+
+
+@pytest.mark.parametrize("values", [{"report": "r.json"}, {"budget-step-ms": 100.0}])
+def test_a_report_and_a_budget_go_together(values: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="a report and a budget go together"):
+        read_node_settings(values)

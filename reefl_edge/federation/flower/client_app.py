@@ -10,10 +10,12 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from reefl_edge.errors import ReeflEdgeError
 from reefl_edge.federation.assembly import simulated_client
 from reefl_edge.federation.client import FederatedClient
 from reefl_edge.federation.flower.records import read_task, reply_content
 from reefl_edge.federation.flower.roster import hello_content
+from reefl_edge.federation.messages import ClientReply
 from reefl_edge.federation.node import Node, read_node_settings
 from reefl_edge.federation.settings import read_settings
 
@@ -25,7 +27,13 @@ _Values = tuple[tuple[str, Any], ...]
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Do a task of the server."""
-    reply = _client(context).train(read_task(message.content))
+    task = read_task(message.content)
+    try:
+        client = _client(context)
+    except (ReeflEdgeError, ValueError, OSError) as error:
+        reply = ClientReply(client=task.client, update=None, problem=str(error))
+    else:
+        reply = client.train(task)
     return Message(reply_content(reply), reply_to=message)
 
 
