@@ -110,7 +110,7 @@ def test_what_goes_wrong_in_the_server_is_said_in_one_line(make_place: MakePlace
 
     assert run.returncode == 3
     (line,) = stderr.splitlines()
-    assert line == "error: missing.safetensors: no such file"
+    assert line == f"error: {place.federation / 'missing.safetensors'}: no such file"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
