@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -13,6 +14,8 @@ from reefl_edge.errors import InputError
 @dataclass(frozen=True)
 class Point:
     """Two numbers, the first of which has a bound."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     x: int
     y: tuple[float, ...] = ()
