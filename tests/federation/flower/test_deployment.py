@@ -30,7 +30,7 @@ from tests.nodes import (
 )
 from tests.sshd import HOST, needs_sshd, sshd_in
 
-pytestmark = [pytest.mark.slow, needs_node, needs_sshd]
+pytestmark = [pytest.mark.slow, needs_node]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,7 @@ def largest_difference(arrays: Arrays, others: Arrays) -> float:
     return max(float(np.abs(arrays[name] - others[name]).max()) for name in arrays)
 
 
+@needs_sshd
 def test_nodes_of_four_depths_end_with_the_weights_of_the_simulation(
     place: Place, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
