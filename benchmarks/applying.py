@@ -5,6 +5,7 @@ A LoRA update of DeiT-S and a bundle with its float32 ONNX artifact. In one fres
 * ``apply``: the library call; it must not import torch.
 * ``copy``: the files, written as a bundle is: synced, and put in place whole.
 * ``plain copy``: the files, left to the system to write.
+* ``hash``: one pass of SHA-256 over the files, of which ``apply`` makes three.
 
 And each as a process of its own: the command ``reefl-edge apply``, and ``cp -r``.
 
@@ -28,7 +29,7 @@ from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.hashes import base_sha256
 from reefl_edge.checkpoints.metadata import Provenance
 from reefl_edge.checkpoints.update import Update, write_update
-from reefl_edge.files import replacing_folder
+from reefl_edge.files import replacing_folder, sha256_of_file
 
 LIMIT = 3.0
 
@@ -118,6 +119,11 @@ def take_samples(folder: Path, sizes: Sizes) -> Samples:
         shutil.rmtree(folder / "plain", ignore_errors=True)
         shutil.copytree(bundle, folder / "plain")
 
+    def hash_files() -> None:
+        for path in bundle.rglob("*"):
+            if path.is_file():
+                sha256_of_file(path)
+
     def command(*words: object) -> None:
         subprocess.run([*map(str, words)], check=True, capture_output=True)
 
@@ -131,6 +137,7 @@ def take_samples(folder: Path, sizes: Sizes) -> Samples:
             "apply": lambda: update_bundle(bundle, update, output),
             "copy": copy,
             "plain copy": plain_copy,
+            "hash": hash_files,
             "apply command": lambda: command(
                 sys.executable, "-c", _APPLY, "apply", bundle, update, "-o", output
             ),

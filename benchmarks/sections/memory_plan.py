@@ -8,10 +8,12 @@ INTRODUCTION = """\
 ## The memory of a compiled step, predicted
 
 What `export --training … --budget-mib` goes by (`reefl_edge/step_memory.py`: one formula, two
-constants a runtime, which were found on these very cells) against the peak of a fresh process above
-its level after the imports, from loading on. *again* is compiled with `--training-recompute`; steps
-run on ONNX where nothing else is said. A dash: not measured, since lowering the step to ExecuTorch
-takes minutes; the prediction is by the same formula."""
+constants a runtime) against the peak of a fresh process above its level after the imports, from
+loading on. *again* is compiled with `--training-recompute`; steps run on ONNX where nothing else is
+said. The constants were found on cells of this table: ONNX's on all of its rows, ExecuTorch's on
+rows cut at exit 0, while programs of all its measured rows were at hand. So no row that is measured
+is an independent check. A dash: not measured, since lowering the step to ExecuTorch takes minutes;
+the prediction is by the same formula."""
 
 
 def section(document: Document) -> str:

@@ -103,7 +103,7 @@ def export(
         float | None,
         typer.Option(
             "--budget-mib",
-            help="Memory for an onnx training step: pick a batch size, unless one is given, and "
+            help="Memory for a training step: pick a batch size, unless one is given, and "
             "whether to compute blocks again, so that it fits.",
         ),
     ] = None,

@@ -1,8 +1,9 @@
-"""How does a training step become an ExecuTorch program: one method that XNNPACK runs whole?
+"""How does a training step become an ExecuTorch program: one method that XNNPACK runs?
 
-Written as in ``forms.py``, a step is one delegated subgraph but for casts of its inputs, and the
-comparison of labels. Weights of the forward and of the backward pass are the same bytes of the
-program.
+Written as in ``forms.py``, XNNPACK takes all of a step but casts of its inputs, and the comparison
+of labels. Where these lie between, the step is cut: tiny networks' are one delegated subgraph,
+DeiT's one (full), two (LoRA) or three (frozen).
+Weights of the forward and of the backward pass are the same bytes of the program.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """How is a training step written in the operations that XNNPACK takes?
 
 XNNPACK takes products, permutations, slices and element-wise operations in float32; what else a
-traced step holds is written in these, operator by operator, so that the whole step becomes one
-delegated subgraph: no activation that the backward pass reads leaves XNNPACK's memory.
+traced step holds is written in these, operator by operator, so that the whole step becomes
+delegated subgraphs, as few as ``exporter.py`` says: hardly anything leaves XNNPACK's memory.
 
 * A sum is a product with ones, for XNNPACK sums up nothing.
 * Booleans and indices are numbers: 1 and 0, and an index as float32.
