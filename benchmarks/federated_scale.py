@@ -2,9 +2,9 @@
 
     python -m benchmarks.federated_scale
 
-The digits' network on random images, one percent of the clients a round: all that ``reefl-edge
-federate run`` starts is watched, command, SuperLink, server and workers. Pages that several of them
-share count once.
+The digits' network on random images, one percent of the clients a round, but at least one for each
+worker: all that ``reefl-edge federate run`` starts is watched, command, SuperLink, server and
+workers. Pages that several of them share count once.
 """
 
 import subprocess
@@ -87,7 +87,7 @@ def simulated(folder: Path, num_clients: int) -> dict[str, Any]:
         model=str(folder / "model.safetensors"),
         data=str(folder / "data.npz"),
         num_clients=num_clients,
-        clients_per_round=max(1, round(_SAMPLED * num_clients)),
+        clients_per_round=max(_NUM_WORKERS, round(_SAMPLED * num_clients)),
         num_rounds=_NUM_ROUNDS,
         output="out",
     )
