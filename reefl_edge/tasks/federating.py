@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reefl_edge.data.reading import split_of
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
 from reefl_edge.federation.report import MODEL_NAME, REPORT_NAME
@@ -135,6 +136,7 @@ def run_federation(
     log_level = "INFO" if shows_flower else "ERROR"
     with private_home() as home:
         if settings.is_simulation:
+            _check_there(settings)
             _simulate(home, folder, changed, workers, log_level, on_text)
         else:
             _deploy(home, folder, changed, log_level, on_text)
@@ -167,6 +169,18 @@ def join_federation(folder: Path, tell: Callable[[str], object]) -> None:
 def _absolute_paths(config: Mapping[str, Value], folder: Path) -> dict[str, Value]:
     """Return the paths among settings as they are from anywhere."""
     return {key: str(folder / str(config[key])) for key in _PATHS if config[key]}
+
+
+def _check_there(settings: FederationSettings) -> None:
+    """Refuse what names a file that is missing, before anything is started for it.
+
+    Raises:
+        InputError: It is missing.
+    """
+    data = (split_of(Path(name))[0] for name in (settings.data, settings.test_data) if name)
+    for path in (Path(settings.model), *data):
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
 
 
 def _simulate(

@@ -115,6 +115,24 @@ def test_a_value_that_does_not_fit_is_refused_before_anything_is_started(
     assert "num-rounds" in typed.stderr
 
 
+def test_a_missing_file_is_named_before_anything_is_started(
+    tmp_path: Path, type_command: Type
+) -> None:
+    folder, model = tmp_path / "federation", tmp_path / "model.safetensors"
+    type_command(
+        *("federate", "init", folder, "--model", model),
+        *("--data", tmp_path / "digits.npz#train", "--num-clients", 20),
+    )
+
+    without_model = type_command("federate", "run", folder)
+    model.touch()
+    without_data = type_command("federate", "run", folder)
+
+    assert (without_model.exit_code, without_data.exit_code) == (3, 3)
+    assert f"{model}: no such file" in without_model.stderr
+    assert f"{tmp_path / 'digits.npz'}: no such file" in without_data.stderr
+
+
 def test_a_port_in_use_is_refused(folder: Path, type_command: Type) -> None:
     text = (folder / "deployment" / "superlink.toml").read_text()
     port = int(text.rpartition("port = ")[2])
