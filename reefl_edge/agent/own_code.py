@@ -15,14 +15,14 @@ from reefl_edge.files import sha256_of_file
 _PACKAGE = Path(__file__).parents[1]
 _BUILDER = "agent"
 _LEFT_OUT = {
-    "__main__.py", _BUILDER, "cli", "demo", "documents.py", "models", "pictures", "profiling",
-    "tasks", "thresholds",
+    "__main__.py", _BUILDER, "cli", "demo", "documents.py", "federation", "models", "pictures",
+    "profiling", "tasks", "thresholds",
     # Links to other devices, of which a device has none.
     *(
         f"devices/links/{name}.py"
         for name in (
-            "adb", "agents", "client", "emulated", "memory_group", "opening", "remote_shell",
-            "scripts", "shell", "ssh",
+            "adb", "agents", "emulated", "memory_group", "opening", "remote_shell", "scripts",
+            "shell", "ssh",
         )
     ),
 }  # fmt: skip

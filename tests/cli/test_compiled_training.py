@@ -170,15 +170,3 @@ def test_a_budget_that_no_step_fits_in_stops_an_export(
     assert typed.exit_code == 6
     assert "no training step fits in 5 MiB; the smallest takes" in typed.stderr
     assert not (tmp_path / "bundle").exists()
-
-
-def test_memory_is_planned_for_onnx_steps_alone(
-    type_command: Type, home: Path, tmp_path: Path
-) -> None:
-    typed = type_command(
-        "export", home / "model.safetensors", "--training", "frozen", "--format", "executorch",
-        "--budget-mib", 500, "-o", tmp_path / "bundle",
-    )  # fmt: skip
-
-    assert typed.exit_code == 2
-    assert "planned for training steps in onnx" in " ".join(typed.stderr.split())
