@@ -22,7 +22,7 @@ import pytest
 
 from reefl_edge.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from reefl_edge.data.dataset import ArrayDataset
-from reefl_edge.federation.flower.deployment import FOLDER, Deployment, Listening
+from reefl_edge.federation.flower.deployment import FOLDER, Deployment
 from reefl_edge.federation.flower.processes import LOOPBACK, free_port
 from reefl_edge.federation.report import MODEL_NAME
 from reefl_edge.federation.settings import FederationSettings
@@ -141,8 +141,7 @@ class Place:
             output=str(self.federation / "output"),
         )
         init_federation(self.federation, replace(settings, **changed))  # type: ignore[arg-type]
-        listening = Listening(host=LOOPBACK, port=free_port())
-        deploy_federation(self.federation, listening, ["localhost"], NAMES)
+        deploy_federation(self.federation, ["localhost"], NAMES, listen=LOOPBACK, port=free_port())
         for name in NAMES:
             is_compiled = name in WITHOUT_TORCH
             self.tell(

@@ -101,11 +101,22 @@ def init(
         ),
     ] = None,
     listen: Annotated[
-        str, typer.Option("--listen", help="The address that the server listens on.")
-    ] = "0.0.0.0",
+        str | None,
+        typer.Option(
+            "--listen",
+            help="The address that the server listens on; 0.0.0.0 for all of this machine's.  "
+            "[default: as it is, or 127.0.0.1]",
+        ),
+    ] = None,
     port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="The port that it listens on.")
-    ] = 9092,
+        int | None,
+        typer.Option(
+            "--port",
+            min=1,
+            max=65535,
+            help="The port that it listens on.  [default: as it is, or 9092]",
+        ),
+    ] = None,
     nodes: Annotated[
         str | None,
         typer.Option("--nodes", help="Names of the nodes, separated by commas: pi,phone."),
@@ -115,13 +126,11 @@ def init(
     """Write the folder of a federation; what is not said here is changed in its pyproject.toml.
 
     Example:  reefl-edge federate init my-federation --model model.safetensors --deployment
-    --host server.lan --nodes pi,phone
+    --host server.lan --listen 0.0.0.0 --nodes pi,phone
     """
     from reefl_edge.tasks.federating import check_flower, deploy_federation, init_federation
 
     check_flower()
-    from reefl_edge.federation.flower.deployment import Listening
-
     _check_deployment(deployment, host, nodes)
     names = _node_names(nodes)
     written: list[Path] = []
@@ -139,8 +148,8 @@ def init(
     elif not deployment:
         options.refuse("--model", "name the model that is to be trained")
     if deployment:
-        listening = Listening(host=listen, port=port)
-        made, new = deploy_federation(folder, listening, host or ["localhost"], names)
+        hosts = host or ["localhost"]
+        made, new = deploy_federation(folder, hosts, names, listen=listen, port=port)
         written += [made.folder, *new]
     if json:
         render.print_json({"federation": str(folder), "written": [str(path) for path in written]})

@@ -17,7 +17,7 @@ from reefl_edge.federation.settings import FederationSettings, read_settings
 
 if TYPE_CHECKING:
     from reefl_edge.federation.flower.control import Control
-    from reefl_edge.federation.flower.deployment import Deployment, Listening
+    from reefl_edge.federation.flower.deployment import Deployment
 
 Value = str | int | float | bool
 
@@ -74,15 +74,22 @@ def init_federation(folder: Path, settings: FederationSettings) -> Path:
 
 
 def deploy_federation(
-    folder: Path, listening: "Listening", hosts: Sequence[str], nodes: Sequence[str]
+    folder: Path,
+    hosts: Sequence[str],
+    nodes: Sequence[str],
+    *,
+    listen: str | None = None,
+    port: int | None = None,
 ) -> tuple["Deployment", list[Path]]:
     """Write certificates and keys of a federation; those of nodes that are there stay.
 
     Args:
         folder: The folder of the federation.
-        listening: Where its SuperLink is to listen.
-        hosts: What nodes call that machine.
+        hosts: What nodes call the machine of its SuperLink.
         nodes: Names of the nodes.
+        listen: The address that the SuperLink listens on; None for the one it has, or this machine
+            alone.
+        port: The port; None for the one it has, or Flower's.
 
     Returns:
         The deployment, and the folders of the new nodes, to be carried to them.
@@ -93,10 +100,12 @@ def deploy_federation(
     """
     check_flower()
     from reefl_edge.federation.flower.app_folder import read_app
-    from reefl_edge.federation.flower.deployment import FOLDER, Deployment
+    from reefl_edge.federation.flower.deployment import FOLDER, Deployment, Listening
 
     read_app(folder)
     deployment = Deployment(folder / FOLDER)
+    there = deployment.listening() if deployment.exists else Listening()
+    listening = Listening(host=listen or there.host, port=port or there.port)
     return deployment, deployment.write(listening, hosts, nodes)
 
 

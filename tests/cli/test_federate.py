@@ -80,13 +80,16 @@ def test_a_federation_is_not_written_over(folder: Path, type_command: Type) -> N
 
 
 def test_nodes_are_added_later(folder: Path, type_command: Type) -> None:
-    key = folder / "deployment" / "nodes" / "pi" / "node.key"
-    before = key.read_bytes()
+    kept = [
+        folder / "deployment" / "nodes" / "pi" / "node.key",
+        folder / "deployment" / "superlink.toml",
+    ]
+    before = [path.read_bytes() for path in kept]
 
     typed = type_command("federate", "init", folder, "--deployment", "--nodes", "pi,phone")
 
     assert typed.exit_code == 0
-    assert key.read_bytes() == before
+    assert [path.read_bytes() for path in kept] == before
     assert (folder / "deployment" / "nodes" / "phone" / "node.key").exists()
 
 

@@ -44,7 +44,7 @@ class Listening:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    host: str = "0.0.0.0"
+    host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
 
     def __post_init__(self) -> None:
