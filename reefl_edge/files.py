@@ -70,11 +70,16 @@ def write_text(path: Path, content: str) -> None:
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
+def replacing_file(path: Path, *, apart: bool = False) -> Iterator[Path]:
     """Give a path to write to, which becomes ``path`` when the block ends without an error.
 
     A link stays, and its target is replaced. A device or a FIFO (``/dev/null``) stays, too: what
     was written goes into it.
+
+    Args:
+        path: The destination.
+        apart: The path to write to is in a folder of its own, which is swept whole: for libraries
+            that put files of theirs beside what they write.
 
     Raises:
         OSError: The folder cannot be written to, or the disk is full; it names ``path``.
@@ -88,13 +93,19 @@ def replacing_file(path: Path) -> Iterator[Path]:
         path = _target(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
-        with partial_file(path) as partial:
+        with _partial_apart(path) if apart else partial_file(path) as partial:
             yield partial
             _sync(partial)
             if path.exists():
                 partial.chmod(stat.S_IMODE(path.stat().st_mode))
             partial.replace(path)
             _sync(path.parent)
+
+
+@contextmanager
+def _partial_apart(path: Path) -> Iterator[Path]:
+    with partial_folder(path) as folder:
+        yield folder / path.name
 
 
 @contextmanager

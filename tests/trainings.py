@@ -134,7 +134,8 @@ class Training:
         """Hold what lies there to what is to stay."""
         assert self.workplace.unfinished() == []
         assert sorted(self.workplace.out.iterdir()) == [self.checkpoints, self.update]
-        assert len([*self.checkpoints.iterdir()]) == 2
+        kept = sorted(path.name for path in self.checkpoints.iterdir())
+        assert kept == ["training-a.safetensors", "training-b.safetensors"]
 
     def num_kept(self) -> int:
         """Return how many steps the newest checkpoint has, once all that lie there were read."""

@@ -177,7 +177,8 @@ def write_safetensors(
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     padded = {key: _padded(text, room) for key, text in (metadata or {}).items()}
-    with replacing_file(path) as partial:
+    # The library writes to a name of its own beside the file, which a kill would leave there.
+    with replacing_file(path, apart=True) as partial:
         try:
             save_file(contiguous, partial, metadata=padded or None)
         except SafetensorError as error:

@@ -1,6 +1,8 @@
 """Is a safetensors file that lies about itself refused before memory is spent on it?"""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +153,29 @@ def test_the_first_array_that_is_not_finite_is_named() -> None:
     assert not_finite({"a": largest, "b": np.ones(2, np.int64), "c": np.zeros(0)}) is None
     assert not_finite({"a": largest, "b": cancelling, "c": cancelling}) == "b"
     assert not_finite({"a": np.array([0, np.nan], np.float32)}) == "a"
+
+
+# The library writes beside the file, under a name of its own, and renames at the end.
+_KILLED_WHILE_THE_LIBRARY_WRITES = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from reefl_edge.array_files import safetensors
+
+def save_file(_arrays, path, metadata):
+    Path(path).with_name(".tmpWPvqJS").write_bytes(b"half")
+    os._exit(9)
+
+safetensors.save_file = save_file
+safetensors.write_safetensors({"a": np.zeros(1)}, Path(sys.argv[1]))
+"""
+
+
+def test_what_a_kill_leaves_beside_a_file_goes_with_the_next_write(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    killed = subprocess.run([sys.executable, "-c", _KILLED_WHILE_THE_LIBRARY_WRITES, str(path)])
+    assert killed.returncode == 9
+
+    write_safetensors(ARRAYS, path)
+
+    assert [*tmp_path.iterdir()] == [path]
