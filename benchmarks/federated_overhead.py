@@ -26,7 +26,7 @@ from benchmarks.apparatus.measured import measured_submodel, settings_of
 from benchmarks.apparatus.plain_reefl import plain_arrays, plain_reefl
 from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.checkpoints.checkpoint import Checkpoint
-from reefl_edge.data.dataset import ArrayDataset, Dataset, Images, Labels
+from reefl_edge.data.dataset import ArrayDataset, Dataset
 from reefl_edge.federation.flower.records import read_task, reply_content, task_content
 from reefl_edge.federation.messages import ClientReply, ClientTask
 from reefl_edge.finetune.client import train_ready
@@ -57,24 +57,10 @@ class TimedStepper:
         """What is trained."""
         return self._stepper.submodel
 
-    def step(
-        self,
-        images: Images,
-        labels: Labels,
-        *,
-        learning_rate: float,
-        distill_weight: float,
-        teaches: NDArray[np.float32] | None,
-    ) -> StepMetrics:
+    def step(self, *batch: Any, **how: Any) -> StepMetrics:
         """Take a step."""
         began = perf_counter_ns()
-        metrics = self._stepper.step(
-            images,
-            labels,
-            learning_rate=learning_rate,
-            distill_weight=distill_weight,
-            teaches=teaches,
-        )
+        metrics = self._stepper.step(*batch, **how)
         self.step_ms.append((perf_counter_ns() - began) / 1e6)
         return metrics
 

@@ -5,15 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-
-# Where compiled modules may not lie beside their sources, every process would compile PyTorch anew.
-if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-    sys.dont_write_bytecode = False
-    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
-    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 # For the tests that import onnxruntime themselves, before reefl_edge has said so.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

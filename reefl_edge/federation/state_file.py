@@ -6,30 +6,20 @@ turns: while one is written the other stands, and where the newer one is damaged
 before it.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from reefl_edge import schema
-from reefl_edge.array_files.safetensors import (
-    Arrays,
-    read_header,
-    read_safetensors,
-    write_safetensors,
-)
+from reefl_edge.array_files.hashed import FileKind, HashedDocument
+from reefl_edge.array_files.safetensors import Arrays
 from reefl_edge.errors import InputError
 from reefl_edge.schema import Sha256
 from reefl_edge.submodel import Submodel
 
-SCHEMA_VERSION = 1
-
-_METADATA_KEY = "reefl_edge_federation"
+_FILE = FileKind(key="reefl_edge_federation", name="the state of a federation", newest=1)
 _NAMES = ("federation-a.safetensors", "federation-b.safetensors")
 # Which part an array belongs to stands before its name.
 _PARTS = ("model", "optimizer", "guard")
@@ -70,13 +60,11 @@ class FederationState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Document:
-    """What a file says of its arrays; ``sha256`` is of the rest, and of them."""
+class _Document(HashedDocument):
+    """What a file says of its arrays."""
 
     identity: FederationIdentity
     server_round: int
-    sha256: Sha256 | None = None
-    schema_version: int = SCHEMA_VERSION
 
 
 class StateFiles:
@@ -140,10 +128,8 @@ class StateFiles:
             OSError: The folder cannot be written to, or the disk is full.
         """
         document = _Document(identity=self._identity, server_round=state.server_round)
-        arrays = dict(_parted(state))
-        hashed = replace(document, sha256=_sha256_of(schema.to_dict(document), arrays))
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_safetensors(arrays, self._next, {_METADATA_KEY: schema.to_json(hashed)})
+        _FILE.write(document, dict(_parted(state)), self._next)
         self._next = self._other(self._next)
 
     def _other(self, path: Path) -> Path:
@@ -178,28 +164,11 @@ def _read(path: Path) -> tuple[FederationIdentity, FederationState]:
     Raises:
         InputError: The file is damaged, or no state of a federation.
     """
-    header = read_header(path)
-    if _METADATA_KEY not in header.metadata:
-        raise InputError(f"{path} is no state of a federation")
-    text = header.metadata[_METADATA_KEY]
-    document: _Document = schema.from_versioned_json(
-        _Document, text, source=str(path), newest=SCHEMA_VERSION
-    )
-    arrays = read_safetensors(path)
-    if document.sha256 != _sha256_of(schema.parse_json(text, source=str(path)), arrays):
-        raise InputError(f"{path} is damaged: it is not what was written (the hash differs)")
+    document, arrays = _FILE.read(_Document, path)
     parts: dict[str, Arrays] = {part: {} for part in _PARTS}
     for key, array in arrays.items():
         part, _, name = key.partition("/")
+        if part not in parts:
+            raise InputError(f"{path} holds {key}, which is no part of a federation's state")
         parts[part][name] = array
     return document.identity, FederationState(server_round=document.server_round, **parts)
-
-
-def _sha256_of(document: dict[str, Any], arrays: Arrays) -> str:
-    said = {key: value for key, value in document.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
