@@ -26,8 +26,9 @@ from reefl_edge.federation.depths import AssignedDepths, Depths, TierDepths
 from reefl_edge.federation.evaluation import Evaluate, evaluate
 from reefl_edge.federation.guard import Guard
 from reefl_edge.federation.optimizer import FedAdam, FedAvg, ServerOptimizer
+from reefl_edge.federation.rules import Participant
 from reefl_edge.federation.run import Federation
-from reefl_edge.federation.server import Participant, Server
+from reefl_edge.federation.server import Server
 from reefl_edge.federation.settings import FederationSettings
 from reefl_edge.federation.state_file import FederationIdentity, StateFiles
 from reefl_edge.profiling.assignment import read_assignment

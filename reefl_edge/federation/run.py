@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from reefl_edge.federation.evaluation import Evaluate
 from reefl_edge.federation.exchange import Exchange
 from reefl_edge.federation.history import RoundRecord
-from reefl_edge.federation.server import Participant, Server
+from reefl_edge.federation.rules import Participant
+from reefl_edge.federation.server import Server
 from reefl_edge.federation.state_file import StateFiles
 
 # Told of every round as soon as it is over; round 0 is what there was before the first.

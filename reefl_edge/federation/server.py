@@ -23,13 +23,14 @@ from reefl_edge.checkpoints.hashes import base_sha256, frozen_sha256
 from reefl_edge.checkpoints.update import still_random
 from reefl_edge.errors import FederationError, RefusedUpdateError
 from reefl_edge.federation.average import Average, RunningAverage
-from reefl_edge.federation.depths import Depth, missing_exits
+from reefl_edge.federation.depths import missing_exits
 from reefl_edge.federation.exchange import Exchange
 from reefl_edge.federation.guard import Expected, Guard
 from reefl_edge.federation.history import ClientRound, RoundRecord
 from reefl_edge.federation.messages import ClientReply, ClientTask
 from reefl_edge.federation.optimizer import ServerOptimizer
 from reefl_edge.federation.privacy import Privacy, PrivateAverage, clipped, draw
+from reefl_edge.federation.rules import Participant, RoundRules
 from reefl_edge.federation.seeds import client_seed, round_generator
 from reefl_edge.federation.state_file import FederationState
 from reefl_edge.finetune.training import LocalTraining
@@ -38,56 +39,6 @@ from reefl_edge.submodel import Submodel
 _FLOAT_BYTES = 4
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Participant:
-    """A client that can be asked.
-
-    Attributes:
-        client: Its name.
-        depth: How deep it goes.
-        max_examples: The most examples that it can have trained on.
-    """
-
-    client: str
-    depth: Depth
-    max_examples: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundRules:
-    """What makes a round.
-
-    Attributes:
-        clients_per_round: How many clients are asked; all, where fewer are there.
-        min_clients: How many updates it takes for a round to count.
-        deadline_s: How long the server waits for replies; None for as long as it takes.
-        max_attempts: How often a round is begun before the federation gives up.
-        seed: Of the draw of the clients, and of their training.
-
-    Raises:
-        ValueError: A number is out of range.
-    """
-
-    clients_per_round: int
-    min_clients: int = 1
-    deadline_s: float | None = None
-    max_attempts: int = 3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.min_clients <= self.clients_per_round:
-            raise ValueError(
-                "a round needs at least 1 client and at most those it asks, got "
-                f"{self.min_clients} of {self.clients_per_round}"
-            )
-        if self.deadline_s is not None and not self.deadline_s > 0:
-            raise ValueError(f"the deadline of a round must be positive, got {self.deadline_s:g}")
-        if self.max_attempts < 1:
-            raise ValueError(f"a round is begun at least once, got {self.max_attempts}")
-        if self.seed < 0:
-            raise ValueError(f"the seed must not be negative, got {self.seed}")
 
 
 class Server:

@@ -13,7 +13,7 @@ from reefl_edge.data.augment import Augmentation
 from reefl_edge.data.clients.part import Sharing
 from reefl_edge.federation.depths import Tiers
 from reefl_edge.federation.privacy import Privacy
-from reefl_edge.federation.server import RoundRules
+from reefl_edge.federation.rules import RoundRules
 from reefl_edge.finetune.compiled import StepperName
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.training import LocalTraining

@@ -15,7 +15,8 @@ from reefl_edge.federation.guard import Guard
 from reefl_edge.federation.messages import ClientReply, ClientTask
 from reefl_edge.federation.optimizer import FedAvg, ServerOptimizer
 from reefl_edge.federation.privacy import Privacy
-from reefl_edge.federation.server import Participant, RoundRules, Server
+from reefl_edge.federation.rules import Participant, RoundRules
+from reefl_edge.federation.server import Server
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.submodel import Submodel
 from tests.fakes.submodels import deep_submodel

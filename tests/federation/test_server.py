@@ -10,7 +10,7 @@ from reefl_edge.checkpoints.hashes import base_sha256, weights_sha256
 from reefl_edge.errors import FederationError
 from reefl_edge.federation.messages import ClientReply, ClientTask
 from reefl_edge.federation.privacy import Privacy
-from reefl_edge.federation.server import RoundRules
+from reefl_edge.federation.rules import RoundRules
 from tests.fakes.federations import (
     WHOLE,
     FakeExchange,

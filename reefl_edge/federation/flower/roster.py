@@ -16,7 +16,7 @@ from reefl_edge.errors import FederationError, InputError
 from reefl_edge.federation.assembly import depths_of
 from reefl_edge.federation.depths import Depth, Depths
 from reefl_edge.federation.node import Hello, own_version
-from reefl_edge.federation.server import Participant
+from reefl_edge.federation.rules import Participant
 from reefl_edge.federation.settings import FederationSettings
 from reefl_edge.submodel import Submodel
 

@@ -26,7 +26,7 @@ from reefl_edge.federation.report import (
     report_of,
     write_federation_report,
 )
-from reefl_edge.federation.server import Participant
+from reefl_edge.federation.rules import Participant
 from reefl_edge.federation.settings import read_settings
 from reefl_edge.federation.telemetry import Telemetry, round_line
 

@@ -18,8 +18,9 @@ from flwr.supercore import log
 from reefl_edge.federation.flower.exchange import FlowerExchange, Route, task_message
 from reefl_edge.federation.flower.records import named_arrays, named_record, read_reply
 from reefl_edge.federation.history import RoundRecord
+from reefl_edge.federation.rules import Participant
 from reefl_edge.federation.run import Federation, OnRound
-from reefl_edge.federation.server import OpenRound, Participant
+from reefl_edge.federation.server import OpenRound
 
 
 class SubmodelFedAvg(Strategy):
