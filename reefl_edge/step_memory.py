@@ -12,13 +12,11 @@ The peak is that of one process on one thread, above its level after the imports
 Letters: B batch, N tokens, D width, H hidden width of a block's MLP, h heads, r an adapter's rank.
 """
 
-from typing import Literal, assert_never
+from typing import assert_never
 
+from reefl_edge.bundles.artifacts import Target
 from reefl_edge.regimes import ADAPTER_RANK
 from reefl_edge.submodel import Submodel
-
-# The formats of ``bundles.artifacts``, which lies above this module.
-_Target = Literal["executorch", "onnx", "coreml"]
 
 _MIB = 2**20
 _FLOAT_BYTES = 4
@@ -39,7 +37,7 @@ _HIDDEN_AT_WORK, _SCORES_AT_WORK = 3, 4
 
 
 def predicted_peak_mib(
-    submodel: Submodel, *, batch_size: int, recompute: bool, target: _Target = "onnx"
+    submodel: Submodel, *, batch_size: int, recompute: bool, target: Target = "onnx"
 ) -> float:
     """Return the most memory that a compiled step takes, in MiB above the imports.
 
