@@ -178,6 +178,7 @@ def export_checkpoint(
             rows.extend(compared)
             give_back()
             on_artifact(len(artifacts), total)
+        del maker  # and what artifacts had in common
         steps: list[TrainingStep] = []
         step_rows: list[StepRow] = []
         if training is not None:

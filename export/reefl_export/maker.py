@@ -47,7 +47,7 @@ class Maker:
         self._calibration = calibration
         self._threads = threads
         self._on_stage = on_stage
-        self._shared = SharedWork()
+        self._shared: dict[Target, SharedWork] = {}
 
     def key(self, recipe: ExportRecipe) -> str:
         """Return the identity of the artifact of a recipe: a hash of everything it depends on."""
@@ -82,6 +82,8 @@ class Maker:
         destination.mkdir(exist_ok=True)
         before = _files_in(destination)
         network = self._network
+        # What a format's artifacts have in common holds weights: the next format lets go of it.
+        self._shared = {recipe.target: self._shared.get(recipe.target, SharedWork())}
         calibration = self._calibration_for(recipe)
         with needs_extra(
             f"exporting to {TITLES[recipe.target]}", PACKAGES[recipe.target], recipe.target
@@ -94,7 +96,7 @@ class Maker:
                     facts=self._facts,
                     calibration=None if calibration is None else calibration.pixels,
                     folder=destination,
-                    shared=self._shared,
+                    shared=self._shared[recipe.target],
                     threads=self._threads,
                     on_stage=self._on_stage,
                 )

@@ -51,7 +51,8 @@ class StepMaker:
         artifacts: tuple[Artifact, ...],
         on_stage: OnStage,
     ) -> None:
-        self._trained = trained
+        self._trained, self._folded = trained, trained.folded()
+        self._trained_sha256 = weights_sha256(trained.arrays)
         self._plan = plan
         self._folder = folder
         self._inferred = float32_onnx(artifacts)
@@ -83,7 +84,7 @@ class StepMaker:
 
     def _plain(self, regime: Regime) -> Checkpoint:
         """Return the model with the plain arrays that a regime starts from."""
-        return self._trained if regime == self._trained.submodel.regime else self._trained.folded()
+        return self._trained if regime == self._trained.submodel.regime else self._folded
 
     def _key(self, regime: Regime, target: Target) -> str:
         """Return the identity of a step in one format: a hash of everything it depends on."""
@@ -93,7 +94,7 @@ class StepMaker:
             regime,
             target,
             facts=self._facts(regime),
-            weights=f"{weights_sha256(self._trained.arrays)}, random: {self._trained.random}",
+            weights=f"{self._trained_sha256}, random: {self._trained.random}",
             beside=None if weights is None else weights.sha256,
         )
 
@@ -131,11 +132,12 @@ class StepMaker:
                     BundleFile.of(self._folder, path) for path in self._make(regime, target)
                 ),
                 recompute=self._plan.recompute,
-                peak_mib=self._peak_mib(regime, target),
             )
             cache.store_artifact(key, self._folder, own)
         weights = self._weights()
-        return own if weights is None else replace(own, files=(*own.files, weights))
+        files = own.files if weights is None else (*own.files, weights)
+        # Predicted anew, by the formula of today.
+        return replace(own, files=files, peak_mib=self._peak_mib(regime, target))
 
     def _make(self, regime: Regime, target: Target) -> Iterator[Path]:
         """Write the files of a step that are its own, and give them."""
@@ -145,7 +147,7 @@ class StepMaker:
             convert = step_converter_for(target)
         start = with_regime(self._trained, regime, seed=self._plan.seed)
         weights = self._weights()
-        inferred: Arrays = {} if weights is None else self._trained.folded().arrays
+        inferred: Arrays = {} if weights is None else self._folded.arrays
         files = [] if weights is None else [self._folder / weights.path]
         if own := start_arrays(start, inferred):
             files.append(self._folder / start_name(regime))

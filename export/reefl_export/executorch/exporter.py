@@ -5,41 +5,40 @@ images. That matters twice: each subgraph is lowered by passes of its own, and h
 over in memory at run time. Methods share their weights, which the program holds once.
 """
 
-import gc
 from collections.abc import Mapping
 from typing import Any
 
-from torch._subclasses import FakeTensorMode
 from torch.export import ExportedProgram
 
 from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.files import replacing_file
+from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import PROGRAM_NAME, method_name
 from reefl_export.conversion import Conversion
-from reefl_export.executorch.xnnpack import written_for_xnnpack
+from reefl_export.executorch.xnnpack import for_batches, written_for_xnnpack
+from reefl_export.garbage import own_garbage
 from reefl_export.quiet import quiet
 from reefl_export.refused import naming_refused
 from reefl_export.segments import FORMS, trace_segments
-from reefl_export.uncollected import uncollected
 
 # By the names of the methods.
 Programs = Mapping[str, ExportedProgram]
 
 
 @quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
-@uncollected()
+@own_garbage()
 def export_executorch(conversion: Conversion) -> None:
     """Write every segment, for every batch size of the recipe, as the methods of one program.
 
     Raises:
         MissingToolchainError: An operator of the network has no kernel.
     """
+    from reefl_export.executorch.lowering import forget_programs
+
     try:
         _write(conversion)
     finally:
-        # What operators give on fake tensors is remembered by what they take: whole programs.
-        FakeTensorMode.cache_clear()
-        gc.collect()
+        forget_programs()
 
 
 def _write(conversion: Conversion) -> None:
@@ -61,7 +60,7 @@ def trace_methods(conversion: Conversion) -> Programs:
         conversion.say("trace")
         programs: dict[str, ExportedProgram] = {}
         for size in sizes:
-            network = written_for_xnnpack(conversion.network, batch_size=size)
+            network = for_batches(_written(conversion), size)
             traced = trace_segments(network, batch_size=size, forms=FORMS["executorch"])
             programs |= {
                 method_name(segment, size): traced[segment.name]
@@ -70,6 +69,12 @@ def trace_methods(conversion: Conversion) -> Programs:
         return programs
 
     return conversion.shared.once(("executorch, traced", sizes), make)
+
+
+def _written(conversion: Conversion) -> ReeFL:
+    return conversion.shared.once(
+        "executorch, written", lambda: written_for_xnnpack(conversion.network)
+    )
 
 
 def lower(conversion: Conversion, traced: Programs) -> Any:
@@ -99,7 +104,7 @@ def _narrowed(conversion: Conversion, float32: Programs) -> Programs:
     if conversion.recipe.precision == "int8-static":
         assert conversion.calibration is not None  # the bundle has seen to it
         conversion.say("calibrate")
-        roundings = calibrate(conversion.network, conversion.calibration)
+        roundings = calibrate(_written(conversion), conversion.calibration)
     conversion.say("quantise")
     return {
         name: quantised(program, conversion.recipe.keep_float, roundings)

@@ -21,7 +21,7 @@ from torchao.quantization.pt2e import HistogramObserver
 
 from reefl_edge.models.preprocess import normalise
 from reefl_edge.models.reefl import ReeFL
-from reefl_export.executorch.xnnpack import written_for_xnnpack
+from reefl_export.executorch.xnnpack import for_batches
 
 # As written for XNNPACK, query, key and value are layers of their own.
 _PARTS_OF_QKV = ("query", "key", "value")
@@ -43,27 +43,27 @@ Roundings = dict[str, tuple[Rounding, Rounding]]
 
 
 @torch.no_grad()
-def calibrate(network: ReeFL, images: NDArray[np.uint8]) -> Roundings:
+def calibrate(written: ReeFL, images: NDArray[np.uint8]) -> Roundings:
     """Find how the static layers round what they take and what they give.
 
     Args:
-        network: The network, not yet written for XNNPACK.
+        written: The network, written for XNNPACK; it stays as it is.
         images: Typical images, (N, H, W, 3).
     """
     sizes = range(min(_CALIBRATION_BATCH, len(images)), 0, -1)
     size = next(size for size in sizes if len(images) % size == 0)
-    written = written_for_xnnpack(network, batch_size=size)
+    network = for_batches(written, size)
     observers = {
         name: (_observer(), _observer())
-        for name, _ in written.named_modules()
+        for name, _ in network.named_modules()
         if matches(array_name(name), _STATIC)
     }
     for name, pair in observers.items():
-        written.get_submodule(name).register_forward_hook(_hook(*pair))
+        network.get_submodule(name).register_forward_hook(_hook(*pair))
     architecture = network.submodel.architecture
     for start in range(0, len(images), size):
         pixels = torch.from_numpy(images[start : start + size])
-        written(normalise(pixels, architecture.mean, architecture.std))
+        network(normalise(pixels, architecture.mean, architecture.std))
     return {
         name: (_rounding(taken), _rounding(given)) for name, (taken, given) in observers.items()
     }

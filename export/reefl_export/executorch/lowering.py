@@ -19,11 +19,13 @@ from executorch.backends.xnnpack._passes.decompose_cat import DecomposeConcatena
 from executorch.backends.xnnpack._passes.fuse_activation_pass import FuseActivationPass
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import EdgeCompileConfig, EdgeProgramManager, to_edge
+from executorch.exir.backend.utils import WhyNoPartition, is_same_node
 from executorch.exir.dialects._ops import ops as edge_ops
 from executorch.exir.passes import remove_unused_parameters_pass
 from executorch.exir.program import _program
 from torch import fx
 from torch._ops import OpOverload
+from torch._subclasses import FakeTensorMode
 from torch.export import ExportedProgram
 from torch.fx.traceback import NodeSource
 
@@ -87,6 +89,12 @@ def lower_to_xnnpack(
     return lowered
 
 
+def forget_programs() -> None:
+    """Let torch and ExecuTorch forget what they were asked: by nodes, so with whole programs."""
+    FakeTensorMode.cache_clear()
+    is_same_node.cache_clear()
+
+
 def hold_to_core(program: ExportedProgram) -> None:
     """Refuse an operator outside the delegate that no ExecuTorch runtime must have."""
     for node in program.graph.nodes:
@@ -116,6 +124,19 @@ def sharing_notes() -> Iterator[None]:
 
 
 @contextmanager
+def _sharing_arrays() -> Iterator[None]:
+    """Let copies of programs read the arrays of the first, instead of a copy of all weights.
+
+    Passes put other arrays into a program's places; none writes into one.
+    """
+    with (
+        patch.object(torch.Tensor, "__deepcopy__", lambda self, _: self),
+        patch.object(torch.nn.Parameter, "__deepcopy__", lambda self, _: self),
+    ):
+        yield
+
+
+@contextmanager
 def _without_ballast() -> Iterator[None]:
     """Spare the lowering what takes a good part of its time and adds nothing to the program.
 
@@ -123,8 +144,11 @@ def _without_ballast() -> Iterator[None]:
     """
     with (
         sharing_notes(),
+        _sharing_arrays(),
         patch.object(_program, "_get_aten_to_edge_passes", lambda _: ([], [])),
         patch.object(xnnpack_preprocess, "XNNPACKPassManager", _few_passes),
+        # It keeps the last node that it was told of, and so a whole program.
+        patch.object(WhyNoPartition, "__call__", lambda *_, **__: None),
     ):
         yield
 

@@ -20,12 +20,11 @@ from reefl_edge.models.vit import Attention
 from reefl_export.executorch.absorb_norms import absorb_norms, can_absorb
 
 
-def written_for_xnnpack(network: ReeFL, *, batch_size: int) -> ReeFL:
-    """Return a network that computes the same logits, in the operations of XNNPACK.
+def written_for_xnnpack(network: ReeFL) -> ReeFL:
+    """Return a network that computes the same logits of one image, in the operations of XNNPACK.
 
     Args:
         network: The network, in evaluation mode; it stays as it is.
-        batch_size: The one batch size it will be traced for.
     """
     network = copy.deepcopy(network).requires_grad_(requires_grad=False)
     is_centred = can_absorb(network)
@@ -39,8 +38,16 @@ def written_for_xnnpack(network: ReeFL, *, batch_size: int) -> ReeFL:
                 network.set_submodule(name, norm(module, averaging))
             case Attention():
                 network.set_submodule(name, _Attention(module))
-    network.accumulator = cast(Accumulator, _Accumulator(network.accumulator, batch_size))
+    network.accumulator = cast(Accumulator, _Accumulator(network.accumulator))
     return network.eval()
+
+
+def for_batches(written: ReeFL, batch_size: int) -> ReeFL:
+    """Return what ``written_for_xnnpack`` gave for batches of another size, its arrays shared."""
+    shared = {id(array): array for array in (*written.parameters(), *written.buffers())}
+    network = copy.deepcopy(written, shared)
+    cast(_Accumulator, network.accumulator).take(batch_size)
+    return network
 
 
 class _RootMeanSquare(nn.Module):
@@ -124,13 +131,13 @@ class _Accumulator(nn.Module):
     meta_key: Tensor
     meta_value: Tensor
 
-    def __init__(self, plain: Accumulator, batch_size: int) -> None:
+    def __init__(self, plain: Accumulator) -> None:
         super().__init__()
         self.num_heads = plain.num_heads
         self.norm1, self.norm2, self.mlp = plain.norm1, plain.norm2, plain.mlp
         self.query, self.key, self.value = _parts(plain.qkv, scale=plain.scale)
         self.proj = plain.proj
-        meta = (plain.meta_token + plain.depth_embedding[0]).expand(batch_size, 1, -1).contiguous()
+        meta = (plain.meta_token + plain.depth_embedding[0]).reshape(1, 1, -1)
         normed = self.norm1(meta)
         self.register_buffer("meta", meta)
         self.register_buffer("meta_query", self.query(normed))
@@ -138,6 +145,12 @@ class _Accumulator(nn.Module):
         self.register_buffer("meta_value", self.value(normed))
         for index, row in enumerate(plain.depth_embedding[1:]):
             self.register_buffer(f"depth_row_{index}", row.reshape(1, 1, -1).clone())
+
+    def take(self, batch_size: int) -> None:
+        """Repeat what is known of the meta token for every image of a batch."""
+        for name in ("meta", "meta_query", "meta_key", "meta_value"):
+            rows = self.get_buffer(name).expand(batch_size, -1, -1).contiguous()
+            self.register_buffer(name, rows)
 
     def forward(
         self, cls_token: Tensor, cache: Cache | _Seen | None, block_index: int, *, is_exit: bool

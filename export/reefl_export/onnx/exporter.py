@@ -13,6 +13,7 @@ from reefl_edge.bundles.facts import METADATA_KEY
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, write_checkpoint
 from reefl_edge.runtimes.onnx_ranges import input_ranges
 from reefl_export.conversion import Conversion
+from reefl_export.garbage import own_garbage
 from reefl_export.onnx.adaptive import write_adaptive_graph
 from reefl_export.onnx.assembly import assemble, templates_of
 from reefl_export.onnx.half import halve
@@ -25,10 +26,9 @@ from reefl_export.onnx.int8 import (
 from reefl_export.onnx.parts import trace_kinds
 from reefl_export.onnx.weights import point_at_weights, write_weights
 from reefl_export.refused import naming_refused
-from reefl_export.uncollected import uncollected
 
 
-@uncollected()
+@own_garbage()
 def export_onnx(conversion: Conversion) -> None:
     """Write ``segment_K.onnx`` for every segment, and the weights they share.
 

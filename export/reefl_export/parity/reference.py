@@ -127,9 +127,9 @@ class Reference:
             MissingToolchainError: Its runtime is not installed.
             ParityError: It cannot be run.
         """
-        runtime = _runtime(bundle, artifact, threads=self._threads)
         num_exits = bundle.manifest.submodel.num_exits
-        expected = self._logits[:num_exits]
+        expected = self._logits[:num_exits]  # first, so that its memory is free again
+        runtime = _runtime(bundle, artifact, threads=self._threads)
         compared = [
             compare(
                 artifact,
@@ -187,6 +187,7 @@ def _runtime(bundle: Bundle, artifact: Artifact, *, threads: int) -> Runtime:
         case "coreml":
             from reefl_export.coreml.mil import MilRuntime
 
-            return MilRuntime.open(bundle, artifact, bundle.manifest.submodel.segments())
+            segments = bundle.manifest.submodel.segments()
+            return MilRuntime.open(bundle, artifact, segments, threads=threads)
         case _:
             assert_never(artifact.target)

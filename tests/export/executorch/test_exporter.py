@@ -19,7 +19,7 @@ from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import ExecuTorchRuntime, method_name, quiet_engine
 from reefl_edge.submodel import Submodel
 from reefl_export.executorch.absorb_norms import absorb_norms, can_absorb
-from reefl_export.executorch.xnnpack import written_for_xnnpack
+from reefl_export.executorch.xnnpack import for_batches, written_for_xnnpack
 from reefl_export.recipe import ExportRecipe, recipe_for
 from tests.fakes.exports import FACTS, conversion_of
 from tests.fakes.images import random_images
@@ -327,11 +327,27 @@ def test_a_network_written_for_xnnpack_computes_the_same(regime: Any, batch_size
     images = random_images(batch_size)
     before = logits_of(network, images)
 
-    written = written_for_xnnpack(network, batch_size=batch_size)
+    written = for_batches(written_for_xnnpack(network), batch_size)
 
     assert can_absorb(network) == (regime == "full")
     np.testing.assert_allclose(logits_of(written, images), before, atol=1e-5)
     np.testing.assert_array_equal(logits_of(network, images), before)
+
+
+def test_networks_for_batches_of_several_sizes_share_their_arrays() -> None:
+    written = written_for_xnnpack(network_of(tiny_submodel(num_exits=2)))
+    images = random_images(1)
+    before = logits_of(written, images)
+
+    several = for_batches(written, 3)
+
+    own = {name for name, array in several.state_dict().items() if not is_in(array, written)}
+    assert own == {f"accumulator.meta{rest}" for rest in ("", "_query", "_key", "_value")}
+    np.testing.assert_array_equal(logits_of(written, images), before)
+
+
+def is_in(array: torch.Tensor, network: nn.Module) -> bool:
+    return any(array.data_ptr() == each.data_ptr() for each in network.state_dict().values())
 
 
 @pytest.mark.parametrize(

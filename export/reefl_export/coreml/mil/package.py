@@ -1,6 +1,5 @@
 """Where does a Core ML package keep its parts, and what reads them?"""
 
-import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,6 +11,7 @@ from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.facts import METADATA_KEY, hold_to_artifact
 from reefl_edge.extras import needs_extra
 from reefl_edge.runtimes.base import refusal
+from reefl_export.garbage import own_garbage
 from reefl_export.quiet import quiet
 
 # Where a package keeps the list of its parts, its description and its weights.
@@ -27,17 +27,10 @@ _DAMAGED = (AttributeError, OSError, RuntimeError, UnicodeDecodeError)
 @contextmanager
 def quiet_coremltools() -> Iterator[None]:
     """Drop what coremltools warns of while the block runs, and of what it leaves behind."""
-    # The collector would find its temporary folders later, and warn. It does not look through what
-    # was there before, torch's hundreds of thousands of objects above all: that takes half a
-    # second.
-    gc.freeze()
-    try:
-        # coremltools imports torchao where it is installed, of which torch warns.
-        with quiet("coremltools", "torch.utils._pytree"):
-            yield
-            gc.collect()
-    finally:
-        gc.unfreeze()
+    # coremltools imports torchao where it is installed, of which torch warns. Found by the
+    # collector later, its temporary folders would warn, too.
+    with quiet("coremltools", "torch.utils._pytree"), own_garbage():
+        yield
 
 
 def load_coremltools() -> Any:

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from reefl_edge.bundles.facts import METADATA_KEY
-from reefl_edge.files import write_bytes
+from reefl_edge.files import replacing_file
 from reefl_edge.models.reefl import ReeFL
 from reefl_edge.runtimes.executorch import STEP_METHOD
 from reefl_export.executorch.step.trace import example_inputs, trace_step
+from reefl_export.garbage import own_garbage
 from reefl_export.quiet import quiet
 from reefl_export.training import StepConversion
-from reefl_export.uncollected import uncollected
 
 aten = torch.ops.aten
 
@@ -30,23 +30,28 @@ _WHOLE = (
 )
 
 
+@quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
+@own_garbage()
 def export_step(conversion: StepConversion) -> None:
     """Write the training step of a network's regime as an ExecuTorch program.
 
     Raises:
         RuntimeError: An operator of the network has no kernel.
     """
+    from reefl_export.executorch.lowering import forget_programs
+
     conversion.say("trace and lower to XNNPACK")
-    lowered = lower_step(
-        conversion.network, batch_size=conversion.batch_size, facts=conversion.facts
-    )
-    with quiet():
-        content = lowered.to_executorch().buffer
-    write_bytes(conversion.path, content)
+    try:
+        lowered = lower_step(
+            conversion.network, batch_size=conversion.batch_size, facts=conversion.facts
+        )
+        with replacing_file(conversion.path) as partial, partial.open("wb") as file:
+            lowered.to_executorch().write_to_file(file)
+    finally:
+        forget_programs()
 
 
 @quiet("torch.utils._pytree", "executorch.backends.xnnpack.partition.xnnpack_partitioner")
-@uncollected()
 def lower_step(network: ReeFL, *, batch_size: int, facts: str) -> Any:
     """Return a step lowered to XNNPACK: an ``EdgeProgramManager``.
 
