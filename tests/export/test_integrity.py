@@ -51,6 +51,11 @@ def edited(bundle: Bundle, folder: Path, edit: Callable[[dict[str, Any]], object
     return copy
 
 
+def open_core_ml(bundle: Bundle) -> MilRuntime:
+    segments = bundle.manifest.submodel.segments()
+    return MilRuntime.open(bundle, bundle.artifact("coreml"), segments, threads=1)
+
+
 def replaced(bundle: Bundle, folder: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
     """Return a copy of a bundle with another file, hashed anew."""
     copy = copy_of(bundle, folder)
@@ -114,10 +119,9 @@ def test_a_manifest_that_was_edited_alone_is_refused_by_every_runtime(
 
 def test_a_core_ml_package_is_held_to_the_manifest(bundle: Bundle, tmp_path: Path) -> None:
     opened = Bundle.open(edited(bundle, tmp_path, _permute_classes))
-    segments = opened.manifest.submodel.segments()
 
     with pytest.raises(InputError, match=r"class_names\.0 'b', but coreml/model\.mlpackage was"):
-        MilRuntime.open(opened, opened.artifact("coreml"), segments)
+        open_core_ml(opened)
 
 
 def test_a_bundle_of_before_the_parity_report_was_listed_still_runs(
@@ -166,7 +170,9 @@ def test_every_part_of_a_core_ml_package_must_be_listed(
     opened = Bundle.open(edited(bundle, tmp_path, unlist))
 
     with pytest.raises(InputError, match=f"lists no {part} for coreml-fp32"):
-        MilRuntime.open(opened, opened.artifact("coreml"), opened.manifest.submodel.segments())
+        MilRuntime.open(
+            opened, opened.artifact("coreml"), opened.manifest.submodel.segments(), threads=1
+        )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +195,9 @@ def test_a_damaged_core_ml_package_with_a_new_hash_is_an_input_error(
     opened = Bundle.open(replaced(bundle, tmp_path, path, damage))
 
     with pytest.raises(InputError, match=r"coremltools cannot read .*model\.mlpackage: "):
-        MilRuntime.open(opened, opened.artifact("coreml"), opened.manifest.submodel.segments())
+        MilRuntime.open(
+            opened, opened.artifact("coreml"), opened.manifest.submodel.segments(), threads=1
+        )
 
 
 def test_graphs_that_changed_places_are_told_apart(bundle: Bundle, tmp_path: Path) -> None:
@@ -219,8 +227,7 @@ def test_what_fails_while_a_segment_runs_is_an_input_error(bundle: Bundle) -> No
     assert "\n" not in str(said.value)
     with pytest.raises(InputError, match="ExecuTorch cannot run segment_1: "):
         open_runtime("executorch", bundle).run(1, (tokens, keys, keys))
-    segments = bundle.manifest.submodel.segments()
-    core_ml = MilRuntime.open(bundle, bundle.artifact("coreml"), segments)
+    core_ml = open_core_ml(bundle)
     with pytest.raises(InputError, match="the check of Core ML programs cannot run segment_1: "):
         core_ml.run(1, (tokens, keys, keys))
     with pytest.raises(InputError, match=r"PyTorch \S+ cannot run segment_1: .*size"):

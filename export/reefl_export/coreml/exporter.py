@@ -2,7 +2,7 @@
 
 The package is a *multifunction* ML program (iOS 18, macOS 15 or newer); its functions bear the
 names of the segments. Core ML runs on Apple's systems only: the package is held to its description
-(``coreml_structure``), and run by an interpreter of our own (``mil``).
+(``structure``), and run by an interpreter of our own (``mil``).
 
 Core ML has no 8-bit arrays (coremltools would make the images int32, four times the bytes), but it
 has images: segment 0 takes an RGB pixel buffer of the model's size, as a camera, a decoder or

@@ -90,7 +90,7 @@ def trained_like() -> ReeFL:
 def test_every_exit_gives_the_logits_of_the_network(
     exported: Exported, precision: Precision
 ) -> None:
-    runtime = MilRuntime(exported.paths[precision], SUBMODEL.segments())
+    runtime = MilRuntime(exported.paths[precision], SUBMODEL.segments(), threads=1)
 
     logits = chain_logits(runtime, IMAGES, num_exits=2)
 
@@ -194,7 +194,7 @@ def test_a_package_without_the_segment_is_refused(exported: Exported) -> None:
     )
 
     with pytest.raises(ParityError, match=r"model.mlpackage lacks segment_2"):
-        MilRuntime(exported.paths["fp32"], deeper.segments())
+        MilRuntime(exported.paths["fp32"], deeper.segments(), threads=1)
 
 
 def test_a_newer_system_can_be_asked_for(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_newer_system_can_be_asked_for(tmp_path: Path) -> None:
 
     spec = load_spec(tmp_path / PACKAGE_NAME)
     assert {function.opset for function in spec.mlProgram.functions.values()} == {"CoreML9"}
-    runtime = MilRuntime(tmp_path / PACKAGE_NAME, SUBMODEL.cut(0).segments())
+    runtime = MilRuntime(tmp_path / PACKAGE_NAME, SUBMODEL.cut(0).segments(), threads=1)
     logits = runtime.run(0, (IMAGES,))[-1]
     expected = EagerRuntime(network, threads=1).run(0, (IMAGES,))[-1]
     np.testing.assert_allclose(logits, expected, atol=1e-5)

@@ -1,7 +1,7 @@
 """What does an exported Core ML package compute, found out without a Mac?
 
-Core ML runs on Apple's systems only. This package runs the ML programs made here with numpy, so
-that their logits are compared with the network's wherever they are exported:
+Core ML runs on Apple's systems only. This package runs the ML programs made here with PyTorch,
+so that their logits are compared with the network's wherever they are exported:
 
 - ``package``: where a package keeps its parts, and how they are opened;
 - ``constants``: arrays out of the program and its weights file;

@@ -1,7 +1,7 @@
 """Which arrays stand in a program, and in its weights file?
 
 A constant is *immediate*, in the program itself, or in the weights file, at an offset. Half
-precision is held as the float32 of the same value, in which numpy computes many times faster; what
+precision is held as the float32 of the same value, in which products are many times faster; what
 is held so is never anything but a float16 (``function`` rounds each result).
 
 Source: MIL.proto, coremltools 9.0.
@@ -80,7 +80,6 @@ class Constants:
 
     def __init__(self, weights: Path) -> None:
         self._weights = weights
-        self._reader: Any = None
         self._arrays: dict[tuple[int, TensorType], NDArray[Any]] = {}
 
     def value(self, message: Any) -> Value:
@@ -97,12 +96,12 @@ class Constants:
     def _stored(self, offset: int, tensor_type: TensorType) -> NDArray[Any]:
         key = offset, tensor_type
         if key not in self._arrays:
-            if self._reader is None:
-                from coremltools.libmilstoragepython import _BlobStorageReader
+            from coremltools.libmilstoragepython import _BlobStorageReader
 
-                self._reader = _BlobStorageReader(str(self._weights))
+            # One that is kept has the whole file in memory, beside the arrays.
+            reader = _BlobStorageReader(str(self._weights))
             read: Callable[[int], NDArray[Any]]
-            read = getattr(self._reader, f"read_{_BLOBS[tensor_type.name]}_data")
+            read = getattr(reader, f"read_{_BLOBS[tensor_type.name]}_data")
             array = np.asarray(read(offset))
             if tensor_type.name == "FLOAT16":  # the reader gives its bits
                 array = array.view(np.float16)

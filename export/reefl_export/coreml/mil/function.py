@@ -7,18 +7,30 @@ its last use.
 """
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from reefl_edge.errors import ParityError
-from reefl_export.coreml.mil.constants import Constants, TensorType, Value, type_of
-from reefl_export.coreml.mil.operators import OPERATORS, Operator, UnsupportedError
+from reefl_export.coreml.mil.constants import Constants, TensorType, type_of
+from reefl_export.coreml.mil.constants import Value as Stored
+from reefl_export.coreml.mil.operators import MOVING, OPERATORS, Operator, UnsupportedError
+
+# An array, of no axes for a number or a truth value, or text.
+Value = Tensor | str
 
 # An input made of several values, as operators take it; the others are made of one.
 _SEVERAL = "values"
+# How results of a type of MIL.proto are held: half precision as the float32 of the same value.
+_HELD: dict[str, Callable[[Tensor], Tensor]] = {
+    "FLOAT16": lambda result: result.half().float(),
+    "FLOAT32": Tensor.float,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +40,14 @@ class _Step:
     Attributes:
         operator: What it computes.
         label: The function and the operator, for messages.
+        moves: Whether it puts numbers elsewhere and gives no other ones: none is to be rounded.
         inputs: The names of the values of each input.
         outputs: Name and type of each result.
     """
 
     operator: Operator
     label: str
+    moves: bool
     inputs: dict[str, tuple[str, ...]]
     outputs: dict[str, TensorType]
 
@@ -51,15 +65,17 @@ class _Step:
         }
         try:
             given = self.operator(**taken)
-        except (UnsupportedError, ValueError, IndexError) as error:
+        except (UnsupportedError, RuntimeError, ValueError, IndexError) as error:
             raise ParityError(f"{self.label} cannot be checked: {error}") from error
         results = given if isinstance(given, tuple) else (given,)
-        shapes = [result.shape for result in results]
+        shapes = [tuple(result.shape) for result in results]
         declared = [each.shape for each in self.outputs.values()]
         if shapes != declared:
             raise ParityError(f"{self.label} gives {shapes}, where {declared} are declared")
+        if self.moves:
+            return dict(zip(self.outputs, results, strict=True))
         named = zip(self.outputs.items(), results, strict=True)
-        return {name: tensor_type.hold(result) for (name, tensor_type), result in named}
+        return {name: _HELD[tensor_type.name](result) for (name, tensor_type), result in named}
 
 
 class Function:
@@ -84,7 +100,7 @@ class Function:
         for operation in block.operations:
             if operation.type == "const":
                 value = constants.value(operation.attributes["val"])
-                self._constants[operation.outputs[0].name] = value
+                self._constants[operation.outputs[0].name] = _taken(value)
                 continue
             step = self._step(operation, constants)
             if all(source in self._constants for source in _sources(step)):
@@ -96,6 +112,7 @@ class Function:
         self._constants = {name: self._constants[name] for name in used & self._constants.keys()}
         self._steps = tuple(zip(steps, _spent(steps, self._outputs), strict=True))
 
+    @torch.inference_mode()
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the function's outputs by name.
 
@@ -112,12 +129,14 @@ class Function:
         if given != shapes:
             raise ValueError(f"{self._name} takes {shapes}, got {given}")
         values: dict[str, Any] = dict(self._constants)
-        values |= {name: self._inputs[name].hold(array) for name, array in inputs.items()}
+        values |= {
+            name: _HELD[self._inputs[name].name](_tensor(array)) for name, array in inputs.items()
+        }
         for step, spent in self._steps:
             values |= step.run(values)
             for name in spent:
                 values.pop(name, None)
-        return {name: values[name] for name in self._outputs}
+        return {name: values[name].numpy() for name in self._outputs}
 
     def _step(self, operation: Any, constants: Constants) -> _Step:
         """Prepare an operation; what stands in its inputs themselves becomes a constant."""
@@ -138,19 +157,33 @@ class Function:
         }
         if any(len(inputs[name]) != 1 for name in inputs if name != _SEVERAL):
             raise ParityError(f"{label} has several values for one input")
+        outputs = {each.name: type_of(each.type) for each in operation.outputs}
+        for each in outputs.values():
+            if each.name not in _HELD:
+                raise ParityError(f"{label} gives {each.name}, which is not known here")
         return _Step(
             operator=operator,
             label=label,
+            moves=operation.type in MOVING,
             inputs=inputs,
-            outputs={each.name: type_of(each.type) for each in operation.outputs},
+            outputs=outputs,
         )
 
     def _source(self, label: str, binding: Any, constants: Constants) -> str:
         if binding.WhichOneof("binding") == "name":
             return str(binding.name)
         name = f"{label}, constant {len(self._constants)}"
-        self._constants[name] = constants.value(binding.value)
+        self._constants[name] = _taken(constants.value(binding.value))
         return name
+
+
+def _taken(value: Stored) -> Value:
+    """Return a constant as operators take it."""
+    return value if isinstance(value, str) else _tensor(value)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
 
 
 def _sources(step: _Step) -> Iterable[str]:

@@ -10,116 +10,101 @@ Letters: B batch, N tokens, D features in, F features out, C channels in, O chan
 """
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from reefl_export.coreml.mil import compressed
 
-Array = NDArray[Any]
-Floats = NDArray[np.float32]
-Operator = Callable[..., Array | tuple[Array, ...]]
+Operator = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
 class UnsupportedError(Exception):
     """An operator is used in a way that programs made here do not use it."""
 
 
-def _only(**used: tuple[Any, Any]) -> None:
+def _only(**used: tuple[Tensor | str, object]) -> None:
     """Refuse arguments that are not the one value known: ``name=(value, known)``."""
     for name, (value, known) in used.items():
-        if not np.array_equal(value, known):
-            raise UnsupportedError(f"{name} {value}")
+        plain = value if isinstance(value, str) else value.tolist()
+        if plain != known:
+            raise UnsupportedError(f"{name} {plain}")
 
 
-def _add(x: Floats, y: Floats) -> Floats:
+def _add(x: Tensor, y: Tensor) -> Tensor:
     return x + y
 
 
-def _mul(x: Floats, y: Floats) -> Floats:
+def _mul(x: Tensor, y: Tensor) -> Tensor:
     return x * y
 
 
-def _relu(x: Floats) -> Floats:
-    return np.maximum(x, np.float32(0))
+def _relu(x: Tensor) -> Tensor:
+    return functional.relu(x)
 
 
-def _gelu(x: Floats, mode: str) -> Floats:
+def _gelu(x: Tensor, mode: str) -> Tensor:
     _only(mode=(mode, "EXACT"))
-    import torch  # numpy has no error function
-
-    error_function: Floats = torch.special.erf(torch.from_numpy(x * np.float32(0.5**0.5))).numpy()
-    return np.float32(0.5) * x * (error_function + 1)
+    return functional.gelu(x)
 
 
-def _softmax(x: Floats, axis: Array) -> Floats:
-    exponentials: Floats = np.exp(x - x.max(axis=int(axis), keepdims=True))
-    total: Floats = exponentials.sum(axis=int(axis), keepdims=True)
-    return exponentials / total
+def _softmax(x: Tensor, axis: Tensor) -> Tensor:
+    return x.softmax(int(axis))
 
 
-def _layer_norm(x: Floats, axes: Array, gamma: Floats, beta: Floats, epsilon: Floats) -> Floats:
+def _layer_norm(x: Tensor, axes: Tensor, gamma: Tensor, beta: Tensor, epsilon: Tensor) -> Tensor:
     _only(axes=(axes, [-1]))
-    centred: Floats = x - x.mean(axis=-1, keepdims=True)
-    variance: Floats = np.square(centred).mean(axis=-1, keepdims=True)
-    normalised: Floats = centred / np.sqrt(variance + epsilon)
-    return normalised * gamma + beta
+    return functional.layer_norm(x, x.shape[-1:], gamma, beta, float(epsilon))
 
 
-def _linear(x: Floats, weight: Floats, bias: Floats) -> Floats:
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Map (..., D) by a weight (F, D)."""
-    return x @ weight.T + bias
+    return functional.linear(x, weight, bias)
 
 
-def _matmul(x: Floats, y: Floats, transpose_x: Array, transpose_y: Array) -> Floats:
-    x = x.swapaxes(-1, -2) if transpose_x else x
-    return x @ (y.swapaxes(-1, -2) if transpose_y else y)
+def _matmul(x: Tensor, y: Tensor, transpose_x: Tensor, transpose_y: Tensor) -> Tensor:
+    return (x.mT if transpose_x else x) @ (y.mT if transpose_y else y)
 
 
-def _scaled_dot_product_attention(query: Floats, key: Floats, value: Floats) -> Floats:
-    scores = query @ key.swapaxes(-1, -2) / np.float32(query.shape[-1] ** 0.5)
-    return _softmax(scores, np.array(-1)) @ value
+def _scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return functional.scaled_dot_product_attention(query, key, value)
 
 
 def _conv(
-    x: Floats,
-    weight: Floats,
-    bias: Floats,
-    strides: Array,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    strides: Tensor,
     pad_type: str,
-    dilations: Array,
-    groups: Array,
-    pad: Array | None = None,
-) -> Floats:
+    dilations: Tensor,
+    groups: Tensor,
+    pad: Tensor | None = None,
+) -> Tensor:
     """Convolve (B, C, height, width) with (O, C, height, width); ``valid`` ignores ``pad``."""
     _only(pad_type=(pad_type, "valid"), dilations=(dilations, [1, 1]), groups=(groups, 1))
     del pad
-    windows = sliding_window_view(x, weight.shape[2:], axis=(2, 3))
-    windows = windows[:, :, :: strides[0], :: strides[1]].transpose(0, 2, 3, 1, 4, 5)
-    rows = windows.reshape(*windows.shape[:3], -1)  # (B, height, width, C * window)
-    return (rows @ weight.reshape(len(weight), -1).T + bias).transpose(0, 3, 1, 2)
+    return functional.conv2d(x, weight, bias, stride=strides.tolist())
 
 
-def _concat(values: tuple[Floats, ...], axis: Array, interleave: Array) -> Floats:
+def _concat(values: tuple[Tensor, ...], axis: Tensor, interleave: Tensor) -> Tensor:
     _only(interleave=(interleave, False))
-    return np.concatenate(values, axis=int(axis))
+    return torch.cat(values, int(axis))
 
 
-def _split(x: Floats, split_sizes: Array, axis: Array) -> tuple[Floats, ...]:
-    return tuple(np.split(x, np.cumsum(split_sizes)[:-1], axis=int(axis)))
+def _split(x: Tensor, split_sizes: Tensor, axis: Tensor) -> tuple[Tensor, ...]:
+    return torch.split_with_sizes(x, split_sizes.tolist(), int(axis))
 
 
 def _slice_by_index(
-    x: Floats,
-    begin: Array,
-    end: Array,
-    begin_mask: Array | None = None,
-    end_mask: Array | None = None,
-    squeeze_mask: Array | None = None,
-) -> Floats:
-    none = np.zeros(x.ndim, np.bool_)
+    x: Tensor,
+    begin: Tensor,
+    end: Tensor,
+    begin_mask: Tensor | None = None,
+    end_mask: Tensor | None = None,
+    squeeze_mask: Tensor | None = None,
+) -> Tensor:
+    none = torch.zeros(x.ndim, dtype=torch.bool)
     from_start = none if begin_mask is None else begin_mask
     to_end = none if end_mask is None else end_mask
     squeezed = none if squeeze_mask is None else squeeze_mask
@@ -131,19 +116,18 @@ def _slice_by_index(
         )
         for axis in range(x.ndim)
     )
-    taken: Floats = x[picked]
-    return taken
+    return x[picked]
 
 
-def _reshape(x: Floats, shape: Array) -> Floats:
-    return x.reshape(shape)
+def _reshape(x: Tensor, shape: Tensor) -> Tensor:
+    return x.reshape(shape.tolist())
 
 
-def _transpose(x: Floats, perm: Array) -> Floats:
-    return x.transpose(perm)
+def _transpose(x: Tensor, perm: Tensor) -> Tensor:
+    return x.permute(perm.tolist())
 
 
-def _cast(x: Floats, dtype: str) -> Floats:
+def _cast(x: Tensor, dtype: str) -> Tensor:
     """Leave the values: what a result holds is its type's to say."""
     if dtype not in ("fp16", "fp32"):
         raise UnsupportedError(f"dtype {dtype}")
@@ -171,3 +155,6 @@ OPERATORS: dict[str, Operator] = {
     "split": _split,
     "transpose": _transpose,
 }
+
+# Those that give numbers they were given, elsewhere.
+MOVING = frozenset({"concat", "reshape", "slice_by_index", "split", "transpose"})

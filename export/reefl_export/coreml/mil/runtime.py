@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import torch
 
 from reefl_edge.bundles.artifacts import Artifact
 from reefl_edge.bundles.bundle import Bundle
@@ -13,33 +14,39 @@ from reefl_edge.submodel import Segment
 from reefl_export.coreml.mil.constants import Constants
 from reefl_export.coreml.mil.function import Function
 from reefl_export.coreml.mil.package import WEIGHTS_PATH, load_spec, verified_package
+from reefl_export.given_back import give_back
 
 
 class MilRuntime:
-    """Segments as functions of an ML program, run with numpy, one example after the other.
+    """Segments as functions of an ML program, run with PyTorch, one example after the other.
 
     Args:
         path: The package.
         segments: The segments to load.
+        threads: Threads to compute with.
 
     Raises:
         MissingToolchainError: coremltools is not installed.
         ParityError: The package lacks a segment, or uses what is not known here.
     """
 
-    def __init__(self, path: Path, segments: tuple[Segment, ...]) -> None:
+    def __init__(self, path: Path, segments: tuple[Segment, ...], *, threads: int) -> None:
+        torch.set_num_threads(threads)
         functions = load_spec(path).mlProgram.functions
         missing = [segment.name for segment in segments if segment.name not in functions]
         if missing:
             raise ParityError(f"{path.name} lacks {', '.join(missing)}")
         constants = Constants(path / WEIGHTS_PATH)
         self._segments = segments
-        self._functions = [
-            Function(segment.name, functions[segment.name], constants) for segment in segments
-        ]
+        self._functions: list[Function] = []
+        for segment in segments:
+            self._functions.append(Function(segment.name, functions[segment.name], constants))
+            give_back()  # what its constants were made of
 
     @classmethod
-    def open(cls, bundle: Bundle, artifact: Artifact, segments: tuple[Segment, ...]) -> Self:
+    def open(
+        cls, bundle: Bundle, artifact: Artifact, segments: tuple[Segment, ...], *, threads: int
+    ) -> Self:
         """Load the segments of a Core ML artifact of a bundle.
 
         Raises:
@@ -47,7 +54,7 @@ class MilRuntime:
             MissingToolchainError: coremltools is not installed.
             ParityError: The package lacks a segment, or uses what is not known here.
         """
-        return cls(verified_package(bundle, artifact), segments)
+        return cls(verified_package(bundle, artifact), segments, threads=threads)
 
     def run(self, exit_index: int, inputs: Tensors) -> Tensors:
         """Run one segment; see ``Runtime.run``."""
