@@ -1,8 +1,9 @@
 """How does a file or folder get written whole or not at all, and what is its hash?
 
 Everything is written beside its destination (``partials``), synced, then renamed: an interrupted or
-failed write leaves the old content, or nothing. What is to be read is a regular file
-(``regular_file``); what is to be written can be checked before the work (``check_output_file``).
+failed write leaves the old content, or nothing. The files of a folder are synced at its end. What
+is to be read is a regular file (``regular_file``); what is to be written can be checked before the
+work (``check_output_file``).
 """
 
 import ctypes
@@ -13,11 +14,19 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reefl_edge.errors import InputError
-from reefl_edge.partials import SUFFIX, partial_file, partial_folder, scratch_folder, sweep
+from reefl_edge.partials import (
+    SUFFIX,
+    is_partial,
+    partial_file,
+    partial_folder,
+    scratch_folder,
+    sweep,
+)
 
 # A disk that is full, a quota or a limit that is reached, a disk that fails.
 _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -95,11 +104,23 @@ def replacing_file(path: Path, *, apart: bool = False) -> Iterator[Path]:
         sweep(path)
         with _partial_apart(path) if apart else partial_file(path) as partial:
             yield partial
-            _sync(partial)
+            is_final = not is_partial(path.parent)  # else the end of the folder sees to it
+            if is_final:
+                _sync(partial)
             if path.exists():
                 partial.chmod(stat.S_IMODE(path.stat().st_mode))
             partial.replace(path)
-            _sync(path.parent)
+            if is_final:
+                _sync(path.parent)
+
+
+@contextmanager
+def synced_meanwhile(path: Path) -> Iterator[None]:
+    """Bring a file to the disk while the block runs: the end of its folder waits for less."""
+    with _naming(path), ThreadPoolExecutor(1, thread_name_prefix="syncing") as pool:
+        syncing = pool.submit(_sync, path)
+        yield
+        syncing.result()
 
 
 @contextmanager
@@ -127,8 +148,8 @@ def replacing_folder(path: Path, *, check: Callable[[Path], object]) -> Iterator
         sweep(path)
         with partial_folder(path) as partial:
             yield partial
-            for file in sorted(partial.rglob("*")):
-                _sync(file)
+            for each in (*sorted(partial.rglob("*")), partial):
+                _sync(each)
             check(path)
             _put(partial, path)
             _sync(path.parent)

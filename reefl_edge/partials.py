@@ -23,6 +23,7 @@ except ImportError:  # Windows
 
 SUFFIX = ".partial"
 _RANDOM = re.compile(r"[0-9a-f]{8}\.partial")
+_PARTIAL = re.compile(rf"\..*\.{_RANDOM.pattern}", re.DOTALL)
 # The system's limit on a name is 255 bytes.
 _NAME_BYTES = 200
 
@@ -50,6 +51,11 @@ def partial_folder(destination: Path, *, mode: int = 0o777) -> Iterator[Path]:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def is_partial(folder: Path) -> bool:
+    """Tell whether a folder is a partial, or lies in one."""
+    return any(_PARTIAL.fullmatch(name) for name in folder.parts)
 
 
 @contextmanager

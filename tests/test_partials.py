@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from reefl_edge.files import check_output_file, replacing_file, replacing_folder
-from reefl_edge.partials import locked, partial_file, partial_folder, scratch_folder, sweep
+from reefl_edge.partials import (
+    is_partial,
+    locked,
+    partial_file,
+    partial_folder,
+    scratch_folder,
+    sweep,
+)
 
 _HOLDER = """
 import sys, time
@@ -149,3 +156,11 @@ def test_one_process_at_a_time_is_behind_a_lock(tmp_path: Path) -> None:
     printed, _ = waiting.communicate()
 
     assert printed == b"in\n"
+
+
+def test_a_folder_of_the_user_is_no_partial_whatever_its_name(tmp_path: Path) -> None:
+    with partial_folder(tmp_path / "bundle") as folder:
+        assert is_partial(folder)
+        assert is_partial(folder / "onnx")
+    assert not is_partial(tmp_path / "run.partial" / "checkpoint")
+    assert not is_partial(tmp_path / ".run.partial")

@@ -24,6 +24,7 @@ from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, write_checkpoint
 from reefl_edge.errors import InputError
+from reefl_edge.files import synced_meanwhile
 from reefl_edge.narrowing import (
     INT8_SUFFIX,
     SCALE_SUFFIX,
@@ -66,8 +67,9 @@ def refill_onnx(
             source, destination, filling, is_float32=artifact.precision == "fp32"
         )
         graphs = refilling.result()
-    _hold_reads(graphs, entries, artifact)
-    files = tuple(BundleFile.of(folder, folder / file.path) for file in artifact.files)
+    with synced_meanwhile(destination):
+        _hold_reads(graphs, entries, artifact)
+        files = tuple(BundleFile.of(folder, folder / file.path) for file in artifact.files)
     return replace(artifact, files=files)
 
 
