@@ -14,6 +14,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -41,7 +42,7 @@ _LOCK_NAME = ".lock"
 # Ours, and nothing else: entries, and what a killed process left of one.
 _ENTRY = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{64}\.[0-9a-f]+\.(partial|old)")
 # Raise when the exporters change what they write for the same key.
-_FORMAT_VERSION = 20
+_FORMAT_VERSION = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +255,10 @@ class Entry:
 
 def entries() -> tuple[Entry, ...]:
     """List what is in the cache, newest first."""
-    found = [_entry(path) for path in _own_folders()]
+    found = []
+    for path in _own_folders():
+        with suppress(FileNotFoundError):  # another process has removed it in the meantime
+            found.append(_entry(path))
     return tuple(sorted(found, key=lambda entry: entry.stored_at_s, reverse=True))
 
 

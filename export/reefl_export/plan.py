@@ -103,7 +103,8 @@ class ExportPlan:
 
         Args:
             regimes: One step for each.
-            formats: Which of the planned formats get them; those that take none are left out.
+            formats: Which of the planned formats get them; where none of these is planned, those
+                that are. Formats that take none are left out.
             batch_size: Images of a step.
             recompute: Compute blocks again on the way back, instead of keeping what they computed.
             seed: Of adapters that the model lacks.
@@ -112,11 +113,11 @@ class ExportPlan:
             ValueError: No format takes them or computes blocks again, or the batch size is out of
                 range.
         """
-        planned = {*self.formats} & {*formats}
+        planned = {*self.formats} & {*formats} or {*self.formats}
         targets = tuple(target for target in STEP_TARGETS if target in planned)
         if not targets:
             raise ValueError(
-                f"no format asked for takes training steps; only --format {', '.join(STEP_TARGETS)}"
+                f"no format planned takes training steps; only --format {', '.join(STEP_TARGETS)}"
             )
         plan = TrainingPlan(
             regimes=tuple(dict.fromkeys(regimes)),

@@ -16,14 +16,19 @@ from reefl_edge.bundles.artifacts import Artifact, BundleFile
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import hold_to_checkpoint
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME
+from reefl_edge.bundles.start import read_start
 from reefl_edge.bundles.training import TrainingStep
 from reefl_edge.checkpoints.checkpoint import WEIGHTS_NAME, read_checkpoint
 from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.errors import InputError, MissingToolchainError
+from reefl_edge.extras import needs_extra
 from reefl_edge.runtimes.onnx_graph import hold_graph, hold_step, step_graph
 
 What = Literal["file", "facts", "weights"]
 Result = Literal["holds", "differs", "not checked"]
+
+# What opens an ExecuTorch program.
+_PROGRAMS = ("opening an ExecuTorch program", ("torch", "executorch"), "executorch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,15 +124,21 @@ def _checks(bundle: Bundle) -> Iterator[Check]:
             if file not in seen:
                 yield _file(bundle, file)
         for step in bundle.manifest.training.steps:
-            if step.artifact("onnx") is not None:
-                yield _check(
-                    f"{step.submodel.regime} training", "facts", partial(_hold_step, bundle, step)
-                )
+            yield from _training(bundle, step)
     if bundle.manifest.parity is not None:
         yield _file(bundle, bundle.manifest.parity)
     elif (bundle.directory / PARITY_NAME).exists():
         detail = "the manifest does not list it: it was exported before that was so"
         yield Check(subject=PARITY_NAME, what="file", result="not checked", detail=detail)
+
+
+def _training(bundle: Bundle, step: TrainingStep) -> Iterator[Check]:
+    """Hold the manifest to what computes a training step, and to what it starts from."""
+    name = f"{step.submodel.regime} training"
+    for artifact in step.artifacts:
+        hold = _hold_step if artifact.target == "onnx" else _hold_step_program
+        yield _check(f"{name}, {artifact.target}", "facts", partial(hold, bundle, step))
+    yield _check(name, "weights", partial(read_start, bundle, step))
 
 
 def _file(bundle: Bundle, file: BundleFile) -> Check:
@@ -182,13 +193,15 @@ def _hold_weights(bundle: Bundle, artifact: Artifact) -> None:
 
 
 def _hold_program(bundle: Bundle, artifact: Artifact) -> None:
-    try:
+    with needs_extra(*_PROGRAMS):
         from reefl_edge.runtimes.executorch import hold_program
-    except ImportError as error:
-        raise MissingToolchainError.for_extra(
-            "opening an ExecuTorch program", str(error.name), "executorch"
-        ) from error
     hold_program(bundle, artifact, threads=1)
+
+
+def _hold_step_program(bundle: Bundle, step: TrainingStep) -> None:
+    with needs_extra(*_PROGRAMS):
+        from reefl_edge.finetune.steppers.executorch import hold_step_program
+    hold_step_program(bundle, step, threads=1)
 
 
 def _hold_package(bundle: Bundle, artifact: Artifact) -> None:

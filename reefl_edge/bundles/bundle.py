@@ -11,6 +11,7 @@ from typing import Self
 
 from reefl_edge.bundles.artifacts import Artifact, BundleFile, Precision, Target, artifact_name
 from reefl_edge.bundles.manifest import MANIFEST_NAME, PARITY_NAME, Manifest, read_manifest
+from reefl_edge.bundles.training import TrainingStep
 from reefl_edge.errors import InputError
 
 
@@ -79,6 +80,23 @@ class Bundle:
             raise InputError(
                 f"{self.directory / MANIFEST_NAME} lists {len(found) or 'no'} {name} for "
                 f"{artifact.name}, which reads one; export the bundle again"
+            )
+        return found[0]
+
+    def step_file(self, step: TrainingStep, target: Target, suffix: str) -> BundleFile:
+        """Return what the manifest says of the file that computes a training step in a format.
+
+        Raises:
+            InputError: The step was not compiled to it, or lists several such files.
+        """
+        artifact = step.artifact(target)
+        listed = () if artifact is None else artifact.files
+        found = [file for file in listed if file.path.endswith(suffix)]
+        if len(found) != 1:
+            raise InputError(
+                f"{self.directory / MANIFEST_NAME} lists {len(found) or 'no'} {suffix} for "
+                f"{step.submodel.regime} training in {target}, which takes one; export the bundle "
+                "again"
             )
         return found[0]
 

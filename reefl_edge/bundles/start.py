@@ -76,7 +76,8 @@ def read_start(bundle: Bundle, step: TrainingStep) -> Checkpoint:
 
 
 def _random_part(bundle: Bundle, step: TrainingStep) -> RandomPart:
-    path = next(_files(bundle, step))
+    file = step.start or bundle.listed(bundle.artifact("onnx", "fp32"), WEIGHTS_NAME)
+    path = bundle.directory / file.path  # held to its hash when its arrays were read
     return metadata_in(read_header(path), path).random_part
 
 

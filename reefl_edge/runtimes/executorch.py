@@ -31,7 +31,7 @@ STEP_METHOD = "step"
 # Where a program says that it is one, and that its sizes follow: without them, ExecuTorch 1.4
 # ends the process. Source: executorch, schema/program.fbs (ET12) and schema/extended_header.cpp.
 _IDENTIFIER, _HEADER_MAGIC = b"ET12", b"eh00"
-_HEAD_BYTES = 12
+HEAD_BYTES = 12
 
 # What ExecuTorch's bindings make of errors; text that is no UTF-8 is a ValueError.
 _ERRORS = (RuntimeError, ValueError, LookupError, MemoryError)
@@ -116,7 +116,7 @@ def open_program(bundle: Bundle, listed: BundleFile, *, threads: int) -> tuple[P
     """
     path = bundle.directory / listed.path
     with listed.held_open(bundle.directory) as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
         return path, load_program(_same_file(file, path), head, path, threads=threads)
 
 
@@ -135,7 +135,7 @@ def load_program(source: Path, head: bytes, path: Path, *, threads: int) -> Any:
 
     Args:
         source: What to map into memory.
-        head: Its first bytes.
+        head: Its first ``HEAD_BYTES`` bytes.
         path: Where it lies.
         threads: Threads to compute with.
 
@@ -143,7 +143,7 @@ def load_program(source: Path, head: bytes, path: Path, *, threads: int) -> Any:
         InputError: ExecuTorch refuses it.
         MissingToolchainError: ExecuTorch is not installed.
     """
-    if head[4:8] != _IDENTIFIER or head[8:_HEAD_BYTES] != _HEADER_MAGIC:
+    if head[4:8] != _IDENTIFIER or head[8:HEAD_BYTES] != _HEADER_MAGIC:
         raise InputError(f"{path} is no ExecuTorch program; export the bundle again")
     with quiet_engine():
         with needs_extra("the ExecuTorch runtime", "executorch", "executorch"):

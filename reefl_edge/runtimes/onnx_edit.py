@@ -80,12 +80,12 @@ def with_outputs(content: bytes, names: Iterable[str]) -> bytes:
     return content + field(_GRAPH, added)
 
 
-def linear_inputs(content: bytes) -> dict[str, str]:
-    """Return what each linear layer of a float32 graph reads: the layer by the value's name.
+def linear_inputs(content: bytes) -> dict[str, list[str]]:
+    """Return which linear layers of a float32 graph read a value, by the value's name.
 
     A layer is named after its weight, without ``.weight``.
     """
-    found = {}
+    found: dict[str, list[str]] = {}
     graphs = [value for number, value in fields(memoryview(content)) if number == _GRAPH]
     nodes = [value for graph in graphs for number, value in fields(graph) if number == _NODE]
     for node in nodes:
@@ -93,5 +93,5 @@ def linear_inputs(content: bytes) -> dict[str, str]:
             rows, weight, *_ = (
                 bytes(value).decode() for number, value in fields(node) if number == _INPUT
             )
-            found[rows] = weight.removesuffix(".weight")
+            found.setdefault(rows, []).append(weight.removesuffix(".weight"))
     return found

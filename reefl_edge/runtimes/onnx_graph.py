@@ -112,15 +112,10 @@ def step_graph(bundle: Bundle, step: TrainingStep) -> tuple[StepArtifact, Path]:
     Raises:
         InputError: There is none, or it is missing or changed.
     """
+    graph = bundle.step_file(step, "onnx", ".onnx")
     artifact = step.artifact("onnx")
-    files = () if artifact is None else artifact.files
-    graphs = [file for file in files if file.path.endswith(".onnx")]
-    if artifact is None or len(graphs) != 1:
-        raise InputError(
-            f"{bundle.directory} lists {len(graphs) or 'no'} ONNX graphs for "
-            f"{step.submodel.regime} training, which takes one; export the bundle again"
-        )
-    return artifact, graphs[0].verified(bundle.directory)
+    assert artifact is not None  # it lists the graph
+    return artifact, graph.verified(bundle.directory)
 
 
 def hold_step(

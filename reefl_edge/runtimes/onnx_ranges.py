@@ -42,7 +42,12 @@ def input_ranges(
     carried: list[Tensors] = [(image[None],) for image in images]
     for graph in graphs:
         content = graph.read_bytes()
-        watched = {rows: name for rows, name in linear_inputs(content).items() if name in layers}
+        readers = linear_inputs(content)
+        watched = {
+            rows: asked
+            for rows, names in readers.items()
+            if (asked := [name for name in names if name in layers])
+        }
         session = _session(graph, with_outputs(content, watched), threads=threads)
         num_outputs = len(session.get_outputs()) - len(watched)
         extremes = []
@@ -50,8 +55,9 @@ def input_ranges(
             outputs = _run(session, inputs)
             carried[index] = outputs[: num_outputs - 1]  # the logits come last
             extremes.append([(rows.min(), rows.max()) for rows in outputs[num_outputs:]])
-        for layer, (low, high) in zip(watched.values(), np.mean(extremes, axis=0), strict=True):
-            found[layer].append((float(low), float(high)))
+        for names, (low, high) in zip(watched.values(), np.mean(extremes, axis=0), strict=True):
+            for layer in names:
+                found[layer].append((float(low), float(high)))
     return {
         layer: (min(low for low, _ in ranges), max(high for _, high in ranges))
         for layer, ranges in found.items()

@@ -17,9 +17,10 @@ from reefl_edge.models.arrays import arrays_of, network_from, random_network
 from reefl_edge.regimes import Regime
 from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.submodel import Submodel
-from reefl_export.bundle import Origin, export_checkpoint
+from reefl_export.bundle import ExportImages, Origin, export_checkpoint
+from reefl_export.images import NamedImages
 from reefl_export.parity.comparison import chain_logits
-from reefl_export.recipe import stock
+from reefl_export.recipe import recipe_for, stock
 from tests.fakes.images import random_images
 from tests.fakes.submodels import tiny_submodel
 
@@ -70,6 +71,21 @@ def test_bottleneck_adapters_are_exported_as_they_are(
     assert bundle.manifest.submodel == checkpoint.submodel
     if "onnx" in formats:
         assert_same_logits(bundle, checkpoint)
+
+
+def test_layers_that_read_one_value_each_get_its_range(tmp_path: Path) -> None:
+    checkpoint = adapted_checkpoint("parallel-adapter")  # beside the layers that it adapts
+    calibration = NamedImages(name="noise", pixels=random_images(8))
+
+    exported = export_checkpoint(
+        checkpoint,
+        tmp_path / "bundle",
+        [recipe_for("onnx", "int8-static")],
+        Origin(name="tiny"),
+        images=ExportImages(calibration=calibration),
+    )
+
+    assert max(row.mean_error_share for row in exported.parity.rows) < 0.1
 
 
 def assert_same_logits(bundle: Bundle, checkpoint: Checkpoint) -> None:

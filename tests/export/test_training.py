@@ -105,7 +105,9 @@ def test_what_is_rechecked_and_verified_includes_training(exported: Exported) ->
     assert len(rechecked.report.steps) == len(exported.parity.steps)
     assert not rechecked.step_failures
     assert not verification.problems
-    assert {"frozen training", "lora training"} <= {check.subject for check in verification.checks}
+    assert {("frozen training, onnx", "facts"), ("lora training", "weights")} <= {
+        (check.subject, check.what) for check in verification.checks
+    }
 
 
 def test_the_same_training_is_exported_again_without_torch(

@@ -31,6 +31,13 @@ def test_a_format_asked_for_gets_a_step(
     assert plan.training.targets == targets
 
 
+def test_a_format_that_was_planned_alone_gets_the_step_that_others_were_to_get() -> None:
+    plan = ExportPlan.stock(["executorch"]).with_training(["frozen"], formats=["onnx"])
+
+    assert plan.training is not None
+    assert plan.training.targets == ("executorch",)
+
+
 def test_a_step_goes_beside_inference_only() -> None:
-    with pytest.raises(ValueError, match="no format asked for takes training steps"):
-        ExportPlan.stock(["executorch"]).with_training(["frozen"], formats=["onnx"])
+    with pytest.raises(ValueError, match="no format planned takes training steps"):
+        ExportPlan.stock(["coreml"]).with_training(["frozen"], formats=["onnx"])

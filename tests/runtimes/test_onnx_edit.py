@@ -109,4 +109,4 @@ def test_a_layer_is_found_by_what_it_reads() -> None:
     ]
     content = helper.make_model(helper.make_graph(nodes, "graph", [], [])).SerializeToString()
 
-    assert linear_inputs(content) == {"rows": "fc1", "active": "fc2"}
+    assert linear_inputs(content) == {"rows": ["fc1"], "active": ["fc2"]}

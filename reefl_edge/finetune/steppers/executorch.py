@@ -4,6 +4,7 @@ The program is a pure function. The trained arrays lie here; they go in, and wha
 copied from the program's memory, which its next step overwrites.
 """
 
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from reefl_edge.array_files.safetensors import Arrays
-from reefl_edge.bundles.artifacts import BundleFile
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.facts import hold_to_step
 from reefl_edge.bundles.start import read_trained
@@ -70,10 +70,7 @@ class ExecuTorchStepper:
             MissingToolchainError: ExecuTorch is not installed.
             ValueError: ``arrays`` are not those that the regime trains.
         """
-        path, program = open_program(bundle, _program_file(bundle, step), threads=threads)
-        if STEP_METHOD not in program.method_names:
-            raise InputError(f"{path} holds no training step; export the bundle again")
-        hold_to_step(bundle, step, stated_facts(program, path), path)
+        path, program = hold_step_program(bundle, step, threads=threads)
         start = read_trained(bundle, step) if arrays is None else arrays
         with quiet_engine(), translated_errors(f"load {path}"):
             method = program.load_method(STEP_METHOD)
@@ -148,13 +145,20 @@ class ExecuTorchStepper:
             return outputs_in_place(self._method, inputs)
 
 
-def _program_file(bundle: Bundle, step: TrainingStep) -> BundleFile:
-    artifact = step.artifact("executorch")
-    listed = () if artifact is None else artifact.files
-    files = [file for file in listed if file.path.endswith(".pte")]
-    if len(files) != 1:
-        raise InputError(
-            f"{bundle.directory} lists {len(files) or 'no'} ExecuTorch programs for "
-            f"{step.submodel.regime} training, which takes one; export the bundle again"
-        )
-    return files[0]
+def hold_step_program(bundle: Bundle, step: TrainingStep, *, threads: int) -> tuple[Path, Any]:
+    """Load the program of a training step without its method, and hold a bundle's manifest to it.
+
+    Returns:
+        Where it lies, and the ``executorch.runtime.Program``.
+
+    Raises:
+        InputError: The step was not compiled to ExecuTorch, the program is missing or changed, or
+            the manifest says otherwise than it does.
+        MissingToolchainError: ExecuTorch is not installed.
+    """
+    listed = bundle.step_file(step, "executorch", ".pte")
+    path, program = open_program(bundle, listed, threads=threads)
+    if STEP_METHOD not in program.method_names:
+        raise InputError(f"{path} holds no training step; export the bundle again")
+    hold_to_step(bundle, step, stated_facts(program, path), path)
+    return path, program

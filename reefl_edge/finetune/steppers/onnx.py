@@ -67,7 +67,10 @@ class OnnxStepper:
             for spec in signature.outputs
             if spec.name.removeprefix(_NEXT) not in arrays
         }
-        self._arrays = {name: np.array(array, np.float32) for name, array in arrays.items()}
+        # In C's order, in which they are bound; numpy would keep another.
+        self._arrays = {
+            name: np.array(array, np.float32, order="C") for name, array in arrays.items()
+        }
         self._learning = self._bound(learns=True)
 
     def _bound(self, *, learns: bool) -> onnxruntime.IOBinding:

@@ -304,3 +304,21 @@ def test_a_step_that_needs_two_sets_of_arrays_is_refused(tmp_path: Path) -> None
 
     with pytest.raises(InputError, match="cannot change arrays where they lie; export the bundle"):
         hold_step(unread, unread, unread, path)
+
+
+def test_arrays_in_another_order_in_memory_are_the_same_start(tmp_path: Path) -> None:
+    network, batch = network_of("frozen"), batch_of()
+    stepper = stepper_of(network, tmp_path)
+    turned = OnnxStepper(
+        open_session(tmp_path / "step.onnx", threads=default_threads()),
+        network.submodel,
+        batch_size=BATCH_SIZE,
+        arrays={name: np.asfortranarray(array) for name, array in stepper.arrays().items()},
+    )
+
+    losses, others = (
+        each.step(*batch, learning_rate=0.1, distill_weight=0.5, teaches=None).exit_losses
+        for each in (stepper, turned)
+    )
+
+    np.testing.assert_array_equal(others, losses)

@@ -1,5 +1,7 @@
 """Comparing an artifact's logits with the network's: two exits, four images, three classes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -110,8 +112,22 @@ def test_of_several_batch_sizes_the_worst_row_counts() -> None:
         rows_of([EXPECTED[0] + error, EXPECTED[1]])[0] for error in (0.1, 0.2, np.nan)
     )
 
-    assert worst_row([small, large]) is large
-    assert worst_row([broken, large]) is broken
+    assert worst_row([small, large]) == large
+    assert np.isnan(worst_row([broken, large]).max_abs_error)
+
+
+def test_of_several_batch_sizes_every_figure_is_the_worst() -> None:
+    row, _ = rows_of(EXPECTED)
+    row = replace(row, exit_agreement=None)
+    far = replace(row, max_abs_error=0.3, mean_abs_error=0.01, top1_agreement=0.95)
+    often = replace(row, max_abs_error=0.2, mean_abs_error=0.02, top1_agreement=0.8)
+
+    worst = worst_row([far, often])
+
+    assert (worst.max_abs_error, worst.mean_abs_error, worst.top1_agreement) == (0.3, 0.02, 0.8)
+    assert worst.exit_agreement is None
+    some = replace(far, exit_agreement=0.9), replace(often, exit_agreement=0.7)
+    assert worst_row(some).exit_agreement == 0.7
 
 
 def test_agreement_is_not_held_against_random_weights() -> None:
