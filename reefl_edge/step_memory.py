@@ -4,7 +4,7 @@ One formula: the runtime itself and its graph, the weights it reads, the trained
 activations when there are most of them, which is when the way back begins in the deepest block:
 what every block keeps for its own way back, and what this one computes with. With recomputation
 only the deepest block keeps more than what entered it. Physical, but for what a runtime itself
-takes: two constants each, found by ``python -m benchmarks.memory_plan``, which also says how far
+takes: a few constants each, found by ``python -m benchmarks.memory_plan``, which also says how far
 predictions are off.
 
 The peak is that of one process on one thread, above its level after the imports.
@@ -27,10 +27,12 @@ _ONNX_MIB = 24.6
 _ONNX_BLOCK_MIB = 2.3
 # ExecuTorch: its library and plan. XNNPACK packs what is not trained, for the way there and the way
 # back, beside the mapped program: so many copies of it are there.
-_EXECUTORCH_MIB = 12.7
-_EXECUTORCH_COPIES = 2.3
-# The stepper's, what goes in, and what comes out.
-_EXECUTORCH_TRAINED_COPIES = 3
+_EXECUTORCH_MIB = 22.7
+_EXECUTORCH_COPIES = 2.5
+# The stepper's, what goes in, its gradient, and what comes out.
+_EXECUTORCH_TRAINED_COPIES = 4
+# XNNPACK's workspace, to the most that is in use of it at once: arrays of other sizes leave holes.
+_EXECUTORCH_WORKSPACE = 1.15
 # GELU's way back holds so many arrays of the hidden width beside the one that was kept, and that of
 # attention so many of its scores.
 _HIDDEN_AT_WORK, _SCORES_AT_WORK = 3, 4
@@ -62,11 +64,21 @@ def predicted_peak_mib(
 
 
 def _executorch_peak_mib(submodel: Submodel, batch_size: int) -> float:
+    frozen, trained, activations = executorch_terms_mib(submodel, batch_size)
+    return (
+        _EXECUTORCH_MIB
+        + _EXECUTORCH_COPIES * frozen
+        + _EXECUTORCH_TRAINED_COPIES * trained
+        + _EXECUTORCH_WORKSPACE * activations
+    )
+
+
+def executorch_terms_mib(submodel: Submodel, batch_size: int) -> tuple[float, float, float]:
+    """Return what a step on ExecuTorch holds: frozen arrays, trained ones, activations, in MiB."""
     trained, frozen = _weight_bytes(submodel)
-    weights = _EXECUTORCH_COPIES * frozen + _EXECUTORCH_TRAINED_COPIES * trained
     activations = _activation_bytes(submodel, batch_size, recompute=False)
     activations += _FLOAT_BYTES * batch_size * _also_kept_floats(submodel)
-    return _EXECUTORCH_MIB + (weights + activations) / _MIB
+    return frozen / _MIB, trained / _MIB, activations / _MIB
 
 
 def _also_kept_floats(submodel: Submodel) -> int:

@@ -59,7 +59,8 @@ class MemoryPlan:
         """
         trained = [submodel.with_regime(regime) for regime in regimes]
         sizes = BATCH_SIZES if batch_size is None else (batch_size,)
-        again_or_not = (True,) if recompute else (False, True) if targets == ("onnx",) else (False,)
+        is_onnx_alone = {*targets} == {"onnx"}
+        again_or_not = (True,) if recompute else (False, True) if is_onnx_alone else (False,)
         plans = [
             cls(
                 batch_size=size,
@@ -76,9 +77,11 @@ class MemoryPlan:
         fitting = next((plan for plan in plans if plan.peak_mib <= budget_mib), None)
         if fitting is None:
             least = min(plans, key=lambda plan: plan.peak_mib)
+            ways = [] if is_onnx_alone else ["ONNX alone (--format onnx) can compute blocks again"]
+            ways += ["keep fewer exits (--max-exit)"] if submodel.num_exits > 1 else []
             raise BudgetError(
                 f"no training step fits in {budget_mib:g} MiB; the smallest takes "
-                f"{least.peak_mib:.0f} MiB, with {least}"
+                f"{'; '.join([f'{least.peak_mib:.0f} MiB, with {least}', *ways])}"
             )
         return fitting
 

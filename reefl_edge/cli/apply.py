@@ -108,6 +108,15 @@ def _tell(before: "Bundle", refilled: "Refilled") -> None:
         ]
         if artifacts:
             render.next_command(*_export_words(directory, target, artifacts))
+    for step in () if before.manifest.training is None else before.manifest.training.steps:
+        regime = step.submodel.regime
+        for target in (artifact.target for artifact in step.artifacts):
+            if missing & {f"{regime} training", f"{regime} training in {target}"}:
+                words = ("--training", regime, "--training-batch-size", step.batch_size)
+                render.next_command(
+                    *("reefl-edge", "export", directory, "--format", target, *words),
+                    *("-o", f"{directory}-{regime}-{target}"),
+                )
     render.next_command("reefl-edge", "infer", directory, "IMAGE")
 
 

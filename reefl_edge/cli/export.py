@@ -182,7 +182,7 @@ def export(
     models.check_max_exit(max_exit, source)
     for regime in () if plan.training is None else plan.training.regimes:
         models.check_regime(regime, source, option="--training")
-    with options.usage_errors("--calibration" if calibration or not recipe else "--recipe"):
+    with options.usage_errors("--recipe" if recipe else "--calibration"):
         prepared = prepare_export(source, request)
     if budget_mib is not None:
         with options.usage_errors("--budget-mib"):

@@ -1,5 +1,6 @@
 """``reefl-edge finetune``: one client's local training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,7 +96,7 @@ def finetune(
         float | None,
         typer.Option(
             "--budget-mib",
-            help="Memory there is for a compiled onnx step; what would take more is not loaded.",
+            help="Memory there is for a compiled step; what would take more is not loaded.",
         ),
     ] = None,
     eval_data: Annotated[
@@ -217,6 +218,8 @@ def finetune(
         _show(document)
     if compiled is not None and compiled.is_applicable:
         render.next_command("reefl-edge", "apply", model, output, "-o", "new-bundle")
+    elif compiled is not None and not compiled.holds_weights:  # only what it was made from does
+        render.next_command("reefl-edge", "export", "MODEL", "--update", output, "-o", "bundle")
     else:
         render.next_command(
             *("reefl-edge", "export", *models.said_again(model, description, source)),
@@ -244,9 +247,15 @@ def _opened(
         models.check_regime(regime, source)
     else:
         source = compiled.model()
+        with options.usage_errors("MODEL"):
+            description.apply(source.checkpoint.submodel, source=text)
+        if description.image_size not in (None, source.image_size):
+            options.refuse("--image-size", f"the step was compiled for {source.image_size} pixels")
         if max_exit not in (None, source.checkpoint.submodel.max_exit):
             deepest = source.checkpoint.submodel.max_exit
             options.refuse("--max-exit", f"the step was compiled for exits 0 to {deepest}")
+        # The step reads its arrays itself: kept here, they would be in memory twice.
+        source = replace(source, checkpoint=replace(source.checkpoint, arrays={}))
     if source.checkpoint.random == "everything":
         options.refuse(
             "MODEL",

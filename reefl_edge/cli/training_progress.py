@@ -23,6 +23,8 @@ def steps_on(bar: render.Bar, distill: "DistillMode") -> "OnStep":
 
 
 def _teaching(metrics: "StepMetrics", distill: "DistillMode") -> str:
+    if len(metrics.exit_losses) == 1:  # it does not teach itself
+        return ""
     match distill:
         case "none":
             return ""

@@ -45,9 +45,9 @@ def step_for(bundle: Bundle, regime: Regime, stepper: CompiledName) -> TrainingS
         if step.submodel.regime == regime:
             return step
     have = [step.submodel.regime for step in steps]
+    others = f"only {', '.join(have)}: choose it with --regime, or" if have else "nor any other;"
     raise InputError(
-        f"{bundle.directory} has no {stepper} step that trains {regime}, "
-        f"{'only ' + ', '.join(have) if have else 'nor any other'}; compile it with "
+        f"{bundle.directory} has no {stepper} step that trains {regime}, {others} compile it with "
         f"'{export_command(stepper, [*have, regime], steps[0].batch_size if steps else None)}'"
     )
 

@@ -251,7 +251,9 @@ def _train_kept(loop: _Loop, checkpoints: OpenCheckpoints, on_step: OnStep) -> N
             checkpoints.keep(loop.state())
         raise
     except DivergenceError as error:
-        raise DivergenceError(f"{error}; {checkpoints.told()}") from error
+        raise DivergenceError(
+            f"{error}, and name another --checkpoint folder; {checkpoints.told()}"
+        ) from error
 
 
 def _tell_nobody(_done: int, _total: int, _metrics: StepMetrics) -> None:
@@ -289,6 +291,8 @@ def _count_teachers(
     teachers: Sequence[int], distill: DistillMode, *, num_exits: int
 ) -> tuple[int, ...]:
     """Count the batches on which each exit taught; ``teachers`` has one of every step."""
-    if distill in ("none", "all"):
-        return (len(teachers) if distill == "all" else 0,) * num_exits
+    if distill == "none" or num_exits == 1:  # an exit does not teach itself
+        return (0,) * num_exits
+    if distill == "all":
+        return (len(teachers),) * num_exits
     return tuple(teachers.count(exit_index) for exit_index in range(num_exits))

@@ -141,7 +141,8 @@ def _compiled(
                 source, step, threads=threads or default_threads(), arrays=start_arrays
             )
         case "executorch":
-            from reefl_edge.finetune.steppers.executorch import ExecuTorchStepper
+            with needs_extra("training with ExecuTorch", ("torch", "executorch"), "executorch"):
+                from reefl_edge.finetune.steppers.executorch import ExecuTorchStepper
 
             stepper = ExecuTorchStepper.open(
                 source, step, threads=threads or default_threads(), arrays=start_arrays
@@ -163,4 +164,5 @@ def starting_from(start: Checkpoint, arrays: Arrays | None) -> Checkpoint:
     if arrays is None:
         return start
     check_trained(arrays, start.submodel)
-    return replace(start, arrays={**start.arrays, **arrays})
+    floats = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    return replace(start, arrays={**start.arrays, **floats})

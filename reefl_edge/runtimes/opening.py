@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from reefl_edge.bundles.artifacts import Artifact, Precision
+from reefl_edge.bundles.artifacts import PRECISIONS_OF, Artifact, Precision
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.errors import InputError
 from reefl_edge.extras import needs_extra
@@ -102,9 +102,13 @@ def runtime_for(bundle: Bundle, precision: Precision | None = None) -> RuntimeNa
         return "onnx"
     if "executorch" in targets:
         return "executorch"
+    ours = PRECISIONS_OF["onnx"]
+    way_out = "export it with --format onnx too"
+    if precision is not None and precision not in ours:
+        way_out = f"choose {', '.join(ours[:-1])} or {ours[-1]}"
     raise InputError(
         f"{bundle.directory} has no {precision or 'onnx or executorch'} artifact that runs here "
-        "(Core ML runs on Apple's systems only); export it with --format onnx too"
+        f"(Core ML runs on Apple's systems only); {way_out}"
     )
 
 

@@ -183,7 +183,12 @@ def prepare_export(model: Model, request: ExportRequest) -> PreparedExport:
     check_recipes(request.plan.recipes, images, model.checkpoint.submodel)
     if request.plan.training is not None:
         for regime in request.plan.training.regimes:
-            model.checkpoint.submodel.with_regime(regime)
+            try:
+                model.checkpoint.submodel.with_regime(regime)
+            except ValueError as error:
+                if request.update is None:
+                    raise
+                raise InputError(f"with the update, {error}") from error
     threshold = model.threshold if request.threshold is None else request.threshold
     return PreparedExport(model=model, plan=request.plan, threshold=threshold, images=images)
 

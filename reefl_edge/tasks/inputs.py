@@ -49,6 +49,9 @@ def readings_of(file: Path | Unreadable, edge: int) -> Sequence[Reading]:
     except (InputError, OSError) as error:
         refused = _unreadable(file, error)
         return [lambda: refused]
+    if not len(array):
+        empty = Unreadable(input=str(file), error="no images in it")
+        return [lambda: empty]
     return [partial(_resized, f"{file}[{index}]", image, edge) for index, image in enumerate(array)]
 
 

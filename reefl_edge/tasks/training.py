@@ -1,6 +1,7 @@
 """Which step trains what a user names: one that its bundle holds compiled, or PyTorch's?"""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from reefl_edge.bundles.artifacts import float32_onnx
@@ -12,6 +13,7 @@ from reefl_edge.finetune.compiled import (
     CompiledName,
     StepperName,
     check_batch_size,
+    export_command,
     preferred_stepper,
     step_for,
 )
@@ -43,7 +45,12 @@ class CompiledStep:
             {spec.name for spec in submodel.arrays()}
             for submodel in (self.step.submodel.folded(), manifest.submodel)
         )
-        return float32_onnx(manifest.artifacts) is not None and deployed == held
+        return self.holds_weights and deployed == held
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether its bundle holds weights that can be exported again: those of float32 ONNX."""
+        return float32_onnx(self.bundle.manifest.artifacts) is not None
 
     def check_memory(self, budget_mib: float) -> None:
         """Refuse a step that is predicted to take more memory than there is; nothing is loaded.
@@ -53,8 +60,10 @@ class CompiledStep:
 
         Raises:
             BudgetError: It is predicted to take more.
-            ValueError: Nothing is predicted of it.
+            ValueError: The budget is no positive number, or nothing is predicted of the step.
         """
+        if not 0 < budget_mib < inf:
+            raise ValueError(f"a budget is a positive number of MiB, got {budget_mib:g}")
         artifact = self.step.artifact(self.stepper)
         peak_mib = None if artifact is None else artifact.peak_mib
         regime = self.step.submodel.regime
@@ -63,10 +72,11 @@ class CompiledStep:
                 f"nothing is predicted of the {self.stepper} step that trains {regime}"
             )
         if peak_mib > budget_mib:
+            command = export_command(self.stepper, [regime], None)
             raise BudgetError(
                 f"the {self.stepper} step that trains {regime} takes {peak_mib:.0f} MiB, not "
-                f"{budget_mib:g}; compile a smaller one with 'reefl-edge export MODEL --training "
-                f"{regime} --budget-mib {budget_mib:g}'"
+                f"{budget_mib:g}; compile a smaller one with '{command} --budget-mib "
+                f"{budget_mib:g}'"
             )
 
     def check_batch_size(self, batch_size: int) -> None:

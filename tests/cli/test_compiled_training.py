@@ -99,11 +99,15 @@ def test_a_bundle_that_trains_is_trained_with_its_own_step_and_batch(
         (
             ("--regime", "lora"),
             3,
-            "has no onnx step that trains lora, only frozen; compile it with 'reefl-edge export "
-            "MODEL --training frozen,lora --training-batch-size 4 --format onnx'",
+            "has no onnx step that trains lora, only frozen: choose it with --regime, or compile "
+            "it with 'reefl-edge export MODEL --training frozen,lora --training-batch-size 4 "
+            "--format onnx'",
         ),
         (("--recompute",), 2, "for eager; a compiled step has it from the export"),
         (("--max-exit", 0), 2, "the step was compiled for exits 0 to 1"),
+        (("--image-size", 32), 2, "'--image-size': the step was compiled for 16 pixels"),
+        (("--num-classes", 7), 2, "num_classes"),
+        (("--budget-mib", "nan"), 2, "a budget is a positive number of MiB, got nan"),
     ],
 )
 def test_what_was_not_compiled_is_refused_with_the_way_out(
@@ -141,7 +145,7 @@ def test_a_compiled_step_is_asked_of_a_bundle(
     [
         (("--training-batch-size", 4), "say which regimes to compile a training step for"),
         (("--training", "frozn"), "frozen"),
-        (("--training", "frozen", "--format", "coreml"), "no format asked for takes training"),
+        (("--training", "frozen", "--format", "coreml"), "no format planned takes training"),
         (
             ("--training", "frozen", "--training-recompute", "--format", "onnx,executorch"),
             "only an onnx step computes blocks again",

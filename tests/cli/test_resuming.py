@@ -233,7 +233,7 @@ def test_training_that_diverges_says_where_and_what_is_kept(finetune: Type, tmp_
     error = typed.stderr.splitlines()[-1]
     assert re.fullmatch(
         rf"error: training diverged at step 2 of 12, the loss of exit 0 is \S+; "
-        rf"lower the learning rate; {run} keeps step 1",
+        rf"lower the learning rate, and name another --checkpoint folder; {run} keeps step 1",
         error,
     )
     assert not (tmp_path / "update.safetensors").exists()

@@ -97,7 +97,7 @@ def test_a_step_that_the_bundle_has_not_is_pytorch_s_unless_it_is_asked_for(
     assert {job.batch_size for job in steps_of(asked)} == {32}
     asked.clear()
     onnx = ProfileRequest(regime="lora", step_runtime="onnx")
-    with pytest.raises(InputError, match="no onnx step that trains frozen, only lora; compile it"):
+    with pytest.raises(InputError, match="no onnx step that trains frozen, only lora: choose it"):
         profile(replace(onnx, regime="frozen"))
     with pytest.raises(InputError, match="no executorch step that trains lora, nor any other"):
         profile(replace(onnx, step_runtime="executorch"))
