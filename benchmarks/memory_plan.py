@@ -25,7 +25,7 @@ from reefl_edge.finetune.steppers.base import Stepper
 from reefl_edge.jobs import memory
 from reefl_edge.jobs.workloads import random_images
 from reefl_edge.regimes import Regime
-from reefl_edge.step_memory import predicted_peak_mib
+from reefl_edge.step_memory import executorch_terms_mib, predicted_peak_mib
 from reefl_edge.submodel import Submodel
 
 REGIMES: tuple[Regime, ...] = ("frozen", "lora", "full")
@@ -124,7 +124,13 @@ def main() -> None:
                 found[name] |= {"measured_mib": peak, "measured_at": now()}
     sizes = dict.fromkeys(f"{cell.architecture} {cell.batch_size}" for cell in measured)
     settings = {"batch_sizes": list(sizes), "threads": 1, "steps": STEPS}
-    write(arguments.output, settings=settings, bars=list(bars(found)), cells=found)
+    write(
+        arguments.output,
+        settings=settings,
+        bars=list(bars(found)),
+        cells=found,
+        left_out=left_out(measured, found),
+    )
 
 
 def bars(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Bar]:
@@ -136,6 +142,32 @@ def bars(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Bar]:
             if title.startswith(f"{name},") and "measured_mib" in cell
         ]
         yield at_most(f"{name}: the prediction that is furthest off", max(errors), LIMIT)
+
+
+def left_out(measured: list[Cell], found: Mapping[str, Any]) -> float | None:
+    """Return how far ExecuTorch's formula is off a cell at most, its constants found on the others.
+
+    They are found anew for each by least squares of what is off in shares; None if too few cells
+    were measured.
+    """
+    chosen = [
+        cell
+        for cell in measured
+        if cell.runtime == "executorch" and "measured_mib" in found[str(cell)]
+    ]
+    peaks = np.array([found[str(cell)]["measured_mib"] for cell in chosen])
+    terms = np.array(
+        [(1, *executorch_terms_mib(cell.submodel, cell.batch_size)) for cell in chosen]
+    ).reshape(len(chosen), -1)
+    if len(chosen) <= terms.shape[1]:
+        return None
+    shares = terms / peaks[:, None]  # of the peak: their sum, weighed by the constants, is to be 1
+    errors = []
+    for index in range(len(chosen)):
+        others = np.delete(shares, index, axis=0)
+        constants = np.linalg.lstsq(others, np.ones(len(others)), rcond=None)[0]
+        errors.append(abs(shares[index] @ constants - 1))
+    return float(max(errors))
 
 
 def export(cell: Cell, folder: Path) -> None:
@@ -189,7 +221,7 @@ def _onnx(cell: Cell, folder: Path) -> Callable[[], Stepper]:
 
 def _executorch(cell: Cell, folder: Path) -> Callable[[], Stepper]:
     from reefl_edge.finetune.steppers.executorch import ExecuTorchStepper
-    from reefl_edge.runtimes.executorch import STEP_METHOD, load_program, quiet_engine
+    from reefl_edge.runtimes.executorch import HEAD_BYTES, STEP_METHOD, load_program, quiet_engine
 
     with quiet_engine():
         import executorch.runtime  # noqa: F401 - before memory is counted
@@ -197,7 +229,7 @@ def _executorch(cell: Cell, folder: Path) -> Callable[[], Stepper]:
 
     def load() -> Stepper:
         with path.open("rb") as file:
-            program = load_program(path, file.read(12), path, threads=1)
+            program = load_program(path, file.read(HEAD_BYTES), path, threads=1)
         with quiet_engine():
             method = program.load_method(STEP_METHOD)
         arrays = {

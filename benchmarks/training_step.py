@@ -143,6 +143,10 @@ def measure_memory(
 
 
 def _memory_of(sizes: Sizes, regime: TrainedPart, variant: Variant) -> float:
+    # What a step loads of PyTorch's code is no memory of its own: a tiny one has loaded it before.
+    tiny = submodel_of(QUICK_SIZE, regime)
+    stepper_for(variant, tiny, batch_size=QUICK_SIZE.batch_size).step()
+
     def load() -> Any:
         stepper = stepper_for(variant, submodel_of(sizes, regime), batch_size=sizes.batch_size)
         return stepper.step

@@ -17,9 +17,9 @@ array.
 * **checkpointed** is `finetune --recompute`: blocks keep their input only.
 
 Time is taken in one process, variants in turns; memory in fresh processes, as the peak above the
-level after the imports, after warm-up. Ratios are to plain; brackets hold 95% bootstrap intervals.
-The limit is the time that the products a step needs would take at the machine's rate for a large
-one (sgemm)."""
+level after the imports and a step of a tiny network, after warm-up. Ratios are to plain; brackets
+hold 95% bootstrap intervals. The limit is the time that the products a step needs would take at the
+machine's rate for a large one (sgemm)."""
 
 
 def section(document: Document) -> str:
