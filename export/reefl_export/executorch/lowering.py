@@ -114,24 +114,18 @@ def _is_core(operator: OpOverload) -> bool:
 
 
 @contextmanager
-def sharing_notes() -> Iterator[None]:
-    """Spare every pass a copy of where every node came from, through all passes before.
+def lean_copies() -> Iterator[None]:
+    """Let copies of a program share what nothing changes, and nothing keep a program behind.
 
-    Nothing changes these notes.
-    """
-    with patch.object(NodeSource, "__deepcopy__", lambda self, _: self, create=True):
-        yield
-
-
-@contextmanager
-def _sharing_arrays() -> Iterator[None]:
-    """Let copies of programs read the arrays of the first, instead of a copy of all weights.
-
-    Passes put other arrays into a program's places; none writes into one.
+    Of every node, passes would copy where it came from, through all passes before; of a program,
+    its arrays, into whose places passes put others. And the last node that no partition took would
+    stay, to be logged.
     """
     with (
+        patch.object(NodeSource, "__deepcopy__", lambda self, _: self, create=True),
         patch.object(torch.Tensor, "__deepcopy__", lambda self, _: self),
         patch.object(torch.nn.Parameter, "__deepcopy__", lambda self, _: self),
+        patch.object(WhyNoPartition, "__call__", lambda *_, **__: None),
     ):
         yield
 
@@ -140,15 +134,12 @@ def _sharing_arrays() -> Iterator[None]:
 def _without_ballast() -> Iterator[None]:
     """Spare the lowering what takes a good part of its time and adds nothing to the program.
 
-    Passes that find nothing to do in our networks, and copies of notes.
+    Passes that find nothing to do in our networks, and copies.
     """
     with (
-        sharing_notes(),
-        _sharing_arrays(),
+        lean_copies(),
         patch.object(_program, "_get_aten_to_edge_passes", lambda _: ([], [])),
         patch.object(xnnpack_preprocess, "XNNPACKPassManager", _few_passes),
-        # It keeps the last node that it was told of, and so a whole program.
-        patch.object(WhyNoPartition, "__call__", lambda *_, **__: None),
     ):
         yield
 

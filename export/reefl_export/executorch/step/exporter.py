@@ -63,11 +63,11 @@ def lower_step(network: ReeFL, *, batch_size: int, facts: str) -> Any:
     from executorch.exir import EdgeCompileConfig, to_edge
     from executorch.exir.passes import remove_unused_parameters_pass
 
-    from reefl_export.executorch.lowering import hold_to_core, sharing_notes
+    from reefl_export.executorch.lowering import hold_to_core, lean_copies
 
     module = trace_step(network, batch_size)
     config = EdgeCompileConfig(preserve_ops=list(_WHOLE), _check_ir_validity=False)
-    with sharing_notes(), torch.no_grad():
+    with lean_copies(), torch.no_grad():
         program = torch.export.export(module, example_inputs(network, batch_size))
         edge = to_edge(
             {STEP_METHOD: program}, constant_methods={METADATA_KEY: facts}, compile_config=config
