@@ -157,11 +157,15 @@ def operations_of(function: Any) -> Any:
 
 
 def values_of(function: Any) -> Iterator[Any]:
-    """Give the ``Value`` messages in a function: of constants, and of what is bound in place."""
+    """Give the ``Value`` messages in a function: of constants, and of what is bound in place.
+
+    By name: protobuf's own order is another in every process.
+    """
     for operation in operations_of(function):
-        yield from operation.attributes.values()
-        for argument in operation.inputs.values():
-            for binding in argument.arguments:
+        for name in sorted(operation.attributes):
+            yield operation.attributes[name]
+        for name in sorted(operation.inputs):
+            for binding in operation.inputs[name].arguments:
                 if binding.WhichOneof("binding") == "value":
                     yield binding.value
 

@@ -24,6 +24,7 @@ from reefl_export.coreml.exporter import PACKAGE_NAME, write_package
 from reefl_export.coreml.mil import MilRuntime
 from reefl_export.coreml.mil.constants import Constants, type_of
 from reefl_export.coreml.mil.package import WEIGHTS_PATH, load_spec, quiet_coremltools
+from reefl_export.coreml.program import operation, text, values_of
 from reefl_export.coreml.structure import check_structure
 from reefl_export.parity.comparison import chain_logits
 from reefl_export.quiet import without_progress_bars
@@ -212,3 +213,17 @@ def test_a_newer_system_can_be_asked_for(tmp_path: Path) -> None:
     logits = runtime.run(0, (IMAGES,))[-1]
     expected = EagerRuntime(network, threads=1).run(0, (IMAGES,))[-1]
     np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_what_goes_into_the_weights_file_comes_by_name_whatever_protobuf_makes_of_it() -> None:
+    from coremltools.proto import MIL_pb2
+
+    names = [f"part_{index}" for index in range(9)]
+    function = MIL_pb2.Function(opset="CoreML8")
+    taken = {name: text(name) for name in reversed(names)}
+    made = operation("constexpr", MIL_pb2.NamedValueType(name="weight"), **taken)
+    function.block_specializations["CoreML8"].operations.append(made)
+
+    given = [value.immediateValue.tensor.strings.values[0] for value in values_of(function)]
+
+    assert given == ["weight", *names]
