@@ -71,11 +71,15 @@ def test_the_step_that_will_run_is_measured_and_the_export_that_makes_it_suggest
 def test_a_bundle_that_trains_is_trained_with_its_own_step_and_batch(
     type_command: Type, home: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    update = tmp_path / "update.safetensors"
+    update, data = tmp_path / "update.safetensors", home / "data.npz"
 
-    typed = type_command("finetune", bundle, "--data", home / "data.npz", "-o", update, "--json")
+    typed = type_command(
+        "finetune", bundle, "--data", data, "--eval-data", data, "-o", update, "--json"
+    )
 
     assert typed.exit_code == 0, typed.stderr
+    assert "warning" not in typed.stderr
+    assert len(typed.document["accuracy_after"]) == 2
     assert typed.document["runtime"] == "onnx"
     assert typed.document["num_steps"] == 3  # twelve examples, four at a time
     assert f"next: reefl-edge apply {bundle} {update} -o new-bundle" in typed.stderr
