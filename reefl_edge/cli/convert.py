@@ -109,9 +109,20 @@ def _channels(
     with options.usage_errors(option):
         if text is None:
             return None
-        red, green, blue = (float(part) for part in text.split(","))
+        values = [_number(part) for part in text.split(",")]
+        if len(values) != 3:
+            numbers = "1 number" if len(values) == 1 else f"{len(values)} numbers"
+            raise ValueError(f"{text!r} has {numbers}; give one for each of red, green and blue")
+        red, green, blue = values
         check((red, green, blue))
         return red, green, blue
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
 
 
 def _write(source: "Model", output: Path, destination: Destination) -> None:
