@@ -5,6 +5,7 @@ where the exits are. DeiT's, timm's and transformers' files hold a backbone: wha
 accumulator and the classifier, is for the caller to initialise.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from reefl_edge.checkpoints.foreign.sizes import Shapes, architecture_of
 from reefl_edge.checkpoints.metadata import RandomPart
 from reefl_edge.errors import InputError
 from reefl_edge.submodel import ArraySpec, ExitSchedule, Regime, Submodel
+
+_log = logging.getLogger(__name__)
 
 _SHARED_PREFIXES = ("accumulator.", "classifier.")
 
@@ -160,6 +163,8 @@ def _whole(
             f"{source} does not say how many exits there are: num_exits (--num-exits), or their "
             "blocks: exit_blocks (--exit-blocks)"
         )
+    if None in (description.mean, description.std) and not located.config.says_normalisation:
+        _warn_of_normalisation(source)
     shapes = Shapes(arrays, layout, source=source)
     num_rows = shapes.of("accumulator.depth_embedding", num_axes=3)[1]
     num_classes = shapes.of("classifier.linear.weight", num_axes=2)[0]
@@ -179,6 +184,20 @@ def _whole(
     if description.max_exit is not None:
         submodel = submodel.cut(description.max_exit)
     return submodel, _only(joined, submodel)
+
+
+def _warn_of_normalisation(source: str) -> None:
+    """Log that pixels may be normalised otherwise than the weights were trained on.
+
+    Source of the numbers: royson/reefl 61b18c1, data/cifar100_dataset.py.
+    """
+    _log.warning(
+        "%s does not say how pixels are normalised: ImageNet's mean and deviation are assumed, "
+        "though the released code does not use them; say its own with --mean and --std to "
+        "'reefl-edge convert', for CIFAR-100 --mean 0.5070752,0.4865489,0.4409178 "
+        "--std 0.2673343,0.2564385,0.2761505",
+        source,
+    )
 
 
 def _exit_at(depth: int, schedule: ExitSchedule, source: str) -> int:
