@@ -77,12 +77,12 @@ def _read_folder(folder: Path, split: str | None, *, image_size: int) -> Dataset
     if find_cifar(folder) is not None:
         named = _named(folder, split, ("test", "train"))
         return read_cifar(folder, split=named, image_size=image_size)
+    if is_speech(folder):
+        return read_speech(folder, split=split, image_size=image_size)
     if is_leaf(folder):
         splits = leaf_splits(folder)
         part = folder / _named(folder, split, splits) if splits else _whole(folder, split)
         return read_leaf(part, image_size=image_size)
-    if is_speech(folder):
-        return read_speech(folder, split=split, image_size=image_size)
     return read_folder(_whole(folder, split), image_size=image_size)
 
 
