@@ -82,7 +82,7 @@ def read_model_file(source: str | Path, description: ModelDescription | None = N
     """
     description = description or ModelDescription()
     located = locate(source)
-    if located.path.suffix not in (".npz", *PICKLE_SUFFIXES) and is_ours(located.path):
+    if _is_ours(located.path):
         return read_own(read_checkpoint(located.path), located.path, description)
     arrays = read_arrays(located.path)
     layout = layout_of(arrays, source=str(source))
@@ -90,6 +90,22 @@ def read_model_file(source: str | Path, description: ModelDescription | None = N
     submodel, joined = read(arrays, layout, located, description)
     submodel, joined = resized(submodel, joined, description.image_size)
     return Reading(submodel=submodel, arrays=joined)
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file is a checkpoint of ours, which may have any name.
+
+    Raises:
+        InputError: It is called a safetensors file, and is a damaged one.
+    """
+    if path.suffix in (".npz", *PICKLE_SUFFIXES):
+        return False
+    try:
+        return is_ours(path)
+    except InputError:
+        if path.suffix == ".safetensors":
+            raise
+        return False
 
 
 def read_own(checkpoint: Checkpoint, path: Path, description: ModelDescription) -> Reading:
