@@ -20,11 +20,10 @@ from reefl_edge.checkpoints.foreign.released import possible_regimes
 from reefl_edge.checkpoints.foreign.sizes import Shapes, architecture_of
 from reefl_edge.checkpoints.metadata import RandomPart
 from reefl_edge.errors import InputError
+from reefl_edge.regimes import is_trained
 from reefl_edge.submodel import ArraySpec, ExitSchedule, Regime, Submodel
 
 _log = logging.getLogger(__name__)
-
-_SHARED_PREFIXES = ("accumulator.", "classifier.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +165,8 @@ def _backbone(
 
 
 def _backbone_specs(submodel: Submodel) -> tuple[ArraySpec, ...]:
-    return tuple(spec for spec in submodel.arrays() if not spec.name.startswith(_SHARED_PREFIXES))
+    # What every regime trains is what all exits share, and no backbone has it.
+    return tuple(spec for spec in submodel.arrays() if not is_trained(spec.name, "frozen"))
 
 
 def _whole(

@@ -17,13 +17,12 @@ from reefl_edge.checkpoints.checkpoint import Checkpoint
 from reefl_edge.checkpoints.update import write_update
 from reefl_edge.data.clients.partition import dirichlet_partition
 from reefl_edge.data.dataset import ArrayDataset
-from reefl_edge.demo.digits import DigitsSplit, load_digits, split_digits
+from reefl_edge.demo.digits import DigitsSplit, load_digits, save_digits, split_digits
 from reefl_edge.demo.measure import RUNTIMES, Curve, measure_curve
 from reefl_edge.demo.narrator import Narrator
 from reefl_edge.demo.picture import draw
 from reefl_edge.demo.pretrain import pretrain
 from reefl_edge.errors import PromiseError
-from reefl_edge.files import replacing_file
 from reefl_edge.finetune.client import ClientResult, train_client
 from reefl_edge.finetune.evaluate import checkpoint_accuracy
 from reefl_edge.finetune.training import LocalTraining
@@ -136,8 +135,8 @@ def _data(
             split.private.labels, num_clients=NUM_CLIENTS, alpha=LABEL_SKEW_ALPHA, seed=seed
         )
         client = split.private.subset(parts[CLIENT_INDEX])
-        _save_digits(split.validation, output / VALIDATION_NAME)
-        _save_digits(split.test, output / "test_digits.npz")
+        save_digits(split.validation, output / VALIDATION_NAME)
+        save_digits(split.test, output / "test_digits.npz")
     counts = np.bincount(client.labels, minlength=10)
     narrator.explain(
         f"{len(digits.labels)} scanned digits: {len(split.public.labels)} public, "
@@ -151,12 +150,6 @@ def _data(
 def _histogram(counts: NDArray[np.int64]) -> str:
     held = [f"{count} x {digit}" for digit, count in enumerate(counts) if count]
     return ", ".join(held)
-
-
-def _save_digits(digits: ArrayDataset, path: Path) -> None:
-    """Save digits for ``reefl-edge calibrate``, ``evaluate`` and ``infer``."""
-    with replacing_file(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, images=digits.pixels, labels=digits.labels)
 
 
 def _pretrain(
