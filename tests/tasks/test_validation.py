@@ -19,8 +19,8 @@ LOGITS = confident_logits([[0.9, 0.8, 0.7], [0.95, 0.9, 0.85]])
 
 def test_a_split_without_labels_is_read_where_none_are_needed(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
-    labelled = {"train_images": random_images(2), "train_labels": np.arange(2)}
-    np.savez(path, test_images=random_images(3), **labelled)
+    images, labels = random_images(3), np.arange(2)
+    np.savez(path, train_images=images[:2], train_labels=labels, test_images=images)
 
     test = read_validation(f"{path}#test", BUNDLE, labels_for=None)
     train = read_validation(f"{path}#train", BUNDLE, labels_for=None)
