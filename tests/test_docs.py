@@ -1,6 +1,7 @@
 """Do the pages name files that are there? A name alone may be in any folder."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,21 @@ PAGES = [
 ]
 FOLDERS = ("reefl_edge", "export", "benchmarks", "tests", "schemas", "docs", "device_profiles")
 _NAMED = re.compile(rf"`([\w./-]+\.(?:py|md|schema\.json)|(?:{'|'.join(FOLDERS)})/[\w./-]*)`")
+
+
+def test_the_page_has_the_layers_that_imports_are_held_to() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    held = [
+        {name.removeprefix("reefl_edge.") for name in layer.split(" : ")}
+        for layer in reversed(contract["layers"])
+    ]
+    page = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    told = page.split("regimes · ", 1)[1].split("\n\n")[0].replace("`", "").split("·")
+
+    shown = [{name.strip() for name in layer.split(",")} for layer in ["regimes", *told]]
+
+    assert [*shown, {"__main__"}] == held
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -1,14 +1,19 @@
 """What does ``import reefl_edge`` bring, and what does it cost?"""
 
 import ast
+import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import reefl_edge
 from reefl_edge import _HOMES
+
+# A federation's folder is a path.
+_PATHS_ONLY = ("deploy_federation", "init_federation", "join_federation", "run_federation")
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -54,6 +59,18 @@ def test_type_checkers_see_the_names_that_are_loaded_lazily() -> None:
     }
 
     assert seen == _HOMES
+
+
+def _parameters(name: str) -> Iterator[tuple[str, object]]:
+    function = getattr(reefl_edge, name)
+    if inspect.isfunction(function):
+        hints = inspect.get_annotations(function, eval_str=True)
+        yield from ((parameter, hint) for parameter, hint in hints.items() if parameter != "return")
+
+
+@pytest.mark.parametrize("name", sorted({*reefl_edge.__all__} - {*_PATHS_ONLY}))
+def test_a_public_function_takes_a_path_as_text_too(name: str) -> None:
+    assert [parameter for parameter, hint in _parameters(name) if hint is Path] == []
 
 
 def test_another_name_is_not_there() -> None:

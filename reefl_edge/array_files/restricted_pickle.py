@@ -80,8 +80,7 @@ def _check_bounds(data: bytes) -> None:
 class PickledArray:
     """What a pickle says of an array: its shape, type and content."""
 
-    def __init__(self) -> None:
-        self._state: Any = None
+    _state: Any = None  # of the class: a pickle may make an array without __init__
 
     def __setstate__(self, state: Any) -> None:
         self._state = state

@@ -36,6 +36,7 @@ _DTYPES = {
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
+_BFLOAT16 = "BF16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +96,15 @@ def data_ranges(path: Path) -> dict[str, tuple[int, int]]:
     return {name: (entry.offset, entry.length) for name, entry in entries.items()}
 
 
-def read_safetensors(path: Path, names: Collection[str] | None = None) -> Arrays:
+def read_safetensors(
+    path: Path, names: Collection[str] | None = None, *, widens: bool = False
+) -> Arrays:
     """Read the arrays of any safetensors file.
 
     Args:
         path: The file.
         names: Of which to read, as far as it holds them; None for all.
+        widens: Arrays of bfloat16, which numpy lacks, become float32, which loses nothing.
 
     Raises:
         InputError: The file is missing or damaged, holds a type that numpy lacks, or more than any
@@ -108,11 +112,24 @@ def read_safetensors(path: Path, names: Collection[str] | None = None) -> Arrays
     """
     entries = read_header(path).entries
     check_num_elements({name: entry.shape for name, entry in entries.items()}, path)
+    known = {*_DTYPES.values(), *([_BFLOAT16] if widens else ())}
     for name, entry in entries.items():
-        if entry.dtype not in _DTYPES.values():
-            raise InputError(f"{path} holds arrays that are not float32: {name} is {entry.dtype}")
+        if entry.dtype not in known:
+            raise InputError(
+                f"{path}: {name} is {entry.dtype}, which numpy lacks: save it as float32"
+            )
+    chosen = {name: entries[name] for name in entries if names is None or name in names}
     with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in entries if names is None or name in names}
+        return {
+            name: _widened(path, entry) if entry.dtype == _BFLOAT16 else file.get_tensor(name)
+            for name, entry in chosen.items()
+        }
+
+
+def _widened(path: Path, entry: Entry) -> NDArray[np.float32]:
+    """Read an array of bfloat16, whose bits are the upper half of a float32's."""
+    halves = np.fromfile(path, "<u2", count=prod(entry.shape), offset=entry.offset)
+    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry.shape)
 
 
 def map_safetensors(path: Path) -> Arrays:

@@ -23,12 +23,13 @@ class Bundle:
     manifest: Manifest
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: str | Path) -> Self:
         """Open a bundle; its artifacts are verified when they are asked for.
 
         Raises:
             InputError: The folder is no bundle, or its manifest is damaged or of another version.
         """
+        directory = Path(directory)
         path = directory / MANIFEST_NAME
         if not path.is_file():
             raise InputError(f"{directory} is not a bundle: it has no {MANIFEST_NAME}")

@@ -74,7 +74,7 @@ class Checkpoint:
         return replace(self, submodel=submodel, arrays=fold_arrays(self.arrays, self.submodel))
 
 
-def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+def write_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     """Write a checkpoint, whole or not at all; equal ones become equal files.
 
     Where each array lies in the file depends on their names and shapes alone, unless class names
@@ -89,7 +89,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         random=checkpoint.random,
         is_untrained=checkpoint.is_untrained,
     )
-    write_arrays(checkpoint.arrays, metadata, path, room=_METADATA_ROOM)
+    write_arrays(checkpoint.arrays, metadata, Path(path), room=_METADATA_ROOM)
 
 
 def read_checkpoint(path: Path, *, is_verified: bool = False) -> Checkpoint:

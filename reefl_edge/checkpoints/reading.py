@@ -5,6 +5,7 @@ where the exits are. DeiT's, timm's and transformers' files hold a backbone: wha
 accumulator and the classifier, is for the caller to initialise.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from reefl_edge.checkpoints.foreign.released import possible_regimes
 from reefl_edge.checkpoints.foreign.sizes import Shapes, architecture_of
 from reefl_edge.checkpoints.metadata import RandomPart
 from reefl_edge.errors import InputError
+from reefl_edge.regimes import is_trained
 from reefl_edge.submodel import ArraySpec, ExitSchedule, Regime, Submodel
 
-_SHARED_PREFIXES = ("accumulator.", "classifier.")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,7 @@ def read_model_file(source: str | Path, description: ModelDescription | None = N
     """
     description = description or ModelDescription()
     located = locate(source)
-    if located.path.suffix not in (".npz", *PICKLE_SUFFIXES) and is_ours(located.path):
+    if _is_ours(located.path):
         return read_own(read_checkpoint(located.path), located.path, description)
     arrays = read_arrays(located.path)
     layout = layout_of(arrays, source=str(source))
@@ -87,6 +89,22 @@ def read_model_file(source: str | Path, description: ModelDescription | None = N
     submodel, joined = read(arrays, layout, located, description)
     submodel, joined = resized(submodel, joined, description.image_size)
     return Reading(submodel=submodel, arrays=joined)
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file is a checkpoint of ours, which may have any name.
+
+    Raises:
+        InputError: It is called a safetensors file, and is a damaged one.
+    """
+    if path.suffix in (".npz", *PICKLE_SUFFIXES):
+        return False
+    try:
+        return is_ours(path)
+    except InputError:
+        if path.suffix == ".safetensors":
+            raise
+        return False
 
 
 def read_own(checkpoint: Checkpoint, path: Path, description: ModelDescription) -> Reading:
@@ -147,7 +165,8 @@ def _backbone(
 
 
 def _backbone_specs(submodel: Submodel) -> tuple[ArraySpec, ...]:
-    return tuple(spec for spec in submodel.arrays() if not spec.name.startswith(_SHARED_PREFIXES))
+    # What every regime trains is what all exits share, and no backbone has it.
+    return tuple(spec for spec in submodel.arrays() if not is_trained(spec.name, "frozen"))
 
 
 def _whole(
@@ -160,6 +179,8 @@ def _whole(
             f"{source} does not say how many exits there are: num_exits (--num-exits), or their "
             "blocks: exit_blocks (--exit-blocks)"
         )
+    if None in (description.mean, description.std) and not located.config.says_normalisation:
+        _warn_of_normalisation(source)
     shapes = Shapes(arrays, layout, source=source)
     num_rows = shapes.of("accumulator.depth_embedding", num_axes=3)[1]
     num_classes = shapes.of("classifier.linear.weight", num_axes=2)[0]
@@ -179,6 +200,20 @@ def _whole(
     if description.max_exit is not None:
         submodel = submodel.cut(description.max_exit)
     return submodel, _only(joined, submodel)
+
+
+def _warn_of_normalisation(source: str) -> None:
+    """Log that pixels may be normalised otherwise than the weights were trained on.
+
+    Source of the numbers: royson/reefl 61b18c1, data/cifar100_dataset.py.
+    """
+    _log.warning(
+        "%s does not say how pixels are normalised: ImageNet's mean and deviation are assumed, "
+        "though the released code does not use them; say its own with --mean and --std to "
+        "'reefl-edge convert', for CIFAR-100 --mean 0.5070752,0.4865489,0.4409178 "
+        "--std 0.2673343,0.2564385,0.2761505",
+        source,
+    )
 
 
 def _exit_at(depth: int, schedule: ExitSchedule, source: str) -> int:

@@ -34,21 +34,23 @@ class Update:
     provenance: Provenance
 
 
-def write_update(update: Update, path: Path) -> None:
+def write_update(update: Update, path: str | Path) -> None:
     """Write an update, whole or not at all.
 
     Raises:
         DivergenceError: An array holds NaN or an infinity.
     """
-    write_arrays(update.arrays, Metadata(submodel=update.submodel, update=update.provenance), path)
+    metadata = Metadata(submodel=update.submodel, update=update.provenance)
+    write_arrays(update.arrays, metadata, Path(path))
 
 
-def read_update(path: Path) -> Update:
+def read_update(path: str | Path) -> Update:
     """Read an update.
 
     Raises:
         InputError: The file is missing, damaged, or not an update of ours.
     """
+    path = Path(path)
     header = read_header(path)
     metadata = metadata_in(header, path)
     if metadata.update is None:

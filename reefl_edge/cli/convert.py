@@ -1,6 +1,8 @@
 """``reefl-edge convert``: somebody else's model into a checkpoint of ours, and back."""
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +14,8 @@ from reefl_edge.sizes import MAX_WIDTH, check_mean, check_std
 if TYPE_CHECKING:
     from reefl_edge.checkpoints.description import Channels
     from reefl_edge.tasks.models import Model
+
+_MOST_NAMED = 5
 
 Destination = Literal["reefl-edge", "released"]
 
@@ -51,6 +55,14 @@ def convert(
     std: Annotated[
         str | None, typer.Option("--std", help="Standard deviation, like --mean.")
     ] = None,
+    class_names: Annotated[
+        str | None,
+        typer.Option(
+            "--class-names",
+            help="One name per class, in the order of the model's logits, such as cat,dog,owl.  "
+            "[default: MODEL's own, or numbers]",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -63,6 +75,7 @@ def convert(
     destination = _destination(to)
     _check_suffix(output, destination)
     options.check_output(output, model)
+    names = _class_names(class_names, destination)
     description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
@@ -74,7 +87,7 @@ def convert(
         mean=_channels(mean, "--mean", check_mean),
         std=_channels(std, "--std", check_std),
     )
-    source = models.opened(model, description, seed=seed)
+    source = _named(models.opened(model, description, seed=seed), names)
     _write(source, output, destination)
     document = _document(source, output, destination)
     if json:
@@ -109,9 +122,45 @@ def _channels(
     with options.usage_errors(option):
         if text is None:
             return None
-        red, green, blue = (float(part) for part in text.split(","))
+        values = [_number(part) for part in text.split(",")]
+        if len(values) != 3:
+            numbers = "1 number" if len(values) == 1 else f"{len(values)} numbers"
+            raise ValueError(f"{text!r} has {numbers}; give one for each of red, green and blue")
+        red, green, blue = values
         check((red, green, blue))
         return red, green, blue
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
+
+
+def _class_names(text: str | None, destination: Destination) -> tuple[str, ...] | None:
+    """Return the names in a text, each of which must be another."""
+    if text is None:
+        return None
+    if destination == "released":
+        options.refuse("--class-names", "a file of the released code holds no names")
+    with options.usage_errors("--class-names"):
+        names = options.split_list(text)
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        if repeated:
+            raise ValueError(f"several classes are called {repeated[0]!r}")
+    return tuple(names)
+
+
+def _named(source: "Model", names: tuple[str, ...] | None) -> "Model":
+    """Give a model's classes their names; None keeps those it has."""
+    if names is None:
+        return source
+    num_classes = source.checkpoint.submodel.architecture.num_classes
+    if len(names) != num_classes:
+        problem = f"{len(names)} names for the {num_classes} classes of MODEL"
+        options.refuse("--class-names", problem)
+    return replace(source, checkpoint=replace(source.checkpoint, class_names=names))
 
 
 def _write(source: "Model", output: Path, destination: Destination) -> None:
@@ -134,6 +183,7 @@ def _document(source: "Model", output: Path, destination: Destination) -> dict[s
         "layout": destination,
         "size_bytes": output.stat().st_size,
         "weights_sha256": weights_sha256(source.checkpoint.arrays),
+        "class_names": list(source.checkpoint.names()),
         "random": _parts(source),
         "submodel": schema.to_dict(source.checkpoint.submodel),
     }
@@ -160,7 +210,7 @@ def _show(document: dict[str, Any]) -> None:
     rows = [
         ("width, heads", f"{architecture['width']}, {architecture['num_heads']}"),
         ("image, patch", f"{architecture['image_size']}, {architecture['patch_size']}"),
-        ("classes", str(architecture["num_classes"])),
+        ("classes", f"{architecture['num_classes']}: {_listed(document['class_names'])}"),
         ("mean", ", ".join(f"{value:.3g}" for value in architecture["mean"])),
         ("std", ", ".join(f"{value:.3g}" for value in architecture["std"])),
         ("blocks", str(architecture["num_blocks"])),
@@ -171,6 +221,15 @@ def _show(document: dict[str, Any]) -> None:
     title = f"{document['model']}: {document['layout']}"
     render.out().print(render.table(title, ("what", "value"), rows))
     render.out().print(f"saved {document['model']} ({render.size(document['size_bytes'])})")
+
+
+def _listed(names: list[str]) -> str:
+    """Name the classes, or the first and the last of many.
+
+    >>> _listed(list("abcdefg"))
+    'a, b, c, ..., g'
+    """
+    return ", ".join(names if len(names) <= _MOST_NAMED else [*names[:3], "...", names[-1]])
 
 
 def _suggest(source: "Model", output: Path, destination: Destination) -> None:

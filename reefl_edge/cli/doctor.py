@@ -11,7 +11,13 @@ from reefl_edge.cli import options, render
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
-    """Something reefl-edge can do when certain packages are there."""
+    """Something reefl-edge can do when certain packages are there.
+
+    Attributes:
+        what: What it can do.
+        packages: As they are installed.
+        extra: The extra, or several with commas, that brings them; None where each install does.
+    """
 
     what: str
     packages: tuple[str, ...]
@@ -33,7 +39,17 @@ CAPABILITIES = (
         extra="coreml",
     ),
     Capability(what="take models from the hub", packages=("huggingface_hub",), extra="hub"),
-    Capability(what="run the demo", packages=("scikit-learn", "matplotlib"), extra="demo"),
+    Capability(
+        what="federate: server, simulations",
+        packages=("torch", "flwr", "ray", "dp-accounting", "tensorboard"),
+        extra="federated,train",
+    ),
+    Capability(what="federate: a node", packages=("flwr",), extra="node"),
+    Capability(
+        what="run the demo",
+        packages=("torch", "executorch", "onnxscript", "coremltools", "scikit-learn", "matplotlib"),
+        extra="all",
+    ),
 )
 # executorch is built for one torch release.
 _TORCH_OF_EXECUTORCH = {"1.4": "2.13"}
@@ -63,7 +79,7 @@ def doctor(json: options.Json = False) -> None:
     rows = [
         (
             entry["what"],
-            "yes" if entry["works"] else f"no: install 'reefl-edge[{entry['extra']}]'",
+            "yes" if entry["works"] else f"no: install '{_install_name(entry['extra'])}'",
             ", ".join(f"{name} {found or 'missing'}" for name, found in entry["packages"].items()),
         )
         for entry in capabilities
@@ -82,6 +98,11 @@ def _examine(capability: Capability) -> dict[str, Any]:
         "packages": packages,
         "extra": capability.extra,
     }
+
+
+def _install_name(extra: str | None) -> str:
+    """Return what to install, with the extra that brings what is missing."""
+    return "reefl-edge" if extra is None else f"reefl-edge[{extra}]"
 
 
 def _installed(package: str) -> str | None:

@@ -18,7 +18,9 @@ from reefl_edge.errors import InputError
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
 
-def read_dataset(path: Path, *, image_size: int, class_names: tuple[str, ...] = ()) -> Dataset:
+def read_dataset(
+    path: str | Path, *, image_size: int, class_names: tuple[str, ...] = ()
+) -> Dataset:
     """Read a labelled dataset, whichever of the known formats it has.
 
     Args:
@@ -26,12 +28,13 @@ def read_dataset(path: Path, *, image_size: int, class_names: tuple[str, ...] = 
             sub-folder of images per class. A split may follow its name after ``#``.
         image_size: Edge in pixels of the images given out.
         class_names: The model's class names, in the order of its logits: the labels are brought
-            into it (see ``classes.py``). Empty: the data's own names and order stay.
+            into it (see ``classes.py``). Empty: the data's own names and order stay; classes that
+            have no names are called by their numbers, up to the highest label.
 
     Raises:
         InputError: The path is missing, damaged, or does not fit the classes.
     """
-    dataset = read_unmapped(path, image_size=image_size, class_names=class_names)
+    dataset = read_unmapped(Path(path), image_size=image_size, class_names=class_names)
     if not class_names:
         return dataset
     try:
@@ -46,7 +49,7 @@ def read_unmapped(path: Path, *, image_size: int, class_names: tuple[str, ...]) 
     Args:
         path: As ``read_dataset`` takes it.
         image_size: Edge in pixels of the images given out.
-        class_names: What the classes of data that has no names are called.
+        class_names: What the classes of data that has no names are called; empty for numbers.
 
     Raises:
         InputError: The path is missing or damaged.
@@ -77,12 +80,12 @@ def _read_folder(folder: Path, split: str | None, *, image_size: int) -> Dataset
     if find_cifar(folder) is not None:
         named = _named(folder, split, ("test", "train"))
         return read_cifar(folder, split=named, image_size=image_size)
+    if is_speech(folder):
+        return read_speech(folder, split=split, image_size=image_size)
     if is_leaf(folder):
         splits = leaf_splits(folder)
         part = folder / _named(folder, split, splits) if splits else _whole(folder, split)
         return read_leaf(part, image_size=image_size)
-    if is_speech(folder):
-        return read_speech(folder, split=split, image_size=image_size)
     return read_folder(_whole(folder, split), image_size=image_size)
 
 

@@ -5,12 +5,14 @@ Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UC
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.data.images import as_rgb
 from reefl_edge.extras import needs_extra
+from reefl_edge.files import replacing_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +56,11 @@ def split_digits(digits: ArrayDataset, *, seed: int) -> DigitsSplit:
         validation=digits.subset(validation),
         test=digits.subset(test),
     )
+
+
+def save_digits(digits: ArrayDataset, path: Path) -> None:
+    """Save digits as the commands read them, an .npz file, whole or not at all."""
+    with replacing_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file, images=digits.pixels, labels=digits.labels, class_names=digits.class_names
+        )

@@ -15,12 +15,11 @@ import torch
 from reefl_edge.architectures import ARCHITECTURES
 from reefl_edge.checkpoints.checkpoint import Checkpoint, write_checkpoint
 from reefl_edge.data.dataset import ArrayDataset
-from reefl_edge.demo.digits import load_digits
+from reefl_edge.demo.digits import load_digits, save_digits
 from reefl_edge.demo.narrator import Narrator
 from reefl_edge.demo.pretrain import pretrain
 from reefl_edge.federation.report import FederationReport, read_federation_report
 from reefl_edge.federation.settings import FederationSettings
-from reefl_edge.files import replacing_file
 from reefl_edge.models import build_model
 from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_edge.models.reefl import ReeFL
@@ -105,20 +104,13 @@ def _data(output: Path, narrator: Narrator, *, seed: int) -> ArrayDataset:
         digits = load_digits(image_size=ARCHITECTURES["digits"].image_size)
         order = np.random.default_rng(seed).permutation(len(digits.labels))
         public, private, test = (digits.subset(part) for part in np.split(order, _SPLITS))
-        _save(private, output / "private_digits.npz")
-        _save(test, output / "test_digits.npz")
+        save_digits(private, output / "private_digits.npz")
+        save_digits(test, output / "test_digits.npz")
     narrator.explain(
         f"{len(public.labels)} public digits, {len(private.labels)} of {NUM_CLIENTS} clients with "
         f"label skew, {len(test.labels)} for the test"
     )
     return public
-
-
-def _save(digits: ArrayDataset, path: Path) -> None:
-    with replacing_file(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(
-            file, images=digits.pixels, labels=digits.labels, class_names=digits.class_names
-        )
 
 
 def _pretrain(public: ArrayDataset, output: Path, narrator: Narrator, *, seed: int) -> None:

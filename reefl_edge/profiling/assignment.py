@@ -206,17 +206,18 @@ def _with_deadline(budget: Budget, deadline_s: float) -> Budget:
     return replace(budget, round=replace(budget.round, deadline_s=deadline_s))
 
 
-def write_assignment(assignment: Assignment, path: Path) -> None:
+def write_assignment(assignment: Assignment, path: str | Path) -> None:
     """Write an assignment to a file, whole or not at all."""
-    write_text(path, schema.to_json(assignment, indent=2) + "\n")
+    write_text(Path(path), schema.to_json(assignment, indent=2) + "\n")
 
 
-def read_assignment(path: Path) -> Assignment:
+def read_assignment(path: str | Path) -> Assignment:
     """Read an assignment.
 
     Raises:
         InputError: The file is missing, damaged, no assignment, or from a newer version.
     """
+    path = Path(path)
     version = schema.schema_version_of(regular_file(path))
     schema.check_not_newer(version, source=str(path), newest=SCHEMA_VERSION)
     return schema.read_json(Assignment, path)

@@ -225,17 +225,18 @@ def _cost_fields(cost: Cost | None) -> dict[str, Any] | None:
     }
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: Report, path: str | Path) -> None:
     """Write a report to a file, whole or not at all."""
-    write_text(path, report_json(report))
+    write_text(Path(path), report_json(report))
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: str | Path) -> Report:
     """Read a report.
 
     Raises:
         InputError: The file is missing, damaged, not a report, or from a newer version.
     """
+    path = Path(path)
     version = schema.schema_version_of(regular_file(path))
     schema.check_not_newer(version, source=str(path), newest=SCHEMA_VERSION)
     return schema.read_json(Report, path)

@@ -69,7 +69,7 @@ class Model:
         """Return the model with an update's arrays in the place of its own, which no file holds.
 
         Raises:
-            InputError: The update does not fit (``weights.apply_update``).
+            InputError: The update does not fit (``checkpoints.update.apply_update``).
         """
         return replace(
             self,

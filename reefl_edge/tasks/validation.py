@@ -100,12 +100,13 @@ def _without_labels(path: Path, edge: int) -> ValidationImages | None:
             return np.concatenate([read_image(files[each], image_size=edge) for each in indices])
 
         return ValidationImages(len(files), read, None)
-    if bare.suffix not in (".npy", ".npz") or not bare.is_file() or split is not None:
+    if bare.suffix not in (".npy", ".npz") or not bare.is_file():
         return None
+    prefix = "" if split is None else f"{split}_"
     arrays = read_array_file(bare, lone="images")
-    if "images" not in arrays or "labels" in arrays:
+    if f"{prefix}images" not in arrays or f"{prefix}labels" in arrays:
         return None
-    pixels = images_of(arrays["images"], bare)
+    pixels = images_of(arrays[f"{prefix}images"], bare)
     if not len(pixels):
         raise InputError(f"{path} holds no images")
     return ValidationImages(len(pixels), lambda indices: resize(pixels[indices], edge), None)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save, save_file
+from safetensors.torch import save_file as save_torch_file
 
 from reefl_edge.array_files.safetensors import (
     data_ranges,
@@ -85,8 +87,22 @@ def test_a_type_that_numpy_lacks_is_refused_by_the_name_of_its_array(
     path = tmp_path / "a.safetensors"
     path.write_bytes(_with_header({"x": _tensor(dtype, [0], 0, 0)}, b""))
 
-    with pytest.raises(InputError, match=rf"arrays that are not float32: x is {dtype}"):
+    with pytest.raises(InputError, match=rf"x is {dtype}, which numpy lacks: save it as"):
         read_safetensors(path)
+
+
+def test_bfloat16_is_widened_where_that_is_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    values = torch.tensor([[1.0, -2.5, 3.0e38], [0.1, 0.0, -0.0]], dtype=torch.bfloat16)
+    save_torch_file({"a": values, "b": torch.ones(2), "none": values[:0]}, path)
+
+    arrays = read_safetensors(path, widens=True)
+
+    assert arrays["a"].dtype == arrays["b"].dtype == np.float32
+    assert np.array_equal(arrays["a"], values.float().numpy())
+    assert np.signbit(arrays["a"][1, 2])
+    assert arrays["none"].shape == (0, 3)
+    assert [*read_safetensors(path, ["b"], widens=True)] == ["b"]
 
 
 @pytest.mark.parametrize("dtype", ["F64", "F32", "F16", "I64", "I8", "U16", "U8", "BOOL"])

@@ -86,6 +86,16 @@ def test_update_comes_back_as_it_was(checkpoint: Checkpoint, tmp_path: Path) -> 
     assert_same_arrays(back.arrays, update.arrays)
 
 
+def test_a_path_may_be_text(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    model, update = str(tmp_path / "model.safetensors"), str(tmp_path / "update.safetensors")
+
+    write_checkpoint(checkpoint, model)
+    write_update(update_of(checkpoint), update)
+
+    assert read_checkpoint(Path(model)).submodel == checkpoint.submodel
+    assert read_update(update).submodel == update_of(checkpoint).submodel
+
+
 def test_array_that_is_a_view_is_written_as_it_reads(tmp_path: Path) -> None:
     submodel = tiny_submodel()
     arrays = random_arrays(submodel)

@@ -4,12 +4,16 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 
 import pytest
 import typer
+from packaging.requirements import Requirement
 
 from reefl_edge.cli import app
+from reefl_edge.cli.doctor import CAPABILITIES
 from tests.cli.conftest import Type
 
 COMMANDS = (
@@ -109,6 +113,47 @@ def test_doctor_says_what_works(type_command: Type) -> None:
     works = {entry["what"]: entry["works"] for entry in typed.document["capabilities"]}
     assert works["run ONNX bundles"]
     assert typed.document["problems"] == []
+
+
+def test_doctor_names_what_brings_a_missing_package(
+    monkeypatch: pytest.MonkeyPatch, type_command: Type
+) -> None:
+    found = Distribution.from_name
+
+    def without(name: str) -> Distribution:
+        if name in ("executorch", "ray", "pillow"):
+            raise PackageNotFoundError(name)
+        return found(name)
+
+    monkeypatch.setattr(Distribution, "from_name", without)
+
+    typed = type_command("doctor", "--json")
+    shown = type_command("doctor")
+
+    works = {entry["what"]: entry["works"] for entry in typed.document["capabilities"]}
+    extras = {entry["what"]: entry["extra"] for entry in typed.document["capabilities"]}
+    assert not works["run the demo"]
+    assert extras["run the demo"] == "all"
+    assert not works["federate: server, simulations"]
+    assert works["federate: a node"]
+    assert "None" not in shown.stdout
+
+
+def test_what_doctor_asks_for_is_what_the_extra_brings() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras: dict[str, list[str]] = declared["optional-dependencies"]
+    every = [line for name, lines in extras.items() if name != "all" for line in lines]
+    lines_of = {
+        "": [],
+        **extras,
+        "all": every,
+        "federated,train": extras["federated"] + extras["train"],
+    }
+    for capability in CAPABILITIES:
+        lines = [*declared["dependencies"], *lines_of[capability.extra or ""]]
+        brought = {Requirement(line).name for line in lines}
+        asked = {package.replace("_", "-") for package in capability.packages}
+        assert asked - brought <= {"ray"}, capability  # Flower's extra "simulation" brings that
 
 
 def test_devices_are_listed_with_what_can_compute_in_them(type_command: Type) -> None:

@@ -66,6 +66,23 @@ def test_a_released_state_dict_becomes_a_checkpoint_and_goes_back(
     assert "saved" in returned.stdout
 
 
+def test_a_models_classes_get_names_that_its_bundle_answers_with(
+    type_command: Type, state: Path, tmp_path: Path
+) -> None:
+    model, again, bundle = tmp_path / "m.safetensors", tmp_path / "a.safetensors", tmp_path / "b"
+    names = ("--class-names", "cat, dog,owl")
+
+    typed = type_command("convert", state, "-o", model, "--num-exits", 2, *HEADS, *names, "--json")
+    shown = type_command("convert", model, "-o", again)
+    type_command("export", model, "--format", "onnx", "-o", bundle)
+
+    assert typed.document["class_names"] == ["cat", "dog", "owl"]
+    assert "3: cat, dog, owl" in shown.stdout
+    assert again.read_bytes() == model.read_bytes()
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["class_names"] == ["cat", "dog", "owl"]
+
+
 def test_a_backbone_becomes_a_model_to_be_trained(
     type_command: Type, backbone: Path, tmp_path: Path
 ) -> None:
@@ -227,7 +244,9 @@ def test_a_foreign_model_is_profiled(type_command: Type, backbone: Path) -> None
         (("--num-exits", "3"), 2, "cannot spread 3 exits over 2 blocks"),
         (("--exit-blocks", "0,x"), 2, "--exit-blocks"),
         (("--exit-blocks", "1,0"), 2, "must increase"),
-        (("--num-exits", "2", "--mean", "1,2"), 2, "--mean"),
+        (("--num-exits", "2", "--mean", "1,2"), 2, "'1,2' has 2 numbers; give one for each of red"),
+        (("--num-exits", "2", "--mean", "0.5"), 2, "'0.5' has 1 number; give one for each of red"),
+        (("--num-exits", "2", "--std", "a,0.5,0.5"), 2, "'--std': 'a' is no number"),
         (("--num-exits", "2", "--regime", "half"), 2, "no regime is called 'half'"),
         (("--num-exits", "2", "--to", "onnx"), 2, "choose reefl-edge or released"),
         (("--num-exits", "2", "--num-heads", "3"), 2, "not a multiple of 3 heads"),
@@ -239,6 +258,14 @@ def test_a_foreign_model_is_profiled(type_command: Type, backbone: Path) -> None
         (("--num-exits", "2", "--std", "0.5,0,0.5"), 2, "'--std': std must be from"),
         (("--num-exits", "2", "--std", "0.5,inf,0.5"), 2, "'--std': std must be from"),
         (("--num-exits", "2", "--max-exit", "2"), 2, "no exit 2"),
+        (("--num-exits", "2", "--class-names", "a,b"), 2, "2 names for the 3 classes of MODEL"),
+        (("--num-exits", "2", "--class-names", "a,b,a"), 2, "several classes are called 'a'"),
+        (("--num-exits", "2", "--class-names", "a,,b"), 2, "has a comma too many"),
+        (
+            ("--num-exits", "2", "--class-names", "a,b,c", "--to", "released"),
+            2,
+            "a file of the released code holds no names",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_written(

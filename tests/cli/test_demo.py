@@ -1,5 +1,6 @@
 """The demo's own parts; its stages are the commands, which have tests of their own."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,12 @@ from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.demo import measure
 from reefl_edge.demo.digits import load_digits, split_digits
 from reefl_edge.demo.measure import CURVE_THRESHOLDS, measure_curve
+from reefl_edge.demo.narrator import Progress
 from reefl_edge.demo.picture import draw
+from reefl_edge.demo.run import keep_promise
+from reefl_edge.tasks.exporting import ExportRequest, export_model
+from reefl_edge.tasks.models import open_model
+from reefl_export.plan import ExportPlan
 from tests.fakes.images import random_images
 
 
@@ -68,6 +74,38 @@ def test_the_picture_is_a_png(
         assert picture.format == "PNG"
         assert picture.width > 1000
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+class _Lines:
+    """Keeps what the demo explains."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def stage(self, title: str) -> AbstractContextManager[Progress]:
+        raise AssertionError(f"{title} was begun")
+
+    def explain(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_the_demo_goes_on_where_one_exit_alone_fits_the_budget(
+    home: Path, test_set: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "RUNTIMES", ("onnx",))
+    plan = ExportPlan.stock(["onnx"])
+    model = open_model(home / "model.safetensors").cut(0)
+    exported = export_model(model, tmp_path / "bundle", ExportRequest(plan=plan))
+    told = _Lines()
+
+    bundle = keep_promise(exported, tmp_path / "missing.npz", told, threads=2)
+    (curve,) = measure_curve(bundle, test_set, threads=2, on_step=lambda *_: None)
+    draw((curve,), tmp_path / "picture.png")
+
+    assert bundle is exported
+    assert told.lines == ["6/7 calibrate: one exit fits the budget, there is nothing to stop early"]
+    assert curve.chosen is curve.deepest
+    assert curve.deepest.exit_shares == (1,)
 
 
 def test_the_digits_are_split_without_overlap() -> None:

@@ -16,6 +16,24 @@ from tests.fakes.images import random_images
 NAMES = ("a", "b", "c")
 
 
+def test_classes_that_nobody_names_are_called_by_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez(path, **pack())
+
+    dataset = read_dataset(f"{path}#test", image_size=8)
+
+    assert dataset.class_names == ("0", "1", "2")
+    assert dataset.labels.tolist() == [2, 0]
+
+
+def test_a_label_beyond_every_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez(path, images=random_images(2), labels=np.array([0, 10**12]))
+
+    with pytest.raises(InputError, match="labels run from 0 to 1000000000000, but there are"):
+        read_dataset(path, image_size=8)
+
+
 def pack() -> dict[str, Any]:
     return {
         "train_images": random_images(4),

@@ -24,6 +24,14 @@ def test_a_report_read_again_is_the_same(tmp_path: Path) -> None:
     assert read_report(tmp_path / "report.json") == written
 
 
+def test_a_reports_path_may_be_text(tmp_path: Path) -> None:
+    original = report(row(0, [1.5, 1.25, 1.0]))
+
+    write_report(original, str(tmp_path / "report.json"))
+
+    assert read_report(str(tmp_path / "report.json")) == original
+
+
 def test_the_file_says_the_figures_with_their_units_beside_the_samples() -> None:
     text = report_json(report(row(0, [3.0, 1.0, 2.0], memory_mib=12)))
 

@@ -6,14 +6,30 @@ import numpy as np
 import pytest
 
 from reefl_edge.bundles.bundle import Bundle
-from reefl_edge.errors import ParityError
-from reefl_edge.tasks.validation import ValidationImages, answers_of
+from reefl_edge.errors import InputError, ParityError
+from reefl_edge.tasks.validation import ValidationImages, answers_of, read_validation
 from tests.fakes.bundles import listed_artifact, tiny_manifest
+from tests.fakes.images import random_images
 from tests.fakes.runtimes import FakeRuntime, confident_logits, numbered_images
 
 BUNDLE = Bundle(Path("bundle"), tiny_manifest(listed_artifact("onnx")))
 IMAGES = ValidationImages(3, lambda indices: numbered_images(indices.tolist()), None)
 LOGITS = confident_logits([[0.9, 0.8, 0.7], [0.95, 0.9, 0.85]])
+
+
+def test_a_split_without_labels_is_read_where_none_are_needed(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    images, labels = random_images(3), np.arange(2)
+    np.savez(path, train_images=images[:2], train_labels=labels, test_images=images)
+
+    test = read_validation(f"{path}#test", BUNDLE, labels_for=None)
+    train = read_validation(f"{path}#train", BUNDLE, labels_for=None)
+
+    assert (test.count, test.labels) == (3, None)
+    assert test.images(np.array([2])).shape[1:3] == train.images(np.array([0])).shape[1:3]
+    assert train.labels is not None
+    with pytest.raises(InputError, match="#test holds images without labels, which evaluate needs"):
+        read_validation(f"{path}#test", BUNDLE, labels_for="evaluate")
 
 
 def test_the_logits_of_every_exit_come_in_order() -> None:

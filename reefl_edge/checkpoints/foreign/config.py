@@ -43,10 +43,12 @@ class FolderConfig:
     Attributes:
         num_heads: Attention heads of a block; None if they do not say.
         normalisation: Mean and standard deviation of each channel; ImageNet's if they do not say.
+        says_normalisation: They say it.
     """
 
     num_heads: int | None = None
     normalisation: tuple[Channels, Channels] = (IMAGENET_MEAN, IMAGENET_STD)
+    says_normalisation: bool = False
 
 
 def read_config(folder: Path) -> FolderConfig:
@@ -63,11 +65,21 @@ def read_config(folder: Path) -> FolderConfig:
             f"{'a' if model.qkv_bias else 'no'} bias of query, key and value; "
             "ours have gelu and a bias"
         )
-    normalisation = (IMAGENET_MEAN, IMAGENET_STD)
-    preprocessor_path = folder / "preprocessor_config.json"
+    said = _normalisation(folder / "preprocessor_config.json", model)
+    return FolderConfig(
+        num_heads=model.num_attention_heads,
+        normalisation=said or (IMAGENET_MEAN, IMAGENET_STD),
+        says_normalisation=said is not None,
+    )
+
+
+def _normalisation(
+    preprocessor_path: Path, model: _ModelConfig
+) -> tuple[Channels, Channels] | None:
+    """Return mean and standard deviation of each channel; None where no file says them."""
     if preprocessor_path.is_file():
         preprocessor = schema.read_json(_PreprocessorConfig, preprocessor_path)
-        normalisation = (preprocessor.image_mean, preprocessor.image_std)
-    elif model.pretrained_cfg is not None:
-        normalisation = (model.pretrained_cfg.mean, model.pretrained_cfg.std)
-    return FolderConfig(num_heads=model.num_attention_heads, normalisation=normalisation)
+        return preprocessor.image_mean, preprocessor.image_std
+    if model.pretrained_cfg is not None:
+        return model.pretrained_cfg.mean, model.pretrained_cfg.std
+    return None

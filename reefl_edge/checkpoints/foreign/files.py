@@ -89,7 +89,7 @@ def read_arrays(path: Path) -> Arrays:
     """
     match regular_file(path).suffix:
         case ".safetensors":
-            arrays = read_safetensors(path)
+            arrays = read_safetensors(path, widens=True)
         case ".npz":
             arrays = read_array_file(path)
         case suffix if suffix in PICKLE_SUFFIXES:

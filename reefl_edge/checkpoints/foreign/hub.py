@@ -28,7 +28,8 @@ def download(repo_id: str) -> Path:
     The hub has three seconds to answer, or as many as the variable ``HF_HUB_ETAG_TIMEOUT`` says.
 
     Raises:
-        InputError: The hub is out of reach, or has no such model with weights we can read.
+        InputError: The hub is out of reach, or has no such model that may be read from here, or
+            none with weights we can read.
         MissingToolchainError: huggingface_hub is not installed.
     """
     with needs_extra(
@@ -97,7 +98,10 @@ def _translated_errors(repo_id: str) -> Iterator[None]:
     try:
         yield
     except RepositoryNotFoundError as error:  # also private and gated ones
-        raise InputError(f"{repo_id}: no file here, and no such model on the hub") from error
+        raise InputError(
+            f"{repo_id}: no file here, and no model on the hub that may be read from here; a "
+            "private or gated one takes 'hf auth login' or HF_TOKEN"
+        ) from error
     except (
         _transport_error(), FileMetadataError, HFValidationError, OfflineModeIsEnabled
     ) as error:  # fmt: skip

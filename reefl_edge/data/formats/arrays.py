@@ -17,6 +17,8 @@ from reefl_edge.data.dataset import ArrayDataset, Dataset, Groups, as_labels
 from reefl_edge.data.formats.audio_pack import audio_dataset
 from reefl_edge.data.images import as_rgb
 from reefl_edge.errors import InputError
+from reefl_edge.names import numbered_names
+from reefl_edge.sizes import MAX_CLASSES
 
 GROUP_NAMES = ("groups", "writer", "speaker")
 
@@ -29,7 +31,7 @@ def read_npz(
     Args:
         path: The .npz file.
         image_size: Edge in pixels of the images given out.
-        class_names: What the classes are called if the file does not say.
+        class_names: What the classes are called if the file does not say; empty for their numbers.
         split: Which split, of a file that has several.
 
     Raises:
@@ -39,6 +41,7 @@ def read_npz(
     try:
         if "class_names" in arrays:
             class_names = as_texts(arrays["class_names"], "class_names")
+        class_names = class_names or _numbers_of(arrays)
         if "audio" in arrays:
             return audio_dataset(
                 arrays, split=split, image_size=image_size, class_names=class_names
@@ -49,6 +52,19 @@ def read_npz(
         return ArrayDataset(as_rgb(chosen["images"]), labels, class_names, image_size, groups)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _numbers_of(arrays: Mapping[str, Array]) -> tuple[str, ...]:
+    """Return the numbers of the classes, up to the highest label of any split."""
+    highest = max(
+        (
+            int(array.max(initial=0))
+            for name, array in arrays.items()
+            if name.endswith("labels") and array.dtype.kind in "iu"
+        ),
+        default=0,
+    )
+    return numbered_names(min(highest + 1, MAX_CLASSES))
 
 
 def groups_in(arrays: Mapping[str, Array]) -> Groups | None:

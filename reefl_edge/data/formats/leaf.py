@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from reefl_edge.data.dataset import ArrayDataset, Images, Labels
+from reefl_edge.data.formats.folder import has_images
+from reefl_edge.data.formats.listing import visible_folders
 from reefl_edge.data.images import as_rgb
 from reefl_edge.errors import InputError
 from reefl_edge.files import regular_file
@@ -24,12 +26,17 @@ _EDGE = 28
 
 
 def leaf_splits(folder: Path) -> list[str]:
-    """Return the splits of a LEAF folder: its sub-folders that hold JSON files."""
-    return sorted({path.parent.name for path in folder.glob("*/*.json")})
+    """Return the splits of a LEAF folder: its visible sub-folders that hold JSON files."""
+    return [each.name for each in visible_folders(folder) if any(each.glob("*.json"))]
 
 
 def is_leaf(folder: Path) -> bool:
-    """Say whether a folder is a split of LEAF, or holds splits."""
+    """Say whether a folder is a split of LEAF, or holds splits.
+
+    Among images, JSON files are somebody's notes.
+    """
+    if any(has_images(each) for each in (folder, *visible_folders(folder))):
+        return False
     return bool(leaf_splits(folder)) or any(folder.glob("*.json"))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch_file
 from torch import Tensor
 
 from reefl_edge.array_files.safetensors import Arrays
@@ -182,11 +183,14 @@ def test_accumulator_and_classifier_start_the_same_for_the_same_seed(tmp_path: P
     assert {each.split(".")[0] for each in fresh} == {"accumulator", "classifier"}
 
 
-def test_half_precision_is_widened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_half_precision_is_widened(tmp_path: Path, suffix: str) -> None:
     state = {name: torch.from_numpy(array) for name, array in _deit_state().items()}
-    torch.save({name: tensor.bfloat16() for name, tensor in state.items()}, tmp_path / "deit.pth")
+    path = tmp_path / f"deit{suffix}"
+    halves = {name: tensor.bfloat16() for name, tensor in state.items()}
+    (torch.save if suffix == ".pth" else save_torch_file)(halves, path)
 
-    reading = read_model_file(tmp_path / "deit.pth", ModelDescription(num_classes=5))
+    reading = read_model_file(path, ModelDescription(num_classes=5))
 
     assert {array.dtype for array in reading.arrays.values()} == {np.dtype(np.float32)}
 

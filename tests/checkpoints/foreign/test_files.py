@@ -12,6 +12,7 @@ import torch
 from safetensors.numpy import save_file
 
 from reefl_edge.array_files.safetensors import Arrays
+from reefl_edge.checkpoints.checkpoint import Checkpoint, write_checkpoint
 from reefl_edge.checkpoints.description import ModelDescription
 from reefl_edge.checkpoints.foreign.config import read_config
 from reefl_edge.checkpoints.foreign.files import is_hub_id, locate, read_arrays
@@ -20,6 +21,7 @@ from reefl_edge.checkpoints.reading import read_model_file
 from reefl_edge.errors import InputError
 from reefl_edge.models import load_checkpoint
 from tests.checkpoints.foreign.released import released_state
+from tests.fakes.submodels import tiny_submodel
 
 ARRAYS: Arrays = {"a": np.ones(3, np.float32)}
 
@@ -205,6 +207,21 @@ def test_what_begins_with_a_folder_that_is_here_is_a_path_if_a_mistyped_one(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_file_of_an_unknown_kind_is_not_called_a_damaged_one(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(3)}, tmp_path / "last.ckpt")
+
+    with pytest.raises(InputError, match=r"ckpt is no \.safetensors, \.npz, \.pth, \.pt or"):
+        read_model_file(tmp_path / "last.ckpt")
+
+
+def test_a_checkpoint_of_ours_may_have_any_name(tmp_path: Path) -> None:
+    submodel = tiny_submodel()
+    arrays = {spec.name: np.zeros(spec.shape, np.float32) for spec in submodel.arrays()}
+    write_checkpoint(Checkpoint(submodel=submodel, arrays=arrays), tmp_path / "best.ckpt")
+
+    assert read_model_file(tmp_path / "best.ckpt").submodel == submodel
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
 def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"

@@ -72,11 +72,14 @@ class _Answering(BaseHTTPRequestHandler):
     """Answers everything with one status, and counts."""
 
     status = 503
+    error_code: str | None = None
     asked: list[str]
 
     def do_HEAD(self) -> None:
         self.asked.append(self.path)
         self.send_response(self.status)
+        if self.error_code is not None:
+            self.send_header("X-Error-Code", self.error_code)
         self.end_headers()
 
     def log_message(self, *_arguments: object) -> None:
@@ -139,6 +142,17 @@ def test_a_hub_that_has_not_the_model_or_is_not_well_says_so(
         assert "the hub is out of reach (" in str(caught.value)
     else:
         assert "out of reach" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answering_hub", [403], indirect=True)
+@pytest.mark.parametrize("error_code", ["GatedRepo", "RepoNotFound"])
+def test_a_model_that_may_not_be_read_from_here_says_what_it_takes(
+    answering_hub: type[_Answering], error_code: str
+) -> None:
+    answering_hub.error_code = error_code
+
+    with pytest.raises(InputError, match="private or gated one takes 'hf auth login' or HF_TOKEN"):
+        locate("somebody/gated-model")
 
 
 def test_the_hub_without_its_extra_says_which(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The released code's state dict comes in, computes the same, and goes out again."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,34 @@ def test_the_exits_must_be_said(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="does not say how many exits"):
         load_checkpoint(path, num_heads=HEADS)
+
+
+def test_normalisation_that_nobody_says_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _saved(released_state(depth=12), tmp_path)
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)
+
+    load_checkpoint(path, num_exits=4, num_heads=HEADS, mean=mean, std=std)
+    said = caplog.text
+    load_checkpoint(path, num_exits=4, num_heads=HEADS, mean=mean)
+
+    assert said == ""
+    assert f"{path} does not say how pixels are normalised: ImageNet's" in caplog.text
+    assert "--std 0.2673343,0.2564385,0.2761505" in caplog.text
+
+
+def test_normalisation_said_beside_a_state_dict_is_not_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _saved(released_state(depth=12), tmp_path, "model.safetensors")
+    said = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+
+    network = load_checkpoint(tmp_path, num_exits=4, num_heads=HEADS)
+
+    assert network.submodel.architecture.mean == (0.5, 0.4, 0.3)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

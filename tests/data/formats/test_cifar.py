@@ -121,6 +121,13 @@ def test_what_is_no_plain_data_is_refused(data: bytes) -> None:
         load_plain(data, name="batch")
 
 
+def test_an_array_that_a_pickle_never_fills_is_refused() -> None:
+    array = load_plain(b"cnumpy\nndarray\n)\x81.", name="batch")
+
+    with pytest.raises(ValueError, match="not of 8-bit numbers"):
+        array.pixels()
+
+
 def test_array_of_objects_is_refused(tmp_path: Path) -> None:
     files = cifar_10_files()
     array = np.empty((1, 3072), object)

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from reefl_edge.data.reading import read_dataset
 from reefl_edge.errors import InputError
-from tests.data.published import leaf_document, write_leaf
+from tests.data.published import leaf_document, write_leaf, write_wav
 
 
 def test_examples_and_writers_of_all_files_are_read(tmp_path: Path) -> None:
@@ -35,6 +36,32 @@ def test_without_a_split_the_splits_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"has the splits train; write .*#train"):
         read_dataset(tmp_path, image_size=28, class_names=())
+
+
+@pytest.mark.parametrize("notes", ["cat/a.png.json", "labels.json", ".vscode/settings.json"])
+def test_json_files_among_images_do_not_hide_their_classes(tmp_path: Path, notes: str) -> None:
+    for name in ("cat", "dog", ".vscode"):
+        (tmp_path / name).mkdir()
+    for name in ("cat", "dog"):
+        Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
+    (tmp_path / notes).write_text("{}")
+
+    assert read_dataset(tmp_path, image_size=8).class_names == ("cat", "dog")
+
+
+def test_json_files_among_clips_do_not_hide_their_words(tmp_path: Path) -> None:
+    write_wav(tmp_path / "yes" / "a_nohash_0.wav", np.zeros(1600, np.int16))
+    (tmp_path / "yes" / "a.json").write_text("{}")
+
+    assert read_dataset(tmp_path, image_size=8).class_names == ("yes",)
+
+
+def test_a_hidden_folder_is_no_split(tmp_path: Path) -> None:
+    write_leaf(tmp_path / "train", leaf_document({"f1": [1]}))
+    write_leaf(tmp_path / ".cache", leaf_document({"f1": [2]}))
+
+    with pytest.raises(InputError, match=r"has the splits train; write"):
+        read_dataset(tmp_path, image_size=28)
 
 
 @pytest.mark.parametrize(
