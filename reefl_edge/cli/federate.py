@@ -269,6 +269,8 @@ def _settings(
             num_rounds=num_rounds,
             num_clients=num_clients or 0,
             clients_per_round=min(10, num_clients or 10),
+            # A device says itself what it can bear; a simulated client has nothing to say.
+            tiers="round-robin" if num_clients else "device",
             data="" if data is None else str(Path(data).absolute()),
             test_data="" if eval_data is None else str(Path(eval_data).absolute()),
             output=str((folder / "output").absolute()),

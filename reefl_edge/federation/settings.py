@@ -141,7 +141,9 @@ class FederationSettings:
                 f"{self.num_clients} clients"
             )
         if self.tiers == "device":
-            raise ValueError("simulated clients have no device; give another tiers")
+            raise ValueError(
+                "simulated clients have no device; set tiers = 'round-robin', or another"
+            )
 
     @property
     def is_simulation(self) -> bool:

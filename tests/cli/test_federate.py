@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reefl_edge.federation.flower.app_folder import read_app
 from tests.bare import BARE_PYTHON, SOURCES, needs_bare
 from tests.cli.conftest import Type
 
@@ -35,6 +36,18 @@ def test_a_folder_is_written_and_the_next_commands_are_named(
     assert typed.exit_code == 0
     assert (tmp_path / "federation" / "pyproject.toml").exists()
     assert f"reefl-edge federate run {tmp_path / 'federation'}" in typed.stderr
+
+
+def test_nodes_of_a_deployment_say_themselves_how_deep_they_go_and_simulated_clients_do_not(
+    folder: Path, tmp_path: Path, type_command: Type
+) -> None:
+    type_command(
+        *("federate", "init", tmp_path / "simulated", "--model", "model.safetensors"),
+        *("--data", "digits.npz#train", "--num-clients", 20),
+    )
+
+    assert read_app(folder)["tiers"] == "device"
+    assert read_app(tmp_path / "simulated")["tiers"] == "round-robin"
 
 
 def test_what_is_written_is_listed_as_json(tmp_path: Path, type_command: Type) -> None:
