@@ -97,7 +97,7 @@ def init(
         typer.Option(
             "--host",
             help="What nodes call this machine, a name or an address; may be given again.  "
-            "[default: localhost]",
+            "[default: as it is, or localhost]",
         ),
     ] = None,
     listen: Annotated[
@@ -148,8 +148,7 @@ def init(
     elif not deployment:
         options.refuse("--model", "name the model that is to be trained")
     if deployment:
-        hosts = host or ["localhost"]
-        made, new = deploy_federation(folder, hosts, names, listen=listen, port=port)
+        made, new = deploy_federation(folder, host or [], names, listen=listen, port=port)
         written += [made.folder, *new]
     if json:
         render.print_json({"federation": str(folder), "written": [str(path) for path in written]})

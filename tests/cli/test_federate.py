@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reefl_edge.federation.flower.app_folder import read_app
+from reefl_edge.federation.flower.certificates import hosts_of
 from tests.bare import BARE_PYTHON, SOURCES, needs_bare
 from tests.cli.conftest import Type
 
@@ -104,6 +105,19 @@ def test_nodes_are_added_later(folder: Path, type_command: Type) -> None:
     assert typed.exit_code == 0
     assert [path.read_bytes() for path in kept] == before
     assert (folder / "deployment" / "nodes" / "phone" / "node.key").exists()
+
+
+def test_a_server_that_is_called_nothing_new_keeps_its_names(
+    folder: Path, type_command: Type
+) -> None:
+    deployment = folder / "deployment"
+    type_command("federate", "init", folder, "--deployment", "--host", "server.lan")
+
+    type_command("federate", "init", folder, "--deployment", "--nodes", "phone")
+
+    assert hosts_of(deployment / "superlink.crt")[0] == "server.lan"
+    told = (deployment / "nodes" / "phone" / "node.toml").read_text()
+    assert 'superlink = "server.lan:' in told
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,15 @@ class Deployment:
         """
         return schema.read_toml(Listening, self._listening_file)
 
+    def hosts(self) -> tuple[str, ...]:
+        """Return what nodes call the SuperLink: what its certificate is for, where it has one.
+
+        Raises:
+            InputError: The certificate is damaged.
+        """
+        path = self.certificates.certificate
+        return certificates.hosts_of(path) if path.exists() else ("localhost",)
+
     def check(self) -> None:
         """Refuse certificates that nodes would refuse.
 
