@@ -164,7 +164,7 @@ class Roster:
         )
         if depth is None:
             raise FederationError(f"{hello.client} meets the budget at no exit")
-        if depth.max_exit > theirs.max_exit:
+        if not 0 <= depth.max_exit <= theirs.max_exit:
             raise FederationError(
                 f"{hello.client} is to go to exit {depth.max_exit}, but its model ends at exit "
                 f"{theirs.max_exit}"

@@ -92,6 +92,7 @@ def test_a_client_may_come_back_on_another_node() -> None:
             "odd has a model of another architecture or other exits",
         ),
         (replace(PI, client="keen", max_exit=2), "its model ends at exit 1"),
+        (replace(PI, client="shy", max_exit=-5), "shy is to go to exit -5, but"),
         (Error(code=2, reason="MemoryError"), "it failed: MemoryError"),
         (PHONE, "phone is the name of another"),
     ],
