@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import bundled_checkpoint
@@ -95,8 +93,8 @@ def _server(settings: FederationSettings, start: Checkpoint) -> Server:
         guard=Guard(bounds_norms=privacy is None),
         clip_norm=settings.clip_norm or None if privacy is None else None,
         privacy=privacy,
-        # Every node knows the seed, and could take noise off that is drawn by it.
-        noise=np.random.default_rng([settings.seed] if settings.is_simulation else None),
+        # Every node knows the seed; in a simulation there is nobody to hide anything from.
+        secret=settings.seed if settings.is_simulation else None,
     )
 
 
