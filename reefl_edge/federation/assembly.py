@@ -32,8 +32,13 @@ from reefl_edge.federation.state_file import FederationIdentity, StateFiles
 from reefl_edge.profiling.assignment import read_assignment
 from reefl_edge.submodel import Submodel
 
-# What of the settings says where and how, and nothing about what comes out.
-_OF_NO_MATTER = ("num_rounds", "evaluate_every", "output", "resume", "threads", "torch_device")
+# What of the settings may be otherwise when a federation goes on: it says where things are (which
+# model it is, its hash says), how long somebody waits and what is enough, but not what a round is.
+_OF_NO_MATTER = (
+    *("model", "test_data", "output", "resume", "threads", "torch_device"),
+    *("num_rounds", "evaluate_every"),
+    *("min_clients", "wait_for_clients_s", "round_deadline_s", "max_attempts"),
+)
 
 
 def read_model(path: Path) -> Checkpoint:

@@ -112,6 +112,16 @@ def test_another_federation_is_not_gone_on_with(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"of another federation: seed is 0 there, 5 here"):
         run(tmp_path, 3, resume=True, seed=5)
+    with pytest.raises(InputError, match=r"of another federation: batch-size is None there, 8"):
+        run(tmp_path, 3, resume=True, batch_size=8)
+
+
+def test_a_state_that_says_more_than_matters_is_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path, 2, min_clients=2)
+
+    _, records = run(tmp_path, 3, resume=True)
+
+    assert [record.server_round for record in records] == [3]
 
 
 def test_a_folder_that_holds_a_state_is_not_begun_anew(tmp_path: Path) -> None:
