@@ -1,5 +1,6 @@
 """``reefl-edge federate``: many devices train one model, each to its own depth, on Flower."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -131,7 +132,16 @@ def init(
     from reefl_edge.tasks.federating import check_flower, deploy_federation, init_federation
 
     check_flower()
-    _check_deployment(deployment, host, nodes)
+    if not deployment:
+        _refuse_given(
+            {"--host": host, "--listen": listen, "--port": port, "--nodes": nodes},
+            "only with --deployment",
+        )
+    if model is None:
+        _refuse_given(
+            {"--data": data, "--num-clients": num_clients, "--eval-data": eval_data},
+            "only with --model",
+        )
     names = _node_names(nodes)
     written: list[Path] = []
     if model is not None:
@@ -177,8 +187,8 @@ def run(
             "--workers",
             min=1,
             max=1024,
-            help="Simulated clients that train at a time; on one, a seed gives the same weights "
-            "bit for bit.",
+            help="Simulated clients that train at a time, each in a process of its own; the "
+            "weights do not depend on it.",
         ),
     ] = 1,
     show_flower: Annotated[
@@ -240,10 +250,11 @@ def join(
     join_federation(folder, render.tell)
 
 
-def _check_deployment(deployment: bool, host: list[str] | None, nodes: str | None) -> None:
-    for option, value in (("--host", host), ("--nodes", nodes)):
-        if value is not None and not deployment:
-            options.refuse(option, "only with --deployment")
+def _refuse_given(values: Mapping[str, object], why: str) -> None:
+    """Refuse options that were given and would go unheard."""
+    for option, value in values.items():
+        if value is not None:
+            options.refuse(option, why)
 
 
 def _settings(
