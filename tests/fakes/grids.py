@@ -34,6 +34,11 @@ class FakeGrid:
         self._hurry = hurry or (lambda ids: ids)
         self._waiting: dict[str, Message] = {}
 
+    @property
+    def num_waiting(self) -> int:
+        """Messages whose answers were not fetched."""
+        return len(self._waiting)
+
     def get_node_ids(self) -> list[int]:
         """Return the nodes that are there."""
         return self.nodes
