@@ -1,5 +1,6 @@
 """``reefl-edge federate``: many devices train one model, each to its own depth, on Flower."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,7 +98,7 @@ def init(
         typer.Option(
             "--host",
             help="What nodes call this machine, a name or an address; may be given again.  "
-            "[default: localhost]",
+            "[default: as it is, or localhost]",
         ),
     ] = None,
     listen: Annotated[
@@ -131,7 +132,16 @@ def init(
     from reefl_edge.tasks.federating import check_flower, deploy_federation, init_federation
 
     check_flower()
-    _check_deployment(deployment, host, nodes)
+    if not deployment:
+        _refuse_given(
+            {"--host": host, "--listen": listen, "--port": port, "--nodes": nodes},
+            "only with --deployment",
+        )
+    if model is None:
+        _refuse_given(
+            {"--data": data, "--num-clients": num_clients, "--eval-data": eval_data},
+            "only with --model",
+        )
     names = _node_names(nodes)
     written: list[Path] = []
     if model is not None:
@@ -148,8 +158,7 @@ def init(
     elif not deployment:
         options.refuse("--model", "name the model that is to be trained")
     if deployment:
-        hosts = host or ["localhost"]
-        made, new = deploy_federation(folder, hosts, names, listen=listen, port=port)
+        made, new = deploy_federation(folder, host or [], names, listen=listen, port=port)
         written += [made.folder, *new]
     if json:
         render.print_json({"federation": str(folder), "written": [str(path) for path in written]})
@@ -178,8 +187,8 @@ def run(
             "--workers",
             min=1,
             max=1024,
-            help="Simulated clients that train at a time; on one, a seed gives the same weights "
-            "bit for bit.",
+            help="Simulated clients that train at a time, each in a process of its own; the "
+            "weights do not depend on it.",
         ),
     ] = 1,
     show_flower: Annotated[
@@ -241,10 +250,11 @@ def join(
     join_federation(folder, render.tell)
 
 
-def _check_deployment(deployment: bool, host: list[str] | None, nodes: str | None) -> None:
-    for option, value in (("--host", host), ("--nodes", nodes)):
-        if value is not None and not deployment:
-            options.refuse(option, "only with --deployment")
+def _refuse_given(values: Mapping[str, object], why: str) -> None:
+    """Refuse options that were given and would go unheard."""
+    for option, value in values.items():
+        if value is not None:
+            options.refuse(option, why)
 
 
 def _settings(
@@ -269,6 +279,8 @@ def _settings(
             num_rounds=num_rounds,
             num_clients=num_clients or 0,
             clients_per_round=min(10, num_clients or 10),
+            # A device says itself what it can bear; a simulated client has nothing to say.
+            tiers="round-robin" if num_clients else "device",
             data="" if data is None else str(Path(data).absolute()),
             test_data="" if eval_data is None else str(Path(eval_data).absolute()),
             output=str((folder / "output").absolute()),

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.bundles.checkpoint import bundled_checkpoint
@@ -34,8 +32,13 @@ from reefl_edge.federation.state_file import FederationIdentity, StateFiles
 from reefl_edge.profiling.assignment import read_assignment
 from reefl_edge.submodel import Submodel
 
-# What of the settings says where and how, and nothing about what comes out.
-_OF_NO_MATTER = ("num_rounds", "evaluate_every", "output", "resume", "threads", "torch_device")
+# What of the settings may be otherwise when a federation goes on: it says where things are (which
+# model it is, its hash says), how long somebody waits and what is enough, but not what a round is.
+_OF_NO_MATTER = (
+    *("model", "test_data", "output", "resume", "threads", "torch_device"),
+    *("num_rounds", "evaluate_every"),
+    *("min_clients", "wait_for_clients_s", "round_deadline_s", "max_attempts"),
+)
 
 
 def read_model(path: Path) -> Checkpoint:
@@ -95,8 +98,8 @@ def _server(settings: FederationSettings, start: Checkpoint) -> Server:
         guard=Guard(bounds_norms=privacy is None),
         clip_norm=settings.clip_norm or None if privacy is None else None,
         privacy=privacy,
-        # Every node knows the seed, and could take noise off that is drawn by it.
-        noise=np.random.default_rng([settings.seed] if settings.is_simulation else None),
+        # Every node knows the seed; in a simulation there is nobody to hide anything from.
+        secret=settings.seed if settings.is_simulation else None,
     )
 
 

@@ -112,9 +112,9 @@ class PrivateAverage:
             current: The trained arrays that the round began with.
         """
         deviation = self._privacy.noise_multiplier * self._privacy.clip_norm
-        return {
-            name: self._noised(name, array, deviation) if self._holders[name].any() else array
-            for name, array in current.items()
+        return {  # in an order of its own: so the same noise meets the same array
+            name: self._noised(name, current[name], deviation) if holders.any() else current[name]
+            for name, holders in self._holders.items()
         }
 
     def held(self) -> Held:

@@ -31,7 +31,7 @@ from reefl_edge.federation.messages import ClientReply, ClientTask
 from reefl_edge.federation.optimizer import ServerOptimizer
 from reefl_edge.federation.privacy import Privacy, PrivateAverage, clipped, draw
 from reefl_edge.federation.rules import Participant, RoundRules
-from reefl_edge.federation.seeds import client_seed, round_generator
+from reefl_edge.federation.seeds import client_seed, hidden_generator, round_generator
 from reefl_edge.federation.state_file import FederationState
 from reefl_edge.finetune.training import LocalTraining
 from reefl_edge.submodel import Submodel
@@ -53,7 +53,8 @@ class Server:
         clip_norm: How far an update may move the arrays, all taken as one vector, before it is
             shortened to that; None for as far as it likes.
         privacy: How much of a client may show; None where nothing is hidden. It clips by itself.
-        noise: What the noise is drawn with.
+        secret: Under privacy, what clients and noise are drawn by; None for chance. What hides a
+            client holds only as long as clients do not know it.
 
     Attributes:
         arrays: The trained arrays, by name.
@@ -70,7 +71,7 @@ class Server:
         guard: Guard,
         clip_norm: float | None = None,
         privacy: Privacy | None = None,
-        noise: np.random.Generator | None = None,
+        secret: int | None = None,
     ) -> None:
         self.rules = rules
         self.optimizer = optimizer
@@ -86,7 +87,7 @@ class Server:
         self._start = start
         self._frozen: dict[int, str] = {}
         self._missing = range(0)
-        self._noise = noise or np.random.default_rng()
+        self._secret = secret
 
     @property
     def submodel(self) -> Submodel:
@@ -152,10 +153,20 @@ class Server:
     ) -> "OpenRound":
         """Draw the clients of a round, which then waits for their replies."""
         self._warn_of_missing_exits(participants)
-        generator = round_generator(self.rules.seed, server_round, attempt)
+        generator = self._generator(server_round, attempt)
         indices = self._draw(len(participants), generator)
         drawn = [participants[index] for index in indices]
-        return OpenRound(self, server_round, drawn, self._average(participants), attempt)
+        average = self._average(participants, generator)
+        return OpenRound(self, server_round, drawn, average, attempt)
+
+    def _generator(self, server_round: int, attempt: int) -> np.random.Generator:
+        """Return what clients are drawn with, and noise, in this attempt and no other.
+
+        Nodes are told the seed: by it they would know who was drawn, and what the noise is.
+        """
+        if self.privacy is None:
+            return round_generator(self.rules.seed, server_round, attempt)
+        return hidden_generator(self._secret, server_round, attempt)
 
     def _draw(self, num_clients: int, generator: np.random.Generator) -> list[int]:
         if self.privacy is not None:
@@ -166,7 +177,9 @@ class Server:
         indices: list[int] = generator.choice(num_clients, size=count, replace=False).tolist()
         return indices
 
-    def _average(self, participants: Sequence[Participant]) -> Average:
+    def _average(
+        self, participants: Sequence[Participant], generator: np.random.Generator
+    ) -> Average:
         if self.privacy is None:
             return RunningAverage(self.submodel)
         return PrivateAverage(
@@ -174,7 +187,7 @@ class Server:
             start=self.arrays,
             privacy=self.privacy,
             num_clients=Counter(each.depth.max_exit for each in participants),
-            generator=self._noise,
+            generator=generator,
         )
 
     def _warn_of_missing_exits(self, participants: Sequence[Participant]) -> None:

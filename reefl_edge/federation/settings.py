@@ -4,6 +4,7 @@ One flat table, as Flower's run configuration is: keys in kebab-case, values tha
 or truth values. What is left out has the paper's value, where the paper has one.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -130,6 +131,13 @@ class FederationSettings:
                     f"{schema.kebab(name)} must not be negative, got {getattr(self, name)}"
                 )
 
+        if not 0 < self.server_learning_rate < math.inf:
+            raise ValueError(
+                f"server-learning-rate must be positive, got {self.server_learning_rate}"
+            )
+        if not 0 < self.delta < 1:
+            raise ValueError(f"delta must be between 0 and 1, got {self.delta}")
+
     def _check_simulation(self) -> None:
         if not self.is_simulation:
             return
@@ -141,7 +149,9 @@ class FederationSettings:
                 f"{self.num_clients} clients"
             )
         if self.tiers == "device":
-            raise ValueError("simulated clients have no device; give another tiers")
+            raise ValueError(
+                "simulated clients have no device; set tiers = 'round-robin', or another"
+            )
 
     @property
     def is_simulation(self) -> bool:

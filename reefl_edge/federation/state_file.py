@@ -137,14 +137,19 @@ class StateFiles:
         return path.with_name(name)
 
     def _check_same(self, there: FederationIdentity, path: Path) -> None:
-        if there == self._identity:
-            return
         found, expected = schema.to_dict(there), schema.to_dict(self._identity)
+        # What else is said there was once held to be of matter.
         settings = [
-            f"{key} is {found['settings'].get(key)} there, {value} here"
+            f"{schema.kebab(key)} is {found['settings'].get(key)} there, {value} here"
             for key, value in expected["settings"].items()
             if found["settings"].get(key) != value
         ]
+        is_same_model = (there.submodel, there.start_sha256) == (
+            self._identity.submodel,
+            self._identity.start_sha256,
+        )
+        if is_same_model and not settings:
+            return
         what = "; ".join(settings) or "it began with another model"
         raise InputError(
             f"{path} is of another federation: {what}; give another output folder, or what it was "

@@ -85,7 +85,8 @@ def deploy_federation(
 
     Args:
         folder: The folder of the federation.
-        hosts: What nodes call the machine of its SuperLink.
+        hosts: What nodes call the machine of its SuperLink; none for the names that its certificate
+            is for, or this machine's own where it has none yet.
         nodes: Names of the nodes.
         listen: The address that the SuperLink listens on; None for the one it has, or this machine
             alone.
@@ -106,7 +107,7 @@ def deploy_federation(
     deployment = Deployment(folder / FOLDER)
     there = deployment.listening() if deployment.exists else Listening()
     listening = Listening(host=listen or there.host, port=port or there.port)
-    return deployment, deployment.write(listening, hosts, nodes)
+    return deployment, deployment.write(listening, hosts or deployment.hosts(), nodes)
 
 
 def run_federation(

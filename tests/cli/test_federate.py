@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from reefl_edge.federation.flower.app_folder import read_app
+from reefl_edge.federation.flower.certificates import hosts_of
 from tests.bare import BARE_PYTHON, SOURCES, needs_bare
 from tests.cli.conftest import Type
 
@@ -37,6 +39,18 @@ def test_a_folder_is_written_and_the_next_commands_are_named(
     assert f"reefl-edge federate run {tmp_path / 'federation'}" in typed.stderr
 
 
+def test_nodes_of_a_deployment_say_themselves_how_deep_they_go_and_simulated_clients_do_not(
+    folder: Path, tmp_path: Path, type_command: Type
+) -> None:
+    type_command(
+        *("federate", "init", tmp_path / "simulated", "--model", "model.safetensors"),
+        *("--data", "digits.npz#train", "--num-clients", 20),
+    )
+
+    assert read_app(folder)["tiers"] == "device"
+    assert read_app(tmp_path / "simulated")["tiers"] == "round-robin"
+
+
 def test_what_is_written_is_listed_as_json(tmp_path: Path, type_command: Type) -> None:
     typed = type_command(
         *("federate", "init", tmp_path, "--model", "model.safetensors"),
@@ -58,6 +72,11 @@ def test_what_is_written_is_listed_as_json(tmp_path: Path, type_command: Type) -
         (("init", "D"), "name the model"),
         (("init", "D", "--model", "m", "--data", "d"), "go together"),
         (("init", "D", "--model", "m", "--host", "h"), "only with --deployment"),
+        (("init", "D", "--model", "m", "--listen", "0.0.0.0"), "only with --deployment"),
+        (("init", "D", "--model", "m", "--port", "9999"), "only with --deployment"),
+        (("init", "D", "--deployment", "--data", "d"), "only with --model"),
+        (("init", "D", "--deployment", "--num-clients", "3"), "only with --model"),
+        (("init", "D", "--deployment", "--eval-data", "d"), "only with --model"),
         (("init", "D", "--model", "m", "--deployment", "--nodes", "../x"), "made of letters"),
         (("init", "D", "--model", "m", "--regime", "loro"), "did you mean lora"),
     ],
@@ -91,6 +110,19 @@ def test_nodes_are_added_later(folder: Path, type_command: Type) -> None:
     assert typed.exit_code == 0
     assert [path.read_bytes() for path in kept] == before
     assert (folder / "deployment" / "nodes" / "phone" / "node.key").exists()
+
+
+def test_a_server_that_is_called_nothing_new_keeps_its_names(
+    folder: Path, type_command: Type
+) -> None:
+    deployment = folder / "deployment"
+    type_command("federate", "init", folder, "--deployment", "--host", "server.lan")
+
+    type_command("federate", "init", folder, "--deployment", "--nodes", "phone")
+
+    assert hosts_of(deployment / "superlink.crt")[0] == "server.lan"
+    told = (deployment / "nodes" / "phone" / "node.toml").read_text()
+    assert 'superlink = "server.lan:' in told
 
 
 @pytest.mark.parametrize(

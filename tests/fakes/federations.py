@@ -41,6 +41,7 @@ def server_of(
     optimizer: ServerOptimizer | None = None,
     clip_norm: float | None = None,
     privacy: Privacy | None = None,
+    secret: int | None = 0,
     **rules: Any,
 ) -> Server:
     """Return the server of a federation of that model."""
@@ -52,7 +53,7 @@ def server_of(
         guard=Guard(bounds_norms=privacy is None),
         clip_norm=clip_norm,
         privacy=privacy,
-        noise=np.random.default_rng(0),
+        secret=secret,
     )
 
 

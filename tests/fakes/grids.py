@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from flwr.app import Error, Message, RecordDict
+from flwr.proto.node_pb2 import NodeInfo
 
 # What a node does with a message; None for one that never answers.
 Answer = Callable[[Message], RecordDict | Error | None]
@@ -26,15 +27,28 @@ class FakeGrid:
         hurry: Callable[[list[str]], list[str]] | None = None,
     ) -> None:
         self.nodes = list(nodes)
+        self.joined_at: dict[int, str] = {}
         self.sent: list[Message] = []
         self.most_waiting = 0
         self._answer = answer
         self._hurry = hurry or (lambda ids: ids)
         self._waiting: dict[str, Message] = {}
 
+    @property
+    def num_waiting(self) -> int:
+        """Messages whose answers were not fetched."""
+        return len(self._waiting)
+
     def get_node_ids(self) -> list[int]:
         """Return the nodes that are there."""
         return self.nodes
+
+    def get_nodes(self) -> list[NodeInfo]:
+        """Return the same nodes, with when each has joined."""
+        return [
+            NodeInfo(node_id=node, last_activated_at=self.joined_at.get(node))
+            for node in self.nodes
+        ]
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Take messages to nodes."""

@@ -8,6 +8,7 @@ from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.errors import InputError
 from reefl_edge.federation.history import RoundRecord
 from reefl_edge.federation.optimizer import FedAdam
+from reefl_edge.federation.privacy import Privacy
 from reefl_edge.federation.run import Federation
 from reefl_edge.federation.state_file import FederationIdentity, StateFiles
 from tests.fakes.federations import WHOLE, FakeExchange, moved, participants, server_of, start_of
@@ -23,10 +24,15 @@ def identity(**settings: object) -> FederationIdentity:
 
 
 def run(
-    folder: Path, num_rounds: int, *, resume: bool = False, **settings: object
+    folder: Path,
+    num_rounds: int,
+    *,
+    resume: bool = False,
+    privacy: Privacy | None = None,
+    **settings: object,
 ) -> tuple[str, list[RoundRecord]]:
     """Run a federation; return the identity of its arrays, and its rounds."""
-    server = server_of(START, optimizer=FedAdam())
+    server = server_of(START, optimizer=FedAdam(), privacy=privacy)
     records: list[RoundRecord] = []
     federation = Federation(
         server=server,
@@ -51,6 +57,18 @@ def test_a_federation_that_goes_on_ends_bit_for_bit_where_it_would_have(tmp_path
 
     assert parts == whole
     assert [record.server_round for record in records] == [11, 12]
+
+
+def test_a_federation_with_noise_goes_on_with_the_noise_that_it_would_have_had(
+    tmp_path: Path,
+) -> None:
+    privacy = Privacy(clip_norm=1.0, noise_multiplier=0.5, sampling_rate=0.5)
+    whole, _ = run(tmp_path / "whole", 4, privacy=privacy)
+
+    run(tmp_path / "parts", 2, privacy=privacy)
+    parts, _ = run(tmp_path / "parts", 4, resume=True, privacy=privacy)
+
+    assert parts == whole
 
 
 def test_where_the_newest_state_is_damaged_the_round_before_is_used(
@@ -94,6 +112,16 @@ def test_another_federation_is_not_gone_on_with(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"of another federation: seed is 0 there, 5 here"):
         run(tmp_path, 3, resume=True, seed=5)
+    with pytest.raises(InputError, match=r"of another federation: batch-size is None there, 8"):
+        run(tmp_path, 3, resume=True, batch_size=8)
+
+
+def test_a_state_that_says_more_than_matters_is_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path, 2, min_clients=2)
+
+    _, records = run(tmp_path, 3, resume=True)
+
+    assert [record.server_round for record in records] == [3]
 
 
 def test_a_folder_that_holds_a_state_is_not_begun_anew(tmp_path: Path) -> None:

@@ -258,6 +258,19 @@ def test_with_noise_every_client_is_taken_by_itself_and_any_number_is_enough() -
     assert server.num_rounds == 29
 
 
+@pytest.mark.parametrize(("secret", "is_same"), [(7, True), (None, False)])
+def test_with_noise_only_who_knows_the_secret_can_tell_who_is_drawn(
+    secret: int | None, is_same: bool
+) -> None:
+    privacy = Privacy(clip_norm=1.0, noise_multiplier=0.5, sampling_rate=0.5)
+
+    def drawn() -> list[str]:
+        server = server_of(START, privacy=privacy, secret=secret, seed=3)
+        return [task.client for task in server.begin(1, participants(*[0] * 64)).tasks()]
+
+    assert (drawn() == drawn()) == is_same
+
+
 def test_noise_reaches_all_arrays_that_somebody_could_hold_and_no_others() -> None:
     privacy = Privacy(clip_norm=1.0, noise_multiplier=0.5, sampling_rate=1.0)
     server = server_of(START, privacy=privacy)

@@ -7,6 +7,7 @@ code), and every setting with what it means above it. The settings and their wor
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from reefl_edge.errors import InputError
@@ -14,6 +15,7 @@ from reefl_edge.federation.flower.toml import Value, settings_table, toml_table
 from reefl_edge.federation.settings import FederationSettings
 from reefl_edge.files import regular_file, write_text
 from reefl_edge.names import closest
+from reefl_edge.schema import kebab
 
 APP_FILE = "pyproject.toml"
 OUTPUT_FOLDER = "output"
@@ -64,7 +66,7 @@ def read_app(folder: Path) -> dict[str, Value]:
     """Return the settings in a federation's folder, by key.
 
     Raises:
-        InputError: There is no federation of ours in it, or it is damaged.
+        InputError: There is no federation of ours in it, or it is damaged, or lacks a setting.
     """
     path = regular_file(folder / APP_FILE)
     try:
@@ -74,6 +76,13 @@ def read_app(folder: Path) -> dict[str, Value]:
         raise InputError(f"{path} is no Flower app: {error}") from error
     if not is_ours or not isinstance(config, dict):
         raise InputError(f"{path} is another app's; write ours with 'reefl-edge federate init'")
+    keys = (kebab(field.name) for field in fields(FederationSettings))
+    # For a run, Flower changes only what it finds here.
+    if missing := [key for key in keys if key not in config]:
+        raise InputError(
+            f"{path} lacks {', '.join(missing)}; put the line back, as 'reefl-edge federate init' "
+            "writes it"
+        )
     return config
 
 

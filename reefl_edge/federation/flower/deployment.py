@@ -109,6 +109,15 @@ class Deployment:
         """
         return schema.read_toml(Listening, self._listening_file)
 
+    def hosts(self) -> tuple[str, ...]:
+        """Return what nodes call the SuperLink: what its certificate is for, where it has one.
+
+        Raises:
+            InputError: The certificate is damaged.
+        """
+        path = self.certificates.certificate
+        return certificates.hosts_of(path) if path.exists() else ("localhost",)
+
     def check(self) -> None:
         """Refuse certificates that nodes would refuse.
 
@@ -185,14 +194,17 @@ def check_node_name(name: str) -> str:
 
 
 def read_node(folder: Path) -> NodeFile:
-    """Read what a node is told when it starts, and check that and its key.
+    """Read what a node is told when it starts, and check that, its key and whom it trusts.
 
     Raises:
-        InputError: It is missing or damaged, or others may read the key.
+        InputError: One is missing or damaged, or others may read the key.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     certificates.check_key(folder / "node.key")
+    certificates.check_certificate(
+        folder / "authority.crt", renewed_by="carry the node's folder from the server again"
+    )
     node = schema.read_toml(NodeFile, folder / NODE_FILE)
     read_node_settings(node.node)
     return node

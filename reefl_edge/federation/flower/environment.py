@@ -15,11 +15,15 @@ from pathlib import Path
 
 from reefl_edge.partials import partial_folder, sweep
 
-# Each is read by Flower 1.42 (``flwr.supercore``, ``flwr.superlink.cli``) or by Ray 2.
+# Each is read by Flower 1.42 (``flwr.supercore``, ``flwr.superlink.cli``), its uvicorn, or Ray 2.
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    # The door (``door.py``) goes by the address that a request comes from, on the one port.
+    "FORWARDED_ALLOW_IPS": "127.0.0.1",
+    "FLWR_INTERNAL_GRPC_CONTROL_API": "0",
+    "FLWR_INTERNAL_GRPC_FLEET_API": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # A worker without a share of the GPU may still see it, as Ray is to have it; it warns else.

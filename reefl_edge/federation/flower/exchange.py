@@ -7,6 +7,7 @@ the tasks, so that sums come out the same to the last bit however many workers t
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -22,6 +23,8 @@ _POLL_S = 0.05
 _FETCHED = 2
 # How much longer than its round a message lives: clocks differ.
 _GRACE_S = 60.0
+# How long it lives where its round may take as long as it takes; Flower's own is half a day.
+_YEAR_S = 365 * 24 * 3600.0
 
 
 class Route(Protocol):
@@ -50,6 +53,7 @@ class FlowerExchange:
     def __init__(self, grid: Grid, route: Route) -> None:
         self._grid = grid
         self._route = route
+        self._late: deque[str] = deque()  # messages whose replies are waited for no longer
 
     def exchange(
         self, tasks: Iterable[ClientTask], deadline_s: float | None
@@ -73,9 +77,23 @@ class FlowerExchange:
                 came += 1
                 yield reply
             if end is not None and time.monotonic() >= end:
+                self._late.extend(waiting)
                 return
+            self._discard_late()
             if not came:
                 time.sleep(_POLL_S)
+
+    def _discard_late(self) -> None:
+        """Fetch late replies, a few at a time; who does not would leave them in the SuperLink.
+
+        To a message whose time is over it replies itself, and so each is fetched in the end.
+        """
+        few = [self._late.popleft() for _ in range(min(_FETCHED, len(self._late)))]
+        if few:
+            came = {
+                message.metadata.reply_to_message_id for message in self._grid.pull_messages(few)
+            }
+            self._late.extend(message_id for message_id in few if message_id not in came)
 
     def _sent(self, message: Message) -> str:
         (message_id,) = self._grid.push_messages([message])
@@ -97,7 +115,7 @@ def task_message(task: ClientTask, node: int, deadline_s: float | None) -> Messa
         dst_node_id=node,
         message_type=MessageType.TRAIN,
         group_id=str(task.training.server_round),
-        ttl=None if deadline_s is None else deadline_s + _GRACE_S,
+        ttl=_YEAR_S if deadline_s is None else deadline_s + _GRACE_S,
     )
 
 

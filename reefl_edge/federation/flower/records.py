@@ -6,6 +6,7 @@ hold. Beside it there is a record of short texts and numbers. Nothing else cross
 """
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -115,7 +116,7 @@ def read_reply(message: Message, client: str) -> ClientReply:
             losses=tuple(map(float, said.numbers("losses"))),
             teacher_counts=tuple(map(int, said.numbers("teacher-counts"))),
         )
-    except (KeyError, TypeError, ValueError, InputError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
         problem = f"refused: its reply is no update of ours ({error})"
         return ClientReply(client=client, update=None, problem=problem)
 
@@ -136,13 +137,13 @@ def unflattened(record: object, submodel: Submodel) -> Arrays:
     """
     if not isinstance(record, ArrayRecord):
         raise TypeError(f"need a record of arrays, got {type(record).__name__}")
-    flat = record[TRAINED].numpy()
-    layout = _layout(submodel)
-    if flat.dtype != np.float32 or flat.shape != (layout[-1].end,):
+    array, layout = record[TRAINED], _layout(submodel)
+    if not _is_flat(array.data, layout[-1].end):
         raise ValueError(
             f"need float32 ({layout[-1].end},) for the arrays that {submodel.regime!r} trains, got "
-            f"{flat.dtype} {flat.shape}"
+            f"{len(array.data)} bytes called {array.dtype} {array.shape}"
         )
+    flat = array.numpy()
     return {part.name: flat[part.begin : part.end].reshape(part.shape) for part in layout}
 
 
@@ -154,6 +155,24 @@ def named_record(arrays: Arrays) -> ArrayRecord:
 def named_arrays(record: ArrayRecord) -> Arrays:
     """Return the arrays of such a record."""
     return {name: array.numpy() for name, array in record.items()}
+
+
+def _is_flat(data: bytes, size: int) -> bool:
+    """Tell whether bytes are what numpy saves of so many float32.
+
+    They are somebody else's: what numpy makes of other bytes has errors of many kinds, and takes as
+    much memory as they say.
+    """
+    head = re.match(
+        rb"\x93NUMPY\x01\x00(..)\{'descr': '<f4', 'fortran_order': False, 'shape': \(%d,\), \} *\n"
+        % size,
+        data,
+        re.DOTALL,
+    )
+    if head is None:
+        return False
+    says_end = head.end(1) + int.from_bytes(head[1], "little")
+    return says_end == head.end() and len(data) == head.end() + 4 * size
 
 
 @dataclass(frozen=True, slots=True)

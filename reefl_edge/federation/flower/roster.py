@@ -1,11 +1,13 @@
 """Which nodes are there, and who are they?
 
-Every node is asked once, by a query. Who answers takes part from the next round on; who is of
-another version, or of another model, or has no data that fits, is left out, and named once.
+Every node is asked by a query, once each time that it joins. Who answers takes part from the next
+round on; who is of another version, or of another model, or has no data that fits, is left out, and
+named once: mended and started again, it has the same key and so the same id, and is asked again.
 """
 
 import logging
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
@@ -57,7 +59,7 @@ class Roster:
         is_own = settings.tiers == "device"
         self._depths: Depths | None = None if is_own else depths_of(settings, submodel)
         self._asked: dict[str, int] = {}  # the node by the id of the query
-        self._met: set[int] = set()
+        self._met: dict[int, str] = {}  # when each node that was asked had joined
         self._known: dict[str, _Known] = {}
 
     def participants(self) -> list[Participant]:
@@ -91,36 +93,44 @@ class Roster:
 
     def _present(self) -> list[_Known]:
         """Return who is there and takes part, in an order that does not change."""
-        online = set(self._grid.get_node_ids())
-        for node in sorted(online - self._met):
-            self._ask(node)
+        online = {node.node_id: node.last_activated_at for node in self._grid.get_nodes()}
+        for node, joined_at in sorted(online.items()):
+            if self._met.get(node) != joined_at:
+                self._ask(node)
+                self._met[node] = joined_at
         for query in [query for query, node in self._asked.items() if node not in online]:
             del self._asked[query]
         if self._asked:
             for message in self._grid.pull_messages(list(self._asked)):
-                self._meet(self._asked.pop(message.metadata.reply_to_message_id), message)
+                node = self._asked.pop(message.metadata.reply_to_message_id)
+                self._meet(node, message, online)
         return sorted(
             (each for each in self._known.values() if each.node in online),
             key=lambda each: each.order,
         )
 
     def _ask(self, node: int) -> None:
+        for query in [query for query, asked in self._asked.items() if asked == node]:
+            del self._asked[query]  # the one that was asked is gone
         content = RecordDict({HELLO: ConfigRecord({SAID: own_version()})})
         message = Message(content, dst_node_id=node, message_type=MessageType.QUERY)
         (query,) = self._grid.push_messages([message])
         self._asked[query] = node
-        self._met.add(node)
 
-    def _meet(self, node: int, message: Message) -> None:
-        """Take a node in, or say why not."""
+    def _meet(self, node: int, message: Message, online: Container[int]) -> None:
+        """Take a node in, or say why not; what it was before, it is no longer."""
+        before = dict(self._known)
+        self._known = {client: each for client, each in before.items() if each.node != node}
         try:
             hello = read_hello(message)
-            depth = self._admitted(hello)
+            known = before.get(hello.client)
+            number = len(before) if known is None else known.order[0]
+            number = hello.index if hello.index >= 0 else number
+            depth = self._admitted(hello, number)
         except (FederationError, InputError) as error:
             _log.warning("node %d does not take part: %s", node, error)
             return
-        known = self._known.get(hello.client)
-        if known is not None and known.node in self._grid.get_node_ids():
+        if known is not None and known.node != node and known.node in online:
             _log.warning(
                 "node %d does not take part: %s is the name of another; give it one of its own",
                 node,
@@ -132,12 +142,12 @@ class Roster:
             depth=depth,
             max_examples=min(hello.num_examples, self._settings.max_examples),
         )
-        order = (hello.index if hello.index >= 0 else len(self._met), hello.client)
+        order = (number, hello.client)
         self._known[hello.client] = _Known(node=node, order=order, participant=participant)
         _log.info("%s takes part, to exit %d", hello.client, depth.max_exit)
 
-    def _admitted(self, hello: Hello) -> Depth:
-        """Return how deep a client goes.
+    def _admitted(self, hello: Hello, number: int) -> Depth:
+        """Return how deep a client of a number goes.
 
         Raises:
             FederationError: It cannot take part.
@@ -156,15 +166,14 @@ class Roster:
                 f"{hello.client} has a model of another architecture or other exits; give it the "
                 "federation's"
             )
-        index = hello.index if hello.index >= 0 else len(self._known)
         depth = (
             Depth(max_exit=theirs.max_exit if hello.max_exit is None else hello.max_exit)
             if self._depths is None
-            else self._depths.of(hello.client, index)
+            else self._depths.of(hello.client, number)
         )
         if depth is None:
             raise FederationError(f"{hello.client} meets the budget at no exit")
-        if depth.max_exit > theirs.max_exit:
+        if not 0 <= depth.max_exit <= theirs.max_exit:
             raise FederationError(
                 f"{hello.client} is to go to exit {depth.max_exit}, but its model ends at exit "
                 f"{theirs.max_exit}"

@@ -111,6 +111,14 @@ def test_another_folder_is_refused(folder: Path, text: str, message: str) -> Non
         read_app(folder)
 
 
+def test_a_setting_whose_line_is_gone_is_named(folder: Path) -> None:
+    text = (folder / APP_FILE).read_text()
+    (folder / APP_FILE).write_text(text.replace('test-data = ""\n', "").replace("seed = 0\n", ""))
+
+    with pytest.raises(InputError, match=r"pyproject\.toml lacks test-data, seed; put the line"):
+        read_app(folder)
+
+
 def test_an_expected_error_comes_back_through_flower_as_itself() -> None:
     with pytest.raises(Exception, match="InputError") as raised, told():
         raise InputError("data.npz: no such file")

@@ -130,6 +130,19 @@ def test_a_simulation_that_was_stopped_goes_on(config: dict[str, Any]) -> None:
     assert_same(arrays, in_this_process(config))
 
 
+def test_a_simulation_goes_on_where_the_model_lies_now_and_with_what_is_enough_now(
+    config: dict[str, Any],
+) -> None:
+    run({**config, "num-rounds": 1}, VIRTUAL)
+    model = Path(config["model"])
+    now_at = model.rename(model.with_name("moved.safetensors"))
+    changed = {"model": str(now_at), "min-clients": 2, "round-deadline-s": 600.0, "test-data": ""}
+
+    arrays = run({**config, **changed, "resume": True}, VIRTUAL)
+
+    assert_same(arrays, in_this_process({**config, "model": str(now_at)}))
+
+
 def test_nodes_of_a_deployment_end_where_simulated_clients_do(
     config: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -120,6 +120,20 @@ def test_a_key_that_is_none_or_open_to_others_is_refused(deployment: Deployment)
         read_node(folder)
 
 
+def test_a_node_without_the_certificate_of_its_authority_is_refused(
+    deployment: Deployment,
+) -> None:
+    folder = deployment.node_folder("pi")
+
+    (folder / "authority.crt").write_text("nothing")
+    with pytest.raises(InputError, match=r"authority\.crt is no certificate"):
+        read_node(folder)
+
+    (folder / "authority.crt").unlink()
+    with pytest.raises(InputError, match=r"authority\.crt: no such file"):
+        read_node(folder)
+
+
 def test_a_damaged_certificate_is_refused(deployment: Deployment) -> None:
     deployment.certificates.authority.write_text("nothing")
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from uvicorn import Config
 
 from reefl_edge.federation.flower.environment import flower_environment, private_home
 from tests.tripwire import PROXIES, tripwire
@@ -53,6 +54,25 @@ def test_nothing_is_installed_at_run_time(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv(name, value)
 
     assert not program._runtime_dependency_install_default()
+
+
+def test_nobody_says_themselves_which_address_they_ask_from_or_finds_another_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "FORWARDED_ALLOW_IPS": "*",
+        "FLWR_INTERNAL_GRPC_CONTROL_API": "1",
+        "FLWR_INTERNAL_GRPC_FLEET_API": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    for name, value in flower_environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+
+    assert Config(app="").forwarded_allow_ips == "127.0.0.1"
+    program = import_module("flwr.superlink.cli.flower_superlink")
+    for name in (program.FLWR_INTERNAL_GRPC_CONTROL_API, program.FLWR_INTERNAL_GRPC_FLEET_API):
+        assert os.environ[name] == "0"
 
 
 def test_programs_are_those_beside_this_python_and_local_addresses_need_no_proxy(

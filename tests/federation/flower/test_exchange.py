@@ -87,6 +87,24 @@ def test_after_the_deadline_no_reply_is_waited_for() -> None:
     assert sorted(reply.client for reply in replies) == ["client-1", "client-2"]
 
 
+def test_late_replies_are_fetched_in_a_later_round_and_count_for_nothing() -> None:
+    late = True
+
+    def answer(message: Message) -> RecordDict | None:
+        return None if late or message.metadata.dst_node_id == 3 else obey(message)
+
+    grid = FakeGrid(answer)
+    exchange = FlowerExchange(cast(Grid, grid), DirectRoute())
+    assert not list(exchange.exchange(tasks(3), 0.1))
+    assert grid.num_waiting == 3
+
+    late = False
+    replies = list(exchange.exchange(tasks(4), 0.5))
+
+    assert sorted(reply.client for reply in replies) == ["client-0", "client-1", "client-2"]
+    assert grid.num_waiting == 1, "only the new one of client 3"
+
+
 def test_a_node_that_crashed_is_a_reply_with_a_problem() -> None:
     grid = FakeGrid(lambda _: Error(code=5, reason="the node is gone"))
 
@@ -102,4 +120,4 @@ def test_a_message_does_not_live_much_longer_than_its_round(deadline_s: float | 
     list(simulated(grid).exchange(tasks(1), deadline_s))
 
     ttl = grid.sent[0].metadata.ttl
-    assert ttl > 3600 if deadline_s is None else 30 < ttl < 120
+    assert ttl > 30 * 24 * 3600 if deadline_s is None else 30 < ttl < 120

@@ -1,5 +1,6 @@
 """What crosses the wire, in how many bytes, and what becomes of a message that is none of ours?"""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -149,13 +150,34 @@ def without(*path: str) -> Callable[[RecordDict], None]:
     return change
 
 
-def not_decodable(content: RecordDict) -> None:
-    content["arrays"] = ArrayRecord(
-        {"trained": Array("float32", (3,), "numpy.ndarray", b"no numpy file")}
-    )
-
-
 NUM_TRAINED = sum(spec.num_elements for spec in TASK.submodel.trained_arrays())
+
+
+def with_bytes(data: bytes) -> Callable[[RecordDict], None]:
+    """Send other bytes, and say that they are the array that was asked for."""
+
+    def change(content: RecordDict) -> None:
+        content["arrays"] = ArrayRecord(
+            {"trained": Array("float32", (NUM_TRAINED,), "numpy.ndarray", data)}
+        )
+
+    return change
+
+
+def saved(array: np.ndarray, *, says: tuple[bytes, bytes] = (b"", b"")) -> bytes:
+    """Return what numpy saves of an array, with something in its head that is otherwise."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue().replace(*says, 1) if says[0] else file.getvalue()
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, np.zeros(NUM_TRAINED, np.float32))
+    return file.getvalue()
+
+
+ASKED_FOR = np.zeros(NUM_TRAINED, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +196,16 @@ NUM_TRAINED = sum(spec.num_elements for spec in TASK.submodel.trained_arrays())
         with_array(np.zeros(NUM_TRAINED - 1, np.float32)),
         with_array(np.zeros(NUM_TRAINED, np.float64)),
         with_array(np.zeros((1, NUM_TRAINED), np.float32)),
-        not_decodable,
+        with_config(teacher_counts=[float("inf")]),
+        with_bytes(b"no numpy file"),
+        with_bytes(b""),
+        with_bytes(zipped()),
+        with_bytes(b"PK\x03\x04 and no zip"),
+        with_bytes(saved(ASKED_FOR)[:-4]),
+        with_bytes(saved(ASKED_FOR) + b"more"),
+        with_bytes(saved(ASKED_FOR, says=(b"(%d,)" % NUM_TRAINED, b"(9%d,)" % 10**17))),
+        with_bytes(saved(ASKED_FOR, says=(b"{", b"("))),
+        with_bytes(saved(ASKED_FOR, says=(b"\x00{", b"\x01{"))),
     ],
 )
 def test_a_reply_that_is_none_of_ours_is_refused_and_named(

@@ -57,6 +57,53 @@ def test_a_node_is_asked_once() -> None:
     assert len(grid.sent) == 2
 
 
+def test_a_node_that_was_refused_is_asked_again_when_it_joins_again() -> None:
+    nodes: dict[int, Hello | Error | None] = {5: PHONE, 6: replace(PI, problem="no such file")}
+    roster, grid = roster_of(nodes)
+    grid.joined_at = {5: "8:00", 6: "8:00"}
+    assert found(roster) == [("phone", 3)]
+
+    nodes[6] = PI
+    assert found(roster) == [("phone", 3)]
+    grid.joined_at[6] = "8:05"
+
+    assert found(roster) == [("pi", 1), ("phone", 3)]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (replace(PI, max_exit=0, index=-1), [("phone", 3), ("pi", 0)]),
+        (replace(PI, client="board"), [("board", 1), ("phone", 3)]),
+        (replace(PI, problem="no such file"), [("phone", 3)]),
+    ],
+)
+def test_a_node_that_joins_again_is_what_it_says_now(
+    now: Hello, expected: list[tuple[str, int]]
+) -> None:
+    nodes: dict[int, Hello | Error | None] = {5: PHONE, 6: replace(PI, index=-1)}
+    roster, grid = roster_of(nodes)
+    roster.participants()
+
+    nodes[6] = now
+    grid.joined_at[6] = "8:05"
+
+    assert found(roster) == expected
+
+
+def test_a_node_that_went_before_it_answered_is_waited_for_no_longer() -> None:
+    nodes: dict[int, Hello | Error | None] = {5: PHONE, 6: None}
+    roster, grid = roster_of(nodes, **{"wait-for-clients-s": 0.0})
+    roster.participants()
+
+    nodes[6] = PI
+    grid.joined_at[6] = "8:05"
+    found(roster)
+
+    assert found(roster) == [("pi", 1), ("phone", 3)]
+    assert len(grid.sent) == 3
+
+
 def test_who_joins_late_takes_part_from_the_next_round_and_who_is_gone_does_not() -> None:
     nodes: dict[int, Hello | Error | None] = {5: PI}
     roster, grid = roster_of(nodes)
@@ -92,6 +139,7 @@ def test_a_client_may_come_back_on_another_node() -> None:
             "odd has a model of another architecture or other exits",
         ),
         (replace(PI, client="keen", max_exit=2), "its model ends at exit 1"),
+        (replace(PI, client="shy", max_exit=-5), "shy is to go to exit -5, but"),
         (Error(code=2, reason="MemoryError"), "it failed: MemoryError"),
         (PHONE, "phone is the name of another"),
     ],
