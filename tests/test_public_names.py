@@ -12,9 +12,6 @@ import pytest
 import reefl_edge
 from reefl_edge import _HOMES
 
-# A federation's folder is a path.
-_PATHS_ONLY = ("deploy_federation", "init_federation", "join_federation", "run_federation")
-
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     script = (
@@ -68,7 +65,7 @@ def _parameters(name: str) -> Iterator[tuple[str, object]]:
         yield from ((parameter, hint) for parameter, hint in hints.items() if parameter != "return")
 
 
-@pytest.mark.parametrize("name", sorted({*reefl_edge.__all__} - {*_PATHS_ONLY}))
+@pytest.mark.parametrize("name", reefl_edge.__all__)
 def test_a_public_function_takes_a_path_as_text_too(name: str) -> None:
     assert [parameter for parameter, hint in _parameters(name) if hint is Path] == []
 

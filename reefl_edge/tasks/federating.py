@@ -57,7 +57,7 @@ def check_flower(extra: Literal["federated", "node"] = "federated") -> None:
         import flwr  # noqa: F401
 
 
-def init_federation(folder: Path, settings: FederationSettings) -> Path:
+def init_federation(folder: str | Path, settings: FederationSettings) -> Path:
     """Write the folder of a federation; return the file that holds its settings.
 
     Raises:
@@ -67,6 +67,7 @@ def init_federation(folder: Path, settings: FederationSettings) -> Path:
     check_flower()
     from reefl_edge.federation.flower.app_folder import APP_FILE, write_app
 
+    folder = Path(folder)
     if (folder / APP_FILE).exists():
         raise InputError(f"{folder / APP_FILE} is there already; change it, or give another folder")
     write_app(folder, settings)
@@ -74,7 +75,7 @@ def init_federation(folder: Path, settings: FederationSettings) -> Path:
 
 
 def deploy_federation(
-    folder: Path,
+    folder: str | Path,
     hosts: Sequence[str],
     nodes: Sequence[str],
     *,
@@ -103,6 +104,7 @@ def deploy_federation(
     from reefl_edge.federation.flower.app_folder import read_app
     from reefl_edge.federation.flower.deployment import FOLDER, Deployment, Listening
 
+    folder = Path(folder)
     read_app(folder)
     deployment = Deployment(folder / FOLDER)
     there = deployment.listening() if deployment.exists else Listening()
@@ -111,7 +113,7 @@ def deploy_federation(
 
 
 def run_federation(
-    folder: Path,
+    folder: str | Path,
     *,
     overrides: Mapping[str, Value] | None = None,
     workers: int = 1,
@@ -138,7 +140,7 @@ def run_federation(
     from reefl_edge.federation.flower.app_folder import read_app, with_overrides
     from reefl_edge.federation.flower.environment import private_home
 
-    folder = folder.absolute()
+    folder = Path(folder).absolute()
     changed = dict(overrides or {})
     config = with_overrides(read_app(folder), changed)
     changed |= _absolute_paths(config, folder)
@@ -154,7 +156,7 @@ def run_federation(
     return FederationRun(settings=settings, model=output / MODEL_NAME, report=output / REPORT_NAME)
 
 
-def join_federation(folder: Path, tell: Callable[[str], object]) -> None:
+def join_federation(folder: str | Path, tell: Callable[[str], object]) -> None:
     """Let a node take part until this process is stopped.
 
     Args:
@@ -171,6 +173,7 @@ def join_federation(folder: Path, tell: Callable[[str], object]) -> None:
     from reefl_edge.federation.flower.environment import private_home
     from reefl_edge.federation.flower.supernode import Joining
 
+    folder = Path(folder)
     node = read_node(folder)
     with private_home() as home:
         Joining(folder=folder, node=node, home=home, log=folder / "node.log", tell=tell).join()
