@@ -63,33 +63,55 @@ def estimate_model(
         processor=processor,
     )
     questions = [*_questions(submodel, replace(request, threads=threads))]
-    own = [report for report in reports if here.is_of(report) and _is_alike(report, submodel)]
-    rows = tuple(_distinct(row for report in own for row in report.rows))
+    answering = [
+        (report, row)
+        for report in reports
+        if here.is_of(report) and _is_alike(report, submodel)
+        for row in report.rows
+        if row.exit_index <= submodel.max_exit
+        and any(question.is_answered_by(row) for question in questions)
+    ]
+    rows = tuple(_distinct(row for _, row in answering))
     known = CostModel([*shipped_reports(), *reports], _processor_of)
     predictions: list[Prediction] = []
     for question in questions:
         measured = {row.exit_index for row in rows if question.is_answered_by(row)}
         missing = [each for each in range(submodel.num_exits) if each not in measured]
         predictions += known.predict(here, question, missing)
+    return Report(
+        context=_context(
+            model, device=here.name, host=host, measured=answering[0][0] if answering else None
+        ),
+        rows=rows,
+        predictions=tuple(predictions),
+    )
+
+
+def _context(model: Model, *, device: str, host: Host, measured: Report | None) -> Context:
+    """Return the circumstances: of this model, on the machine of a report that has rows of it."""
+    weights = RANDOM_WEIGHTS
+    if model.checkpoint.random != "everything":
+        weights = weights_sha256(model.checkpoint.arrays)
     context = Context(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        device=here.name,
-        is_real_hardware=bool(own),
+        device=device,
+        is_real_hardware=False,
         host=host,
         model=model.name,
-        weights=(
-            RANDOM_WEIGHTS
-            if model.checkpoint.random == "everything"
-            else weights_sha256(model.checkpoint.arrays)
-        ),
-        submodel=submodel,
+        weights=weights,
+        submodel=model.checkpoint.submodel,
     )
-    return Report(
-        context=replace(own[0].context, submodel=submodel) if own else context,
-        rows=tuple(
-            row for row in rows if any(question.is_answered_by(row) for question in questions)
-        ),
-        predictions=tuple(predictions),
+    if measured is None:
+        return context
+    # Rows keep the day and the machine they are from; whatever it has learnt, a network takes as
+    # long, so that those of other weights count.
+    there = measured.context
+    return replace(
+        context,
+        measured_at=there.measured_at,
+        device=there.device,
+        is_real_hardware=there.is_real_hardware,
+        host=there.host,
     )
 
 

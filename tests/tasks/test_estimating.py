@@ -55,6 +55,56 @@ def test_what_was_measured_stays_and_the_rest_is_filled(checkpoint_path: Path) -
     assert prediction.p90_ms.value > report.rows[0].summary.p90_ms
 
 
+def test_a_model_that_is_cut_takes_only_the_rows_up_to_its_deepest_exit(
+    checkpoint_path: Path,
+) -> None:
+    model = open_model(checkpoint_path)
+    report = measured_here(model.checkpoint.submodel, 0, 1)
+
+    filled = estimate_model(model.cut(0), EAGER, device="local", reports=[report])
+
+    assert filled.rows == report.rows[:1]
+    assert filled.predictions == ()
+
+
+def test_of_steps_of_two_regimes_the_one_asked_for_counts_in_any_order(
+    checkpoint_path: Path,
+) -> None:
+    model = open_model(checkpoint_path)
+    inference = measured_here(model.checkpoint.submodel, 0, 1)
+    steps = {
+        (regime, batch_size): row(0, 9.0, kind="step", regime=regime, batch_size=batch_size)
+        for regime, batch_size in (("full", 32), ("frozen", 8), ("frozen", 32))
+    }
+    reports = [replace(inference, rows=(step,)) for step in steps.values()]
+    asked = replace(EAGER, regime="frozen", batch_size=32)
+
+    filled = estimate_model(model, asked, device="local", reports=[inference, *reports])
+    turned = estimate_model(model, asked, device="local", reports=[*reversed(reports), inference])
+
+    assert filled.rows_of("step") == turned.rows_of("step") == (steps["frozen", 32],)
+
+
+def test_a_filled_report_is_of_the_model_asked_for_on_the_machine_that_measured(
+    checkpoint_path: Path,
+) -> None:
+    model = open_model(checkpoint_path)
+    report = measured_here(model.checkpoint.submodel, 0)
+    other = replace(report, context=replace(report.context, model="other", weights="0" * 64))
+    unused = replace(other, rows=(row(0, 2.0, threads=2),))
+
+    filled = estimate_model(model, EAGER, device="local", reports=[unused, other])
+    alone = estimate_model(model, EAGER, device="local", reports=[unused])
+
+    assert (filled.context.model, filled.context.weights) == (
+        alone.context.model,
+        alone.context.weights,
+    )
+    assert filled.context.measured_at == other.context.measured_at
+    assert filled.context.is_real_hardware
+    assert not alone.context.is_real_hardware
+
+
 def test_rows_of_other_threads_or_of_another_device_are_not_this_ones(
     checkpoint_path: Path,
 ) -> None:
