@@ -134,13 +134,13 @@ def profile(
     linking.check_device_python(device, is_wanted=device_python, is_estimate=estimate)
     budget = budgets.budget_of(budget_ms, budget_step_ms, budget_mib)
     if not estimate:
+        times = {"--budget-ms": budget_ms, "--budget-step-ms": budget_step_ms}
         estimating.refuse_unless_estimated(device, calibrate_from, memory_mib)
-        estimating.refuse_time_budgets(
-            device, {"--budget-ms": budget_ms, "--budget-step-ms": budget_step_ms}
-        )
+        estimating.refuse_time_budgets(device, times)
         with options.usage_errors("--device"):
             emulated = estimating.emulation(device, memory_mib)
         link = emulated or _link(device, device_python=device_python)
+        estimating.refuse_emulated_times(link, times)
     description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
