@@ -52,6 +52,8 @@ def test_thresholds_and_certificate_go_into_the_manifest_and_infer_says_the_prom
     assert typed.document["found"]["exit_shares"][0] > 0
     changed = {path for path, content in before.items() if path.read_bytes() != content}
     assert changed == {bundle / "manifest.json"}
+    evaluating = f"evaluate {bundle} --data TEST --runtime onnx --precision fp32"
+    assert f"next: reefl-edge {evaluating}" in typed.stderr
     inferred = type_command("infer", bundle, home / "first.png", "--json").document
     assert inferred["promise"] == certificate["promise"]
     assert inferred["thresholds"] == found["thresholds"]
