@@ -350,7 +350,7 @@ def _where(device: str, *, device_python: bool, threads: str | None) -> tuple[st
     """Say again where to measure, and how; nothing where that is as it is without being said."""
     from reefl_edge.devices.profiles import LOCAL_DEVICE
 
-    words = () if device == LOCAL_DEVICE else ("--device", device)
+    words: tuple[str, ...] = () if device == LOCAL_DEVICE else ("--device", device)
     if device_python:
         words += ("--device-python",)
     return words if threads is None else (*words, "--threads", threads)

@@ -6,6 +6,7 @@ Once, above all links: they know nothing of jobs.
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 from reefl_edge import schema
@@ -182,12 +183,22 @@ _ANSWERING = _Process("answering", DeviceError)
 
 def _pushed(link: Link, job: Job, files: Files) -> dict[str, str]:
     """Put what a job needs on the device; return where it lies there, by its name."""
-    return {name: link.push(located(files, name), sha256=name) for name in _needs(job)}
+    places = {}
+    source = job.source
+    if not isinstance(source, RandomWeights):
+        # What is damaged when it is sent would stay there, under the name of what is whole.
+        places[source.sha256] = link.push(
+            located(files, source.sha256),
+            sha256=source.sha256,
+            before_sending=partial(source.check, files),
+        )
+    for name in _made_for(job):
+        places[name] = link.push(located(files, name), sha256=name)
+    return places
 
 
-def _needs(job: Job) -> Iterator[str]:
-    if not isinstance(job.source, RandomWeights):
-        yield job.source.sha256
+def _made_for(job: Job) -> Iterator[str]:
+    """Name what was written for this job alone, and hashed then."""
     if isinstance(job, InferJob):
         yield job.images
     if isinstance(job, FinetuneJob):

@@ -11,7 +11,7 @@ import pytest
 
 from reefl_edge.devices.host import describe_host
 from reefl_edge.devices.links.shell import ShellLink
-from reefl_edge.errors import DeviceError
+from reefl_edge.errors import DeviceError, InputError
 from tests.remotes import Remote
 
 SHA = "0123456789abcdef" * 4
@@ -115,6 +115,25 @@ def test_a_file_that_is_there_is_not_sent_again(remote: Remote, tmp_path: Path) 
     assert there == again
     assert there.endswith(f"{SHA}.safetensors")
     assert (tmp_path / "copy").stat().st_size == 100_000
+    remote.open().clean()
+
+
+def test_what_is_sent_is_looked_at_first_and_what_is_there_is_not(
+    remote: Remote, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+
+    def refuse() -> None:
+        raise InputError("it is damaged")
+
+    with (link := remote.open()).held():
+        with pytest.raises(InputError, match="it is damaged"):
+            link.push(path, sha256=SHA, before_sending=refuse)
+        assert list((remote.root / "files").iterdir()) == []
+        there = link.push(path, sha256=SHA)
+    with (link := remote.open()).held():
+        assert link.push(path, sha256=SHA, before_sending=refuse) == there
     remote.open().clean()
 
 

@@ -60,9 +60,12 @@ class FakeLink:
         """Do nothing: nobody else knows of it."""
         return nullcontext()
 
-    def push(self, path: Path, *, sha256: str) -> str:
+    def push(
+        self, path: Path, *, sha256: str, before_sending: Callable[[], None] = lambda: None
+    ) -> str:
         """Note the file under its name; only a new one is sent."""
         if sha256 not in self.files:
+            before_sending()
             self.files[sha256] = path
             self.num_sent += 1
         return f"/there/{sha256}"

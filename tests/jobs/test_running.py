@@ -1,5 +1,7 @@
 """From a job to a measurement: real processes on this machine, and a device that is none."""
 
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -213,6 +215,24 @@ def test_what_a_job_names_is_pushed_once_and_found_by_its_name(tmp_path: Path) -
             f"{source.sha256}=/there/{source.sha256}",
         )
     }
+
+
+def test_a_bundle_that_is_damaged_is_not_sent_and_once_mended_is(
+    onnx_bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle = Bundle.open(Path(shutil.copytree(onnx_bundle.directory, tmp_path / "bundle")))
+    damaged = bundle.directory / bundle.manifest.artifacts[0].files[-1].path
+    whole = damaged.read_bytes()
+    damaged.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    link = counting_link([])
+    job = onnx_jobs(bundle)[0]
+
+    with pytest.raises(InputError, match=re.escape(str(damaged))):
+        run_job(link, job, files_of(bundle))
+    assert link.num_sent == 0
+    damaged.write_bytes(whole)
+    run_job(link, job, files_of(bundle))
+    assert link.num_sent == 1
 
 
 def test_no_path_of_this_machine_travels_in_a_job(onnx_bundle: Bundle) -> None:
