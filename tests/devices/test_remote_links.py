@@ -194,7 +194,9 @@ def test_clean_leaves_nothing_of_ours(remote: Remote, tmp_path: Path) -> None:
 
     remote.open().clean()
 
-    assert not any((remote.root / name).exists() for name in ("files", "agents"))
+    assert [path.name for path in remote.root.iterdir()] == ["lock"]
+    with remote.open().held():  # it can be used again
+        pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

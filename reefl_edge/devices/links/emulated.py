@@ -55,7 +55,7 @@ class EmulatedLink:
         if limit_mib is None:
             raise DeviceError(
                 f"{profile.title} is sold with several sizes of memory, or nobody could look it "
-                "up: say which with --memory-mib"
+                "up: 'reefl-edge profile' takes it as --memory-mib"
             )
         self.name = f"{EMULATED_PREFIX}{profile.name}"
         self._memory_mib = limit_mib

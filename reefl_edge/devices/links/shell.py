@@ -189,7 +189,9 @@ class ShellLink:
     def clean(self) -> None:
         """Remove all that was put there; see ``Link.clean``."""
         with self._locked():
-            self._shell.do(scripts.REMOVE, f"{self._root}/files", f"{self._root}/agents")
+            # Of the root, the lock alone stays: it is what keeps others out until the end. Who
+            # held it last, nobody needs to know any longer; who tries meanwhile hears "somebody".
+            self._shell.do(scripts.REMOVE, *(f"{self._root}/{name}" for name in scripts.KEPT))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
