@@ -42,6 +42,7 @@ class FakeLink:
     def __init__(self, answer: Callable[[bytes], Finished]) -> None:
         self.files: dict[str, Path] = {}
         self.num_sent = 0
+        self.num_held = 0
         self.argvs: list[tuple[str, ...]] = []
         self.timeouts_s: list[float | None] = []
         self.silences_s: list[float | None] = []
@@ -57,7 +58,8 @@ class FakeLink:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
     def held(self) -> AbstractContextManager[None]:
-        """Do nothing: nobody else knows of it."""
+        """Count how often it was held: nobody else knows of it."""
+        self.num_held += 1
         return nullcontext()
 
     def push(
