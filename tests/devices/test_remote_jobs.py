@@ -134,6 +134,7 @@ def test_the_answers_from_there_are_those_from_here(
         wants_logits=True,
     )
 
+    assert not list((remote.root / "files").glob("*.npy"))  # the images are gone
     assert {answer.exit_index for answer in here} == ({0, 1} if share_stopped else {1})
     assert [replace(answer, latency_ms=0.0) for answer in there] == [
         replace(answer, latency_ms=0.0) for answer in here

@@ -175,6 +175,18 @@ def test_a_scratch_folder_is_gone_afterwards(remote: Remote, tmp_path: Path) -> 
     assert (tmp_path / "file").read_text() == "left\n"
 
 
+def test_what_is_pushed_into_a_scratch_folder_goes_with_it(remote: Remote, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+
+    with (link := remote.open()).held():
+        with link.scratch() as folder:
+            there = link.push(tmp_path / "file", sha256=SHA, into=folder)
+            link.pull(there, tmp_path / "copy")
+        assert list((remote.root / "runs").iterdir()) == []
+        assert list((remote.root / "files").iterdir()) == []
+    assert (tmp_path / "copy").read_bytes() == b"content"
+
+
 def test_one_at_a_time_and_the_other_is_named(remote: Remote) -> None:
     with (
         remote.open().held(),

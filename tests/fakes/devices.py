@@ -47,6 +47,7 @@ class FakeLink:
         self.timeouts_s: list[float | None] = []
         self.silences_s: list[float | None] = []
         self.states = [State()]
+        self._in_scratch: set[str] = set()
         self._answer = answer
 
     def describe(self) -> Host:
@@ -63,14 +64,21 @@ class FakeLink:
         return nullcontext()
 
     def push(
-        self, path: Path, *, sha256: str, before_sending: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        *,
+        sha256: str,
+        into: str | None = None,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> str:
         """Note the file under its name; only a new one is sent."""
         if sha256 not in self.files:
             before_sending()
             self.files[sha256] = path
             self.num_sent += 1
-        return f"/there/{sha256}"
+        if into is not None:
+            self._in_scratch.add(sha256)
+        return f"{into or '/there'}/{sha256}"
 
     def run(
         self,
@@ -97,8 +105,13 @@ class FakeLink:
 
     @contextmanager
     def scratch(self) -> Iterator[str]:
-        """Name a folder."""
-        yield "/there/scratch"
+        """Name a folder; what is pushed into it is forgotten at its end."""
+        try:
+            yield "/there/scratch"
+        finally:
+            for sha256 in self._in_scratch:
+                del self.files[sha256]
+            self._in_scratch.clear()
 
     def clean(self) -> None:
         """Forget what was sent."""

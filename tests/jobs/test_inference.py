@@ -214,6 +214,15 @@ def test_a_device_is_held_once_for_all_images_of_a_folder(
     assert link.num_held == 1
 
 
+def test_the_images_of_a_job_go_with_it_and_the_bundle_stays(onnx_bundle: Bundle) -> None:
+    link = answering_link(ANSWERS, [])
+
+    classify_on(link, onnx_bundle, random_images(2))
+
+    assert link.num_sent == 2
+    assert list(link.files.values()) == [onnx_bundle.directory]
+
+
 def test_a_measurement_is_no_answer(onnx_bundle: Bundle) -> None:
     link = answering_link(Measured(measurement=measurement(1.0)), [])
 

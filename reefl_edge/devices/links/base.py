@@ -85,7 +85,12 @@ class Link(Protocol):
         ...
 
     def push(
-        self, path: Path, *, sha256: str, before_sending: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        *,
+        sha256: str,
+        into: str | None = None,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> str:
         """Put a file or a folder there; what is there already is not sent again.
 
@@ -93,6 +98,8 @@ class Link(Protocol):
             path: Where it lies here.
             sha256: What names its content: the hash of a file, or of the file that lists the hashes
                 of all others in a folder.
+            into: Folder there, of ``scratch``, that it is to go with; None to keep it for whoever
+                needs it next.
             before_sending: Called where it is sent, not where it is there already: to see that
                 content and name agree, which nobody can mend there.
 

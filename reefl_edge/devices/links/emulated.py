@@ -87,10 +87,15 @@ class EmulatedLink:
         return self._local.held()
 
     def push(
-        self, path: Path, *, sha256: str, before_sending: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        *,
+        sha256: str,
+        into: str | None = None,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> str:
         """Return where it lies: it is there already."""
-        return self._local.push(path, sha256=sha256, before_sending=before_sending)
+        return self._local.push(path, sha256=sha256, into=into, before_sending=before_sending)
 
     def run(
         self,

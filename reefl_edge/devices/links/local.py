@@ -53,6 +53,7 @@ class LocalLink:
         path: Path,
         *,
         sha256: str,  # noqa: ARG002
+        into: str | None = None,  # noqa: ARG002
         before_sending: Callable[[], None] = lambda: None,  # noqa: ARG002
     ) -> str:
         """Return where it lies: it is there already."""

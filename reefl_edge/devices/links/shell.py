@@ -124,11 +124,16 @@ class ShellLink:
                 self._agent = self._device_python = None
 
     def push(
-        self, path: Path, *, sha256: str, before_sending: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        *,
+        sha256: str,
+        into: str | None = None,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> str:
         """Send a file or a folder, unless it is there; see ``Link.push``."""
         suffix = path.suffix if path.is_file() and path.suffix[1:].isalnum() else ""
-        place = f"{self._root}/files/{sha256}{suffix}"
+        place = f"{into or f'{self._root}/files'}/{sha256}{suffix}"
         self._put(path, place, scripts.SETTLE, before_sending)
         return place
 
