@@ -90,7 +90,7 @@ def estimated(
     given = [read_report(path) for path in reports]
     with options.usage_errors("--estimate"):
         report = estimate_model(model, request, device=device, memory_mib=memory_mib, reports=given)
-    for assumption in assumptions_about(device):
+    for assumption in assumptions_about(device, given):
         render.warn(assumption)
     return report
 

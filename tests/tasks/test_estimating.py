@@ -11,6 +11,7 @@ from reefl_edge.submodel import Submodel
 from reefl_edge.tasks.estimating import estimate_model, shipped_reports
 from reefl_edge.tasks.models import open_model
 from reefl_edge.tasks.profiling import ProfileRequest
+from tests.fakes.devices import HOST
 from tests.fakes.measurements import report, row
 
 EAGER = ProfileRequest(runtime="eager", threads=1, regime=None)
@@ -118,6 +119,23 @@ def test_rows_of_other_threads_or_of_another_device_are_not_this_ones(
     assert other_threads.rows == other_device.rows == ()
     assert {each.basis for each in other_threads.predictions} == {"model"}
     assert {each.basis for each in other_device.predictions} == {"profile"}
+
+
+def test_a_board_without_a_profile_is_what_its_own_report_says(checkpoint_path: Path) -> None:
+    model = open_model(checkpoint_path)
+    report = measured_here(model.checkpoint.submodel, 0)
+    on_board = replace(row(0, 2.0), device="ssh:pi@board")
+    context = replace(report.context, device="ssh:pi@board", host=HOST)
+    board = replace(report, context=context, rows=(on_board,))
+
+    filled = estimate_model(model, EAGER, device="ssh:pi@board", reports=[report, board])
+
+    assert filled.rows == (on_board,)
+    assert (filled.context.device, filled.context.host) == ("ssh:pi@board", HOST)
+    (prediction,) = filled.predictions
+    assert (prediction.device, prediction.basis) == ("ssh:pi@board", "model")
+    with pytest.raises(ValueError, match="no device is called 'ssh:pi@board'"):
+        estimate_model(model, EAGER, device="ssh:pi@board", reports=[report])
 
 
 def test_memory_nobody_could_look_up_is_asked_for(checkpoint_path: Path) -> None:
