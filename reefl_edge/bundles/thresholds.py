@@ -59,6 +59,7 @@ class Promise:
 
     def __str__(self) -> str:
         """Say what is promised, in words for whoever runs the bundle."""
+        by = ""
         match self.kind:
             case "max-drop":
                 what = f"at most {self.limit:g} points less accurate than the deepest exit"
@@ -66,7 +67,8 @@ class Promise:
                 what = f"at most {self.limit:.4g} of the answers differ from the deepest exit's"
             case "max-mean-ms":
                 what = f"at most {self.limit:g} ms an image on average"
-        return f"{what} ({self.confidence:.4g} sure)"
+                by = ", by the exit times it was calibrated with"  # on any machine that runs it
+        return f"{what} ({self.confidence:.4g} sure){by}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,7 +147,11 @@ def calibrate(
         render.print_json(_document(calibrated))
     else:
         _show(calibrated)
-    render.next_command("reefl-edge", "evaluate", bundle, "--data", "TEST")
+    entry = calibrated.entry
+    render.next_command(
+        *("reefl-edge", "evaluate", bundle, "--data", "TEST"),
+        *("--runtime", entry.target, "--precision", entry.precision),
+    )
 
 
 def _promise(limits: dict[str, float | None], confidence: float) -> "Promise":

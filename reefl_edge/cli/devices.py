@@ -118,7 +118,7 @@ def clean(device: Device) -> None:
     with options.usage_errors("DEVICE"):
         link = link_for(device)
     link.clean()
-    render.out().print(f"nothing of reefl-edge is on {link.name}")
+    render.out().print(f"nothing that was sent is left on {link.name}")
 
 
 def _connected() -> "tuple[tuple[AdbDevice, ...], str | None]":

@@ -54,6 +54,17 @@ def refuse_time_budgets(device: str, given: Mapping[str, float | None]) -> None:
             )
 
 
+def refuse_emulated_times(link: "Link", given: Mapping[str, float | None]) -> None:
+    """Refuse the same of a link that leads to an emulation, such as that of Android's SDK."""
+    for option, value in given.items():
+        if value is not None and not link.is_real_hardware:
+            options.refuse(
+                option,
+                f"{link.name} is an emulation, and how long one takes says nothing of the device: "
+                "limit memory (--budget-mib), or measure a device",
+            )
+
+
 def emulation(device: str, memory_mib: int | None) -> "Link | None":
     """Return the link to an emulated device of so much memory; None for any other device."""
     from reefl_edge.devices.links.emulated import EMULATED_PREFIX, EmulatedLink
@@ -79,7 +90,7 @@ def estimated(
     given = [read_report(path) for path in reports]
     with options.usage_errors("--estimate"):
         report = estimate_model(model, request, device=device, memory_mib=memory_mib, reports=given)
-    for assumption in assumptions_about(device):
+    for assumption in assumptions_about(device, given):
         render.warn(assumption)
     return report
 

@@ -134,13 +134,13 @@ def profile(
     linking.check_device_python(device, is_wanted=device_python, is_estimate=estimate)
     budget = budgets.budget_of(budget_ms, budget_step_ms, budget_mib)
     if not estimate:
+        times = {"--budget-ms": budget_ms, "--budget-step-ms": budget_step_ms}
         estimating.refuse_unless_estimated(device, calibrate_from, memory_mib)
-        estimating.refuse_time_budgets(
-            device, {"--budget-ms": budget_ms, "--budget-step-ms": budget_step_ms}
-        )
+        estimating.refuse_time_budgets(device, times)
         with options.usage_errors("--device"):
             emulated = estimating.emulation(device, memory_mib)
         link = emulated or _link(device, device_python=device_python)
+        estimating.refuse_emulated_times(link, times)
     description = options.model_description(
         num_classes=num_classes,
         num_exits=num_exits,
@@ -185,7 +185,13 @@ def profile(
         if output is not None:
             write_report(report, output)
     _show(report, output, json=json)
-    _suggest(report, output, request, models.said_again(model, description, source))
+    _suggest(
+        report,
+        output,
+        request,
+        models.said_again(model, description, source),
+        where=_where(device, device_python=device_python, threads=threads),
+    )
 
 
 def _link(device: str, *, device_python: bool) -> "Link":
@@ -340,8 +346,23 @@ def _show_costs(report: "Report") -> None:
     )
 
 
+def _where(device: str, *, device_python: bool, threads: str | None) -> tuple[str, ...]:
+    """Say again where to measure, and how; nothing where that is as it is without being said."""
+    from reefl_edge.devices.profiles import LOCAL_DEVICE
+
+    words: tuple[str, ...] = () if device == LOCAL_DEVICE else ("--device", device)
+    if device_python:
+        words += ("--device-python",)
+    return words if threads is None else (*words, "--threads", threads)
+
+
 def _suggest(
-    report: "Report", output: Path | None, request: "ProfileRequest", model: tuple[str, ...]
+    report: "Report",
+    output: Path | None,
+    request: "ProfileRequest",
+    model: tuple[str, ...],
+    *,
+    where: tuple[str, ...],
 ) -> None:
     if report.choice is not None and output is not None:
         steps = report.rows_of("step")
@@ -360,7 +381,7 @@ def _suggest(
     elif report.context.is_real_hardware and (rows := report.rows_of("inference")):
         p90 = rows[-1].summary.p90_high_ms
         render.next_command(
-            *("reefl-edge", "profile", "--model", *model, "--runtime", request.runtime),
-            *("--precision", request.precision, "--budget-ms", f"{0.8 * p90:.3g}"),
-            *("-o", "report.json"),
+            *("reefl-edge", "profile", *where, "--model", *model, "--runtime", request.runtime),
+            *("--precision", request.precision, "--regime", request.regime or "none"),
+            *("--budget-ms", f"{0.8 * p90:.3g}", "-o", "report.json"),
         )

@@ -6,6 +6,7 @@ Once, above all links: they know nothing of jobs.
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 from reefl_edge import schema
@@ -85,8 +86,8 @@ def run_training(
         DeviceError: The process died or wrote something else; why, in one line.
         ReeflEdgeError: What the process itself reported, or the link.
     """
-    places = _pushed(link, job, files)
     with link.scratch() as there, scratch_folder() as here:
+        places = _pushed(link, job, files, into=there)
         left = f"{there}/update.safetensors"
         outcome = _TRAINING.outcome(
             link,
@@ -116,7 +117,9 @@ def run_inference(link: Link, job: InferJob, files: Files) -> tuple[ImageAnswer,
         DeviceError: The process died or wrote something else; why, in one line.
         ReeflEdgeError: What the process itself reported, or the link.
     """
-    outcome = _ANSWERING.outcome(link, job, _pushed(link, job, files), silence_s=MAX_STEP_S)
+    with link.scratch() as there:
+        places = _pushed(link, job, files, into=there)
+        outcome = _ANSWERING.outcome(link, job, places, silence_s=MAX_STEP_S)
     if not isinstance(outcome, Answered):
         raise _ANSWERING.not_asked_for(outcome)
     return outcome.answers
@@ -180,20 +183,33 @@ _TRAINING = _Process("training", DeviceError)
 _ANSWERING = _Process("answering", DeviceError)
 
 
-def _pushed(link: Link, job: Job, files: Files) -> dict[str, str]:
-    """Put what a job needs on the device; return where it lies there, by its name."""
-    return {name: link.push(located(files, name), sha256=name) for name in _needs(job)}
+def _pushed(link: Link, job: Job, files: Files, *, into: str | None = None) -> dict[str, str]:
+    """Put what a job needs on the device; return where it lies there, by its name.
+
+    What no other job will need goes into a folder there that goes with this one.
+    """
+    places = {}
+    source = job.source
+    if not isinstance(source, RandomWeights):
+        # What is damaged when it is sent would stay there, under the name of what is whole.
+        places[source.sha256] = link.push(
+            located(files, source.sha256),
+            sha256=source.sha256,
+            before_sending=partial(source.check, files),
+        )
+    if isinstance(job, FinetuneJob):  # of each round: its client's examples are the same
+        places[job.dataset] = link.push(located(files, job.dataset), sha256=job.dataset)
+    for name in _for_once(job):
+        places[name] = link.push(located(files, name), sha256=name, into=into)
+    return places
 
 
-def _needs(job: Job) -> Iterator[str]:
-    if not isinstance(job.source, RandomWeights):
-        yield job.source.sha256
+def _for_once(job: Job) -> Iterator[str]:
+    """Name what is other images, or other arrays to start from, in the next job."""
     if isinstance(job, InferJob):
         yield job.images
-    if isinstance(job, FinetuneJob):
-        yield job.dataset
-        if job.start is not None:
-            yield job.start
+    if isinstance(job, FinetuneJob) and job.start is not None:
+        yield job.start
 
 
 def _death(finished: Finished) -> str:

@@ -56,6 +56,16 @@ class BundleFolder:
         _check_content(folder / MANIFEST_NAME, self.sha256)
         return bundle
 
+    def check(self, files: Files) -> None:
+        """Hold every file of the bundle to its hash, before it is known elsewhere by this name.
+
+        Raises:
+            InputError: As for ``open``, or a file of it is missing or changed.
+        """
+        bundle = self.open(files)
+        for file in dict.fromkeys(bundle.manifest.files()):
+            file.verified(bundle.directory)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFile:
@@ -86,6 +96,10 @@ class CheckpointFile:
             InputError: It is not there, or another one.
         """
         return checked_file(files, self.sha256)
+
+    def check(self, files: Files) -> None:
+        """Hold the file to its hash; see ``path``."""
+        self.path(files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

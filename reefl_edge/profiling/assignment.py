@@ -18,7 +18,7 @@ from reefl_edge.files import regular_file, write_text
 from reefl_edge.profiling.budget import Budget
 from reefl_edge.profiling.choose import Decision, check_doubts, decide, excess_text, none_fits
 from reefl_edge.profiling.match import check_same_model
-from reefl_edge.profiling.needs import ExitNeeds, Limit
+from reefl_edge.profiling.needs import ExitNeeds
 from reefl_edge.profiling.report import Report
 from reefl_edge.submodel import Submodel
 
@@ -58,12 +58,6 @@ class DeviceAssignment:
             raise ValueError(f"{self.device} names its exits {indices}; need each once, in order")
         if self.max_exit is not None and self.max_exit not in indices:
             raise ValueError(f"{self.device} is assigned exit {self.max_exit}, which it has not")
-
-    @property
-    def binding(self) -> tuple[Limit, ...]:
-        """The limits that keep it from going deeper; none if it goes as deep as was measured."""
-        first = next((each for each in self.exits if each.broken), None)
-        return () if first is None else tuple(need.limit for need in first.broken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from reefl_edge.errors import BudgetError, MeasurementError
 from reefl_edge.profiling.budget import Budget
-from reefl_edge.profiling.needs import ExitNeeds, Need, needs_of
+from reefl_edge.profiling.needs import ExitNeeds, Need, first_broken, needs_of
 from reefl_edge.profiling.report import Choice, Report
 
 
@@ -34,7 +34,7 @@ class Decision:
     @property
     def broken_at(self) -> ExitNeeds | None:
         """The first exit that breaks a limit; None if none does."""
-        return next((each for each in self.exits if each.broken), None)
+        return first_broken(self.exits)
 
 
 def decide(report: Report, budget: Budget) -> Decision:
@@ -90,15 +90,15 @@ def check_doubts(decision: Decision) -> None:
 
 def reasons(decision: Decision) -> tuple[str, ...]:
     """Say of every exit why it fits or does not, shallowest first."""
-    first_broken = decision.broken_at
+    broken_at = decision.broken_at
     sentences = []
     for each in decision.exits:
         if each.broken:
             sentences.append(f"exit {each.exit_index} does not fit: {excess_text(each)}")
-        elif first_broken is not None and each.exit_index > first_broken.exit_index:
+        elif broken_at is not None and each.exit_index > broken_at.exit_index:
             sentences.append(
                 f"exit {each.exit_index} fits by its own figures, but does all that exit "
-                f"{first_broken.exit_index} does, which does not fit: measure again"
+                f"{broken_at.exit_index} does, which does not fit: measure again"
             )
         else:
             sentences.append(_why(each))

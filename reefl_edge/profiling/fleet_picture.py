@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reefl_edge.extras import needs_extra
 from reefl_edge.files import replacing_file
 from reefl_edge.profiling.assignment import Assignment, DeviceAssignment, WhatIf
+from reefl_edge.profiling.needs import first_broken
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,7 +113,7 @@ def _draw_deadlines(axes: Any, what_if: Sequence[WhatIf], num_exits: int) -> Non
 
 def _binding(device: DeviceAssignment) -> str:
     """Name the limit that is broken by most, of the first exit that breaks one."""
-    first = next((each for each in device.exits if each.broken), None)
+    first = first_broken(device.exits)
     if first is None:
         return _DEEPEST
     return max(first.broken, key=lambda need: need.amount / need.allowed).limit

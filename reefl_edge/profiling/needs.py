@@ -3,7 +3,7 @@
 Of what was predicted and not measured, the upper end of the interval counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -88,6 +88,11 @@ class ExitNeeds:
     def broken(self) -> tuple[Need, ...]:
         """The limits that it breaks."""
         return tuple(need for need in self.needs if not need.is_met)
+
+
+def first_broken(exits: Iterable[ExitNeeds]) -> ExitNeeds | None:
+    """Return the first of exits, shallowest first, that breaks a limit; None if none does."""
+    return next((each for each in exits if each.broken), None)
 
 
 def needs_of(report: Report, budget: Budget) -> tuple[ExitNeeds, ...]:

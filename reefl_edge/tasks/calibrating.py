@@ -95,7 +95,7 @@ def calibrate_bundle(
 
     Raises:
         InputError: A file is missing or damaged, the images lack labels that are needed or are of
-            other classes, or the artifact cannot be run here.
+            other classes, the artifact cannot be run here, or it has been replaced meanwhile.
         ParityError: A logit is no number.
         PromiseError: No early stop is certified.
         MissingToolchainError: The runtime is not installed.
@@ -121,9 +121,30 @@ def calibrate_bundle(
     found = calibrate(answers.logits, images.labels, request.plan, exit_ms=exit_ms)
     times = tuple(map(float, exit_ms))
     entry = _entry(opened, artifact, request.plan, found, answers, times)
-    calibrated = replace(opened, manifest=opened.manifest.with_entry(entry))
-    write_text(opened.directory / MANIFEST_NAME, schema.to_json(calibrated.manifest, indent=2))
+    calibrated = _written(entry, opened)
     return CalibratedBundle(bundle=calibrated, entry=entry, found=found, exit_ms=times)
+
+
+def _written(entry: ArtifactThresholds, opened: Bundle) -> Bundle:
+    """Write an entry into a bundle's manifest as it is now; return the bundle with it.
+
+    Raises:
+        InputError: The bundle is no longer what was opened.
+    """
+    # Another artifact may have been calibrated meanwhile: what that has written stays.
+    current = Bundle.open(opened.directory)
+    weights_sha256, certificate = current.manifest.weights_sha256, entry.certificate
+    assert certificate is not None  # it was just made
+    if not any(
+        artifact.name == entry.artifact and not certificate.why_not_for(artifact, weights_sha256)
+        for artifact in current.manifest.artifacts
+    ):
+        raise InputError(
+            f"{opened.directory} has been exported again meanwhile; calibrate once more"
+        )
+    calibrated = replace(current, manifest=current.manifest.with_entry(entry))
+    write_text(current.directory / MANIFEST_NAME, schema.to_json(calibrated.manifest, indent=2))
+    return calibrated
 
 
 def _labels_for(plan: CalibrationPlan) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from reefl_edge.bundles.artifacts import Precision
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.devices.links.base import Link
-from reefl_edge.jobs.device_inference import classify_on
+from reefl_edge.jobs.device_inference import classify_held
 from reefl_edge.tasks.inference import Answer, OnFile, classify_files_by
 from reefl_edge.tasks.inputs import Unreadable
 
@@ -48,20 +48,22 @@ def classify_files_on(
         ReeflEdgeError: As for ``classify_on``.
         ValueError: There are no so many cores there.
     """
-    yield from classify_files_by(
-        partial(
-            classify_on,
-            link,
-            bundle,
-            thresholds=thresholds,
-            precision=precision,
-            threads=threads,
-            batch_size=batch_size,
-        ),
-        bundle.manifest.class_names,
-        files,
-        image_size=bundle.manifest.submodel.architecture.image_size,
-        batch_size=_IMAGES_PER_JOB,
-        workers=_READERS,
-        on_file=on_file,
-    )
+    precision = bundle.artifact("onnx", precision).precision  # what is lacking shows at once
+    with link.held():  # once: nobody else's job comes between two of ours
+        yield from classify_files_by(
+            partial(
+                classify_held,
+                link,
+                bundle,
+                thresholds=thresholds,
+                precision=precision,
+                threads=threads,
+                batch_size=batch_size,
+            ),
+            bundle.manifest.class_names,
+            files,
+            image_size=bundle.manifest.submodel.architecture.image_size,
+            batch_size=_IMAGES_PER_JOB,
+            workers=_READERS,
+            on_file=on_file,
+        )

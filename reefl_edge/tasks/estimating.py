@@ -10,7 +10,7 @@ from reefl_edge import schema
 from reefl_edge.checkpoints.hashes import weights_sha256
 from reefl_edge.devices.host import Host, describe_host
 from reefl_edge.devices.processor import Processor
-from reefl_edge.devices.profiles import LOCAL_DEVICE, DeviceProfile, load_profile
+from reefl_edge.devices.profiles import LOCAL_DEVICE, DeviceProfile, load_profile, profile_named
 from reefl_edge.profiling.cost_model import CostModel, Device, Question
 from reefl_edge.profiling.measure import DEFAULT_BATCH_SIZE
 from reefl_edge.profiling.prediction import Prediction
@@ -33,7 +33,8 @@ def estimate_model(
     Args:
         model: The model, cut at the deepest exit to predict.
         request: What to predict.
-        device: ``local``, or what ``load_profile`` takes.
+        device: ``local``, what ``load_profile`` takes, or the address of a device as one of
+            ``reports`` has it, such as ``ssh:pi@board``, which then says what machine it is.
         memory_mib: The device's memory, where its profile does not say.
         reports: What to go by, beside what comes with this package. Rows of this model on this
             device stand in the result as measured.
@@ -49,9 +50,7 @@ def estimate_model(
     """
     request = request or ProfileRequest()
     submodel = model.checkpoint.submodel
-    profile = _profile(device)
-    host = describe_host() if profile is None else _described(profile, memory_mib)
-    processor = Processor.of_host(host) if profile is None else Processor.of_profile(profile)
+    profile, host, processor = _facts(device, memory_mib, reports)
     if request.threads == "auto":
         raise ValueError("a prediction takes a number of threads, not auto")
     if request.step_runtime not in (None, "eager"):
@@ -63,42 +62,64 @@ def estimate_model(
         processor=processor,
     )
     questions = [*_questions(submodel, replace(request, threads=threads))]
-    own = [report for report in reports if here.is_of(report) and _is_alike(report, submodel)]
-    rows = tuple(_distinct(row for report in own for row in report.rows))
+    answering = [
+        (report, row)
+        for report in reports
+        if here.is_of(report) and _is_alike(report, submodel)
+        for row in report.rows
+        if row.exit_index <= submodel.max_exit
+        and any(question.is_answered_by(row) for question in questions)
+    ]
+    rows = tuple(_distinct(row for _, row in answering))
     known = CostModel([*shipped_reports(), *reports], _processor_of)
     predictions: list[Prediction] = []
     for question in questions:
         measured = {row.exit_index for row in rows if question.is_answered_by(row)}
         missing = [each for each in range(submodel.num_exits) if each not in measured]
         predictions += known.predict(here, question, missing)
-    context = Context(
-        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        device=here.name,
-        is_real_hardware=bool(own),
-        host=host,
-        model=model.name,
-        weights=(
-            RANDOM_WEIGHTS
-            if model.checkpoint.random == "everything"
-            else weights_sha256(model.checkpoint.arrays)
-        ),
-        submodel=submodel,
-    )
     return Report(
-        context=replace(own[0].context, submodel=submodel) if own else context,
-        rows=tuple(
-            row for row in rows if any(question.is_answered_by(row) for question in questions)
+        context=_context(
+            model, device=here.name, host=host, measured=answering[0][0] if answering else None
         ),
+        rows=rows,
         predictions=tuple(predictions),
     )
 
 
-def assumptions_about(device: str) -> tuple[str, ...]:
+def _context(model: Model, *, device: str, host: Host, measured: Report | None) -> Context:
+    """Return the circumstances: of this model, on the machine of a report that has rows of it."""
+    weights = RANDOM_WEIGHTS
+    if model.checkpoint.random != "everything":
+        weights = weights_sha256(model.checkpoint.arrays)
+    context = Context(
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=device,
+        is_real_hardware=False,
+        host=host,
+        model=model.name,
+        weights=weights,
+        submodel=model.checkpoint.submodel,
+    )
+    if measured is None:
+        return context
+    # Rows keep the day and the machine they are from; whatever it has learnt, a network takes as
+    # long, so that those of other weights count.
+    there = measured.context
+    return replace(
+        context,
+        measured_at=there.measured_at,
+        device=there.device,
+        is_real_hardware=there.is_real_hardware,
+        host=there.host,
+    )
+
+
+def assumptions_about(device: str, reports: Sequence[Report] = ()) -> tuple[str, ...]:
     """Say what predictions for a device take for lack of a fact; see ``estimate_model``."""
-    profile = _profile(device)
-    if profile is None:
-        return Processor.of_host(describe_host()).assumptions
-    return Processor.of_profile(profile).assumptions
+    told = _told(device, reports)
+    if told is not None:
+        return Processor.of_host(told).assumptions
+    return Processor.of_profile(load_profile(device)).assumptions
 
 
 @cache
@@ -135,8 +156,27 @@ def _questions(submodel: Submodel, request: ProfileRequest) -> Iterator[Question
         )
 
 
-def _profile(device: str) -> DeviceProfile | None:
-    return None if device == LOCAL_DEVICE else load_profile(device)
+def _facts(
+    device: str, memory_mib: int | None, reports: Sequence[Report]
+) -> tuple[DeviceProfile | None, Host, Processor]:
+    """Return a device's profile, if it has one, and what is known of it."""
+    told = _told(device, reports)
+    if told is not None:
+        return None, told, Processor.of_host(told)
+    profile = load_profile(device)
+    return profile, _described(profile, memory_mib), Processor.of_profile(profile)
+
+
+def _told(device: str, reports: Sequence[Report]) -> Host | None:
+    """Return what a device without a profile says of itself, here or in a report of it."""
+    if device == LOCAL_DEVICE:
+        return describe_host()
+    if profile_named(device) is not None:
+        return None
+    contexts = (report.context for report in reports)
+    return next(
+        (each.host for each in contexts if each.is_real_hardware and each.device == device), None
+    )
 
 
 def _described(profile: DeviceProfile, memory_mib: int | None) -> Host:

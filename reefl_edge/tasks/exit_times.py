@@ -3,6 +3,7 @@
 Letters: E exits, M images timed.
 """
 
+import logging
 import time
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from reefl_edge.runtimes.base import Runtime, Tensors
 from reefl_edge.tasks.validation import ValidationImages
 
 _WARM_UP_RUNS = 5
+
+_log = logging.getLogger(__name__)
 
 Milliseconds = NDArray[np.float64]
 
@@ -87,10 +90,12 @@ def reported_exit_ms(
 ) -> Milliseconds:
     """Return the mean time up to each exit of an artifact, (E,), as a report has measured it.
 
-    Whose weights they were does not matter: a network takes as long whatever it has learnt.
+    Whose weights they were does not matter: a network takes as long whatever it has learnt. Of
+    measurements that are not valid, it is warned.
 
     Raises:
-        InputError: The report is damaged, of another network, or lacks an exit of the artifact.
+        InputError: The report is damaged, of another network or an emulation, or lacks an exit of
+            the artifact.
     """
     name = "the report" if isinstance(report, Report) else str(report)
     if not isinstance(report, Report):
@@ -99,6 +104,11 @@ def reported_exit_ms(
     if (measured.architecture, measured.schedule) != (here.architecture, here.schedule):
         raise InputError(
             f"{name} is of another network, {report.context.model}: sizes or exits differ"
+        )
+    if report.rows and not report.context.is_real_hardware:
+        raise InputError(
+            f"{name} is of {report.context.device}, an emulation, whose time is not the device's: "
+            "give a report of the device itself"
         )
     rows = [
         row
@@ -111,5 +121,15 @@ def reported_exit_ms(
             f"{name} has {artifact.name} inference at exits {exits}, and one of each from 0 to "
             f"{here.max_exit} is needed: profile the bundle with its runtime and precision"
         )
-    means = np.array([row.summary.mean_ms for row in rows[: here.num_exits]])
+    used = rows[: here.num_exits]
+    for row in used:
+        if row.summary.verdict != "valid":
+            _log.warning(
+                "%s, exit %d: %s: %s",
+                name,
+                row.exit_index,
+                row.summary.verdict,
+                row.summary.reason,
+            )
+    means = np.array([row.summary.mean_ms for row in used])
     return mean_exit_ms(means[:, None])

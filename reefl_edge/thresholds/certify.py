@@ -11,7 +11,7 @@ algorithms to achieve risk control".
 Letters: T candidates, E exits, N examples.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import ceil, inf
 from typing import assert_never
@@ -193,17 +193,25 @@ def _refusal(answers: ExitAnswers, ordered: Ladder, promise: Promise, bound: Bou
     early = taken[(taken < answers.num_exits - 1).any(axis=1)]
     if not len(early):
         return f"no exit but the deepest is sure of anything: {asked} leaves nothing to stop early"
-    first = _Scaled.of(answers, early[:1], promise, bound)
+    # Those before the first that stops early never do, and have to be certified first: where
+    # stopping early is right more often than the deepest exit, that takes more.
+    first = [_Scaled.of(answers, each, promise, bound) for each in (taken[:1], early[:1])]
     num_examples = answers.num_examples
-    needed = _images_needed(first, promise, num_examples)
+    needed = _largest(_images_needed(each, promise, num_examples) for each in first)
     would_do = (
         "no number of images like these would do"
         if needed is None
         else f"about {needed} images like these would do"
     )
-    kept = _limit_kept(first, promise)
+    kept = _largest(_limit_kept(each, promise) for each in first)
     can_keep = "" if kept is None else f"; these can keep {promise.kind} {kept:g}"
     return f"{num_examples} images certify no early stop for {asked}; {would_do}{can_keep}"
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    """Return the largest; None if one is None, which nothing reaches."""
+    found = [inf if each is None else each for each in values]
+    return None if inf in found else max(found)
 
 
 def _images_needed(candidate: _Scaled, promise: Promise, num_examples: int) -> int | None:

@@ -52,6 +52,8 @@ def test_thresholds_and_certificate_go_into_the_manifest_and_infer_says_the_prom
     assert typed.document["found"]["exit_shares"][0] > 0
     changed = {path for path, content in before.items() if path.read_bytes() != content}
     assert changed == {bundle / "manifest.json"}
+    evaluating = f"evaluate {bundle} --data TEST --runtime onnx --precision fp32"
+    assert f"next: reefl-edge {evaluating}" in typed.stderr
     inferred = type_command("infer", bundle, home / "first.png", "--json").document
     assert inferred["promise"] == certificate["promise"]
     assert inferred["thresholds"] == found["thresholds"]
@@ -102,13 +104,15 @@ def test_the_same_images_in_another_order_and_format_have_the_same_identity(
 
 
 def test_a_promise_of_time_holds_the_times_it_was_made_with(
-    type_command: Type, bundle: Path, data: Path
+    type_command: Type, bundle: Path, data: Path, home: Path
 ) -> None:
     typed = type_command("calibrate", bundle, "--data", data, "--max-mean-ms", 1e4, "--json")
 
     assert typed.exit_code == 0, typed.stderr
     assert entry(bundle)["certificate"]["exit_ms"] == typed.document["exit_ms"]
     assert len(typed.document["exit_ms"]) == 2
+    shown = " ".join(type_command("infer", bundle, home / "first.png").stdout.split())
+    assert "ms an image on average (0.95 sure), by the exit times it was calibrated with" in shown
 
 
 def test_a_promise_that_cannot_be_certified_is_exit_code_6_and_changes_nothing(

@@ -63,6 +63,7 @@ def test_a_phone_is_cleaned(type_command: Type, phone: Phone) -> None:
     typed = type_command("devices", "clean", "pixel7")
 
     assert typed.exit_code == 0
+    assert typed.stdout == "nothing that was sent is left on pixel7\n"
     assert not (phone.root / "data/local/tmp/reefl-edge/files").exists()
 
 

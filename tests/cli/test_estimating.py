@@ -3,7 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from reefl_edge.devices.links import opening
+from reefl_edge.jobs.outcome import Failed
 from tests.cli.conftest import Type
+from tests.fakes.devices import FakeLink
+from tests.fakes.jobs import ended
 
 
 def test_a_device_that_is_not_here_is_predicted_and_the_choice_takes_the_upper_end(
@@ -66,3 +72,21 @@ def test_the_time_of_an_emulation_meets_no_budget(type_command: Type, home: Path
     assert typed.exit_code == 2
     assert "says nothing of the device" in typed.stderr
     assert "--device pixel7 --estimate" in typed.stderr
+
+
+@pytest.mark.parametrize("option", ["--budget-ms", "--budget-step-ms"])
+def test_the_time_of_an_emulated_phone_is_refused_before_anything_is_measured(
+    type_command: Type, home: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    link = FakeLink(lambda _: ended(Failed(code="measurement", message="it was measured")))
+    link.name = "adb:emulator-5554"
+    monkeypatch.setattr(opening, "link_for", lambda _device: link)
+    asked = ("profile", "--model", home / "bundle", "--device", link.name)
+
+    timed = type_command(*asked, option, 20)
+    sized = type_command(*asked, "--budget-mib", 500, "--regime", "none")
+
+    assert timed.exit_code == 2
+    assert f"{option}: adb:emulator-5554 is an emulation" in timed.stderr.replace("'", "")
+    assert "limit memory (--budget-mib)" in timed.stderr
+    assert "it was measured" in sized.stderr

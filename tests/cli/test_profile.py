@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from reefl_edge import schema
+from reefl_edge.devices.links import opening
 from tests.cli.conftest import Type, Typed
+from tests.fakes.jobs import counting_link
 from tests.fakes.measurements import report, row
 from tests.fakes.submodels import tiny_submodel
 
@@ -87,6 +89,25 @@ def test_what_to_type_next_is_one_word_where_a_path_is(
         "reefl-edge", "export", str(model), "--report", str(report), "--format", "onnx",
         "-o", "bundle",
     ]  # fmt: skip
+
+
+def test_what_to_type_next_measures_the_same_there_as_before(
+    type_command: Type, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = counting_link([])
+    link.name, link.is_real_hardware = "ssh:pi@board", True
+    monkeypatch.setattr(opening, "link_for", lambda _device: link)
+    asked = (
+        "--device", link.name, "--threads", "1", "--model", str(home / "bundle"),
+        "--runtime", "onnx", "--precision", "fp32", "--regime", "none",
+    )  # fmt: skip
+
+    typed = type_command("profile", *asked, "--passes", 1)
+
+    assert typed.exit_code == 0, typed.stderr
+    words = shlex.split(typed.stderr.split("next: ")[1])
+    assert words[:-4] == ["reefl-edge", "profile", *asked]
+    assert words[-4] == "--budget-ms"
 
 
 def test_a_budget_no_exit_meets_is_an_error_that_keeps_the_samples(

@@ -95,7 +95,9 @@ def test_no_group_is_left_behind() -> None:
 
 
 def test_a_device_of_several_sizes_has_to_be_told_which() -> None:
-    with pytest.raises(DeviceError, match=r"Raspberry Pi 4 .* --memory-mib"):
+    with pytest.raises(
+        DeviceError, match=r"Raspberry Pi 4 .*'reefl-edge profile' takes it as --mem"
+    ):
         link_for("emu:rpi4")
 
     assert EmulatedLink(load_profile("rpi4"), memory_mib=128).describe().memory_total_mib == 128

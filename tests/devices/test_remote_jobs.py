@@ -29,7 +29,6 @@ from reefl_edge.runtimes.base import default_threads
 from tests.agents import stand_in
 from tests.fakes.images import random_images
 from tests.fakes.measurements import measurement
-from tests.fakes.submodels import tiny_submodel
 from tests.remotes import Remote
 from tests.trainings import trainable_bundle
 
@@ -135,26 +134,26 @@ def test_the_answers_from_there_are_those_from_here(
         wants_logits=True,
     )
 
+    assert not list((remote.root / "files").glob("*.npy"))  # the images are gone
     assert {answer.exit_index for answer in here} == ({0, 1} if share_stopped else {1})
     assert [replace(answer, latency_ms=0.0) for answer in there] == [
         replace(answer, latency_ms=0.0) for answer in here
     ]
 
 
-def test_an_error_there_keeps_its_kind_and_its_words(remote: Remote, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "file").write_text("no bundle")
-    source = BundleFolder(sha256="0" * 64)
+def test_an_error_there_keeps_its_kind_and_its_words(
+    remote: Remote, bundle: Bundle, files: Files
+) -> None:
     job = InferenceJob(
-        submodel=tiny_submodel(), source=source, runtime="onnx", precision="fp32",
-        threads=1, batch_size=1, plan=FEW,
+        submodel=bundle.manifest.submodel, source=BundleFolder.of(bundle.directory),
+        runtime="onnx", precision="int8-dynamic", threads=1, batch_size=1, plan=FEW,
     )  # fmt: skip
 
     with (
         (link := remote.open()).held(),
-        pytest.raises(InputError, match=r"is not a bundle: it has no manifest\.json"),
+        pytest.raises(InputError, match=r"has no onnx-int8-dynamic artifact, only onnx-fp32"),
     ):
-        run_job(link, job, {source.sha256: tmp_path / "folder"})
+        run_job(link, job, files)
 
 
 OTHER_JOB = schema.to_json(Measured(measurement=measurement(1.0), job_sha256="e5" * 32))

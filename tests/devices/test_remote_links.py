@@ -11,7 +11,7 @@ import pytest
 
 from reefl_edge.devices.host import describe_host
 from reefl_edge.devices.links.shell import ShellLink
-from reefl_edge.errors import DeviceError
+from reefl_edge.errors import DeviceError, InputError
 from tests.remotes import Remote
 
 SHA = "0123456789abcdef" * 4
@@ -118,6 +118,25 @@ def test_a_file_that_is_there_is_not_sent_again(remote: Remote, tmp_path: Path) 
     remote.open().clean()
 
 
+def test_what_is_sent_is_looked_at_first_and_what_is_there_is_not(
+    remote: Remote, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+
+    def refuse() -> None:
+        raise InputError("it is damaged")
+
+    with (link := remote.open()).held():
+        with pytest.raises(InputError, match="it is damaged"):
+            link.push(path, sha256=SHA, before_sending=refuse)
+        assert list((remote.root / "files").iterdir()) == []
+        there = link.push(path, sha256=SHA)
+    with (link := remote.open()).held():
+        assert link.push(path, sha256=SHA, before_sending=refuse) == there
+    remote.open().clean()
+
+
 def test_a_folder_arrives_with_all_its_files(remote: Remote, tmp_path: Path) -> None:
     (tmp_path / "folder" / "deeper").mkdir(parents=True)
     (tmp_path / "folder" / "a b").write_bytes(b"first")
@@ -156,6 +175,18 @@ def test_a_scratch_folder_is_gone_afterwards(remote: Remote, tmp_path: Path) -> 
     assert (tmp_path / "file").read_text() == "left\n"
 
 
+def test_what_is_pushed_into_a_scratch_folder_goes_with_it(remote: Remote, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+
+    with (link := remote.open()).held():
+        with link.scratch() as folder:
+            there = link.push(tmp_path / "file", sha256=SHA, into=folder)
+            link.pull(there, tmp_path / "copy")
+        assert list((remote.root / "runs").iterdir()) == []
+        assert list((remote.root / "files").iterdir()) == []
+    assert (tmp_path / "copy").read_bytes() == b"content"
+
+
 def test_one_at_a_time_and_the_other_is_named(remote: Remote) -> None:
     with (
         remote.open().held(),
@@ -175,7 +206,9 @@ def test_clean_leaves_nothing_of_ours(remote: Remote, tmp_path: Path) -> None:
 
     remote.open().clean()
 
-    assert not any((remote.root / name).exists() for name in ("files", "agents"))
+    assert [path.name for path in remote.root.iterdir()] == ["lock"]
+    with remote.open().held():  # it can be used again
+        pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -42,10 +42,12 @@ class FakeLink:
     def __init__(self, answer: Callable[[bytes], Finished]) -> None:
         self.files: dict[str, Path] = {}
         self.num_sent = 0
+        self.num_held = 0
         self.argvs: list[tuple[str, ...]] = []
         self.timeouts_s: list[float | None] = []
         self.silences_s: list[float | None] = []
         self.states = [State()]
+        self._in_scratch: set[str] = set()
         self._answer = answer
 
     def describe(self) -> Host:
@@ -57,15 +59,26 @@ class FakeLink:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
     def held(self) -> AbstractContextManager[None]:
-        """Do nothing: nobody else knows of it."""
+        """Count how often it was held: nobody else knows of it."""
+        self.num_held += 1
         return nullcontext()
 
-    def push(self, path: Path, *, sha256: str) -> str:
+    def push(
+        self,
+        path: Path,
+        *,
+        sha256: str,
+        into: str | None = None,
+        before_sending: Callable[[], None] = lambda: None,
+    ) -> str:
         """Note the file under its name; only a new one is sent."""
         if sha256 not in self.files:
+            before_sending()
             self.files[sha256] = path
             self.num_sent += 1
-        return f"/there/{sha256}"
+        if into is not None:
+            self._in_scratch.add(sha256)
+        return f"{into or '/there'}/{sha256}"
 
     def run(
         self,
@@ -92,8 +105,13 @@ class FakeLink:
 
     @contextmanager
     def scratch(self) -> Iterator[str]:
-        """Name a folder."""
-        yield "/there/scratch"
+        """Name a folder; what is pushed into it is forgotten at its end."""
+        try:
+            yield "/there/scratch"
+        finally:
+            for sha256 in self._in_scratch:
+                del self.files[sha256]
+            self._in_scratch.clear()
 
     def clean(self) -> None:
         """Forget what was sent."""

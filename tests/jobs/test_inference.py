@@ -1,6 +1,7 @@
 """What happens inside a process that classifies images, and what it refuses."""
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -8,23 +9,26 @@ import pytest
 from numpy.typing import NDArray
 
 from reefl_edge.adaptive import AdaptiveSession, ConfidencePolicy
-from reefl_edge.answers import answers_to
+from reefl_edge.answers import ImageAnswer, answers_to
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.checkpoints.checkpoint import Checkpoint, write_checkpoint
+from reefl_edge.devices.links.base import Finished
 from reefl_edge.devices.links.local import LocalLink
 from reefl_edge.errors import DeviceError, InputError
 from reefl_edge.files import sha256_of_file
 from reefl_edge.jobs.device_inference import classify_on
 from reefl_edge.jobs.inference import infer
-from reefl_edge.jobs.job import InferJob, Job
-from reefl_edge.jobs.outcome import Measured, read_outcome
+from reefl_edge.jobs.job import InferJob, Job, read_job
+from reefl_edge.jobs.outcome import Answered, Measured, read_outcome
 from reefl_edge.jobs.running import run_inference
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files
 from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_edge.runtimes.base import default_threads
 from reefl_edge.runtimes.eager import EagerRuntime
+from reefl_edge.tasks.device_inference import classify_files_on
+from tests.fakes.devices import FakeLink
 from tests.fakes.images import random_images
-from tests.fakes.jobs import answering_link
+from tests.fakes.jobs import answering_link, ended
 from tests.fakes.measurements import measurement
 from tests.fakes.submodels import tiny_submodel
 
@@ -185,6 +189,38 @@ def test_answers_without_the_logits_that_were_asked_for_are_a_device_error(
 
     with pytest.raises(DeviceError, match="left 2 answers to 2 images"):
         classify_on(link, onnx_bundle, random_images(2), wants_logits=True)
+
+
+def test_a_device_is_held_once_for_all_images_of_a_folder(
+    onnx_bundle: Bundle, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "images.npy", random_images(130))
+    nothing = ImageAnswer(class_index=0, confidence=0.5, exit_index=1, latency_ms=1.0)
+
+    def answer(stdin: bytes) -> Finished:
+        job = read_job(stdin, source="the job")
+        assert isinstance(job, InferJob)
+        num_images = len(np.load(link.files[job.images]))
+        return ended(
+            Answered(answers=(nothing,) * num_images, job_sha256=sha256(stdin).hexdigest())
+        )
+
+    link = FakeLink(answer)
+
+    answers = list(classify_files_on(link, onnx_bundle, [tmp_path / "images.npy"]))
+
+    assert len(answers) == 130
+    assert len(link.argvs) == 2
+    assert link.num_held == 1
+
+
+def test_the_images_of_a_job_go_with_it_and_the_bundle_stays(onnx_bundle: Bundle) -> None:
+    link = answering_link(ANSWERS, [])
+
+    classify_on(link, onnx_bundle, random_images(2))
+
+    assert link.num_sent == 2
+    assert list(link.files.values()) == [onnx_bundle.directory]
 
 
 def test_a_measurement_is_no_answer(onnx_bundle: Bundle) -> None:

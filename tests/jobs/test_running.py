@@ -1,5 +1,7 @@
 """From a job to a measurement: real processes on this machine, and a device that is none."""
 
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,19 +17,28 @@ from reefl_edge import schema
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.devices.links.base import Finished
 from reefl_edge.devices.links.local import LocalLink
-from reefl_edge.errors import FederationError, InputError, MeasurementError, ReeflEdgeError
-from reefl_edge.jobs.job import InferenceJob, Job, Plan
+from reefl_edge.errors import (
+    DeviceError,
+    FederationError,
+    InputError,
+    MeasurementError,
+    ReeflEdgeError,
+)
+from reefl_edge.files import sha256_of_file
+from reefl_edge.jobs.job import FinetuneJob, InferenceJob, Job, Plan, read_job
 from reefl_edge.jobs.outcome import Failed, FailureCode, Measurement
-from reefl_edge.jobs.running import run_job
+from reefl_edge.jobs.running import run_job, run_training
 from reefl_edge.jobs.sources import BundleFolder, CheckpointFile, Files, RandomWeights
 from reefl_edge.models.arrays import random_network
 from reefl_edge.models.checkpoint import save_checkpoint
 from reefl_edge.profiling.measure import inference_jobs, step_jobs
 from reefl_edge.profiling.passes import Meter
 from tests.fakes.devices import FakeLink
-from tests.fakes.jobs import counting_link, ended
+from tests.fakes.jobs import answering_link, counting_link, ended
 from tests.fakes.submodels import tiny_submodel
 from tests.processes import is_gone, worker_of
+
+_GOLDEN = Path(__file__).parents[1] / "golden" / "job" / "valid"
 
 FEW = Plan(warmup_runs=1, min_samples=5, min_seconds=0, max_seconds=60)
 ENDLESS = Plan(warmup_runs=0, min_samples=1, min_seconds=600, max_seconds=600)
@@ -213,6 +224,42 @@ def test_what_a_job_names_is_pushed_once_and_found_by_its_name(tmp_path: Path) -
             f"{source.sha256}=/there/{source.sha256}",
         )
     }
+
+
+def test_a_bundle_that_is_damaged_is_not_sent_and_once_mended_is(
+    onnx_bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle = Bundle.open(Path(shutil.copytree(onnx_bundle.directory, tmp_path / "bundle")))
+    damaged = bundle.directory / bundle.manifest.artifacts[0].files[-1].path
+    whole = damaged.read_bytes()
+    damaged.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    link = counting_link([])
+    job = onnx_jobs(bundle)[0]
+
+    with pytest.raises(InputError, match=re.escape(str(damaged))):
+        run_job(link, job, files_of(bundle))
+    assert link.num_sent == 0
+    damaged.write_bytes(whole)
+    run_job(link, job, files_of(bundle))
+    assert link.num_sent == 1
+
+
+def test_what_a_training_starts_from_goes_with_it_and_its_examples_stay(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("model.safetensors", "examples.npz", "start.safetensors")]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    model, examples, start = map(sha256_of_file, paths)
+    golden = read_job((_GOLDEN / "finetune.json").read_bytes(), source="the job")
+    assert isinstance(golden, FinetuneJob)
+    source = CheckpointFile(sha256=model)
+    job = replace(golden, source=source, dataset=examples, start=start)
+    link = answering_link(Failed(code="device", message="no luck"), [])
+
+    with pytest.raises(DeviceError, match="no luck"):
+        run_training(link, job, dict(zip((model, examples, start), paths, strict=True)))
+
+    assert f"{start}=/there/scratch/{start}" in link.argvs[0]
+    assert link.files == {model: paths[0], examples: paths[1]}
 
 
 def test_no_path_of_this_machine_travels_in_a_job(onnx_bundle: Bundle) -> None:

@@ -133,6 +133,25 @@ def test_as_many_images_as_it_says_do() -> None:
         certify(answers([0.95] * 318), LADDER, promise("max-drop", 1.0), "betting")
 
 
+def test_images_that_the_strictest_candidate_needs_are_asked_for_too() -> None:
+    # Stopping early is right 56 times where the deepest exit is not, which takes fewer images to
+    # show than that never stopping loses nothing; the candidate that never stops comes first.
+    labels = np.zeros((2, 280), int)
+    labels[1, ::5] = 1
+    confidences = np.full((1, 280), 0.85, np.float32)
+    gaining = ExitAnswers(labels, np.zeros(280, int), confidences, EXIT_MS)
+    wanted = promise("max-drop", 1.0)
+    assert certify(gaining, LADDER[1:], wanted, "betting").thresholds == (0.6,)
+
+    with pytest.raises(PromiseError, match="about 319 images like these would do") as refused:
+        certify(gaining, LADDER, wanted, "betting")
+
+    kept = float(str(refused.value).rsplit(" ", 1)[1])
+    assert kept > 1.0
+    can_keep = promise("max-drop", kept)
+    assert certify(gaining, LADDER, can_keep, "betting").thresholds == (0.6,)
+
+
 def test_an_exit_that_costs_more_than_promised_is_not_bettered_by_images() -> None:
     wrong = np.arange(200) % 2 == 0
 

@@ -5,7 +5,7 @@ are for. Turning a job into files and arguments, and what comes back into an out
 all links (``jobs/running.py``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +84,24 @@ class Link(Protocol):
         """
         ...
 
-    def push(self, path: Path, *, sha256: str) -> str:
+    def push(
+        self,
+        path: Path,
+        *,
+        sha256: str,
+        into: str | None = None,
+        before_sending: Callable[[], None] = lambda: None,
+    ) -> str:
         """Put a file or a folder there; what is there already is not sent again.
 
         Args:
             path: Where it lies here.
             sha256: What names its content: the hash of a file, or of the file that lists the hashes
                 of all others in a folder.
+            into: Folder there, of ``scratch``, that it is to go with; None to keep it for whoever
+                needs it next.
+            before_sending: Called where it is sent, not where it is there already: to see that
+                content and name agree, which nobody can mend there.
 
         Returns:
             Where it lies there.

@@ -7,7 +7,7 @@ is killed, as it would be there. How long anything takes says nothing of the dev
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +55,7 @@ class EmulatedLink:
         if limit_mib is None:
             raise DeviceError(
                 f"{profile.title} is sold with several sizes of memory, or nobody could look it "
-                "up: say which with --memory-mib"
+                "up: 'reefl-edge profile' takes it as --memory-mib"
             )
         self.name = f"{EMULATED_PREFIX}{profile.name}"
         self._memory_mib = limit_mib
@@ -86,9 +86,16 @@ class EmulatedLink:
         """Do nothing: as for this machine."""
         return self._local.held()
 
-    def push(self, path: Path, *, sha256: str) -> str:
+    def push(
+        self,
+        path: Path,
+        *,
+        sha256: str,
+        into: str | None = None,
+        before_sending: Callable[[], None] = lambda: None,
+    ) -> str:
         """Return where it lies: it is there already."""
-        return self._local.push(path, sha256=sha256)
+        return self._local.push(path, sha256=sha256, into=into, before_sending=before_sending)
 
     def run(
         self,

@@ -7,7 +7,7 @@ and ends when we do.
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -48,7 +48,14 @@ class LocalLink:
         """Do nothing: whoever sits here sees what else is going on."""
         return nullcontext()
 
-    def push(self, path: Path, *, sha256: str) -> str:  # noqa: ARG002
+    def push(
+        self,
+        path: Path,
+        *,
+        sha256: str,  # noqa: ARG002
+        into: str | None = None,  # noqa: ARG002
+        before_sending: Callable[[], None] = lambda: None,  # noqa: ARG002
+    ) -> str:
         """Return where it lies: it is there already."""
         return os.fspath(path.absolute())
 

@@ -23,6 +23,9 @@ mkdir -p "$root" && cd "$root" && mkdir -p files agents partial runs || exit
 }} 9>>lock
 """
 
+# What is kept in the root beside the lock.
+KEPT = ("files", "agents", "partial", "runs", "owner")
+
 # Ask Pythons something; those that are not there, or do not know, say nothing. Arguments: the
 # question, names of programs. Another program may be named there, as for the agent's start.
 ASK_PYTHONS = """

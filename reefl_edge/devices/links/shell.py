@@ -10,7 +10,7 @@ import logging
 import secrets
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from math import inf
@@ -123,11 +123,18 @@ class ShellLink:
             finally:
                 self._agent = self._device_python = None
 
-    def push(self, path: Path, *, sha256: str) -> str:
+    def push(
+        self,
+        path: Path,
+        *,
+        sha256: str,
+        into: str | None = None,
+        before_sending: Callable[[], None] = lambda: None,
+    ) -> str:
         """Send a file or a folder, unless it is there; see ``Link.push``."""
         suffix = path.suffix if path.is_file() and path.suffix[1:].isalnum() else ""
-        place = f"{self._root}/files/{sha256}{suffix}"
-        self._put(path, place, scripts.SETTLE)
+        place = f"{into or f'{self._root}/files'}/{sha256}{suffix}"
+        self._put(path, place, scripts.SETTLE, before_sending)
         return place
 
     def run(
@@ -187,7 +194,9 @@ class ShellLink:
     def clean(self) -> None:
         """Remove all that was put there; see ``Link.clean``."""
         with self._locked():
-            self._shell.do(scripts.REMOVE, f"{self._root}/files", f"{self._root}/agents")
+            # Of the root, the lock alone stays: it is what keeps others out until the end. Who
+            # held it last, nobody needs to know any longer; who tries meanwhile hears "somebody".
+            self._shell.do(scripts.REMOVE, *(f"{self._root}/{name}" for name in scripts.KEPT))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -199,13 +208,20 @@ class ShellLink:
                 self._root = None
                 self._there.clear()
 
-    def _put(self, path: Path, place: str, settle: str) -> None:
+    def _put(
+        self,
+        path: Path,
+        place: str,
+        settle: str,
+        before_sending: Callable[[], None] = lambda: None,
+    ) -> None:
         """Send a file or a folder to its place, unless something is there."""
         if place in self._there:
             return
         aside = self._fresh("partial")
         room = self._shell.do(scripts.FIND, place, aside).decode()
         if room:
+            before_sending()
             size = _size_of(path)
             self._check_room(size, _free_bytes(room))
             _log.info("sending %s to %s (%.1f MiB)", path, self.name, size / _MIB)
