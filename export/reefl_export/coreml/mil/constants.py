@@ -32,6 +32,8 @@ _DTYPES: dict[str, type[np.generic]] = {
 }
 # How the reader of coremltools calls those that the weights file holds.
 _BLOBS = {"FLOAT16": "fp16", "FLOAT32": "float", "INT8": "int8", "INT32": "int32", "UINT4": "uint4"}
+# Those of weights that are widened at once, and read anew by whoever asks again.
+_WIDENED = ("INT8", "UINT4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def type_of(value_type: Any) -> TensorType:
 
 
 class Constants:
-    """The constants of one program; each array of the weights file is read once.
+    """The constants of one program; each array of numbers in the weights file is held once.
 
     Args:
         weights: The weights file; it need not exist for a program that refers to none.
@@ -95,18 +97,24 @@ class Constants:
 
     def _stored(self, offset: int, tensor_type: TensorType) -> NDArray[Any]:
         key = offset, tensor_type
-        if key not in self._arrays:
-            from coremltools.libmilstoragepython import _BlobStorageReader
+        if key in self._arrays:
+            return self._arrays[key]
+        array = self._read(offset, tensor_type)
+        if tensor_type.name not in _WIDENED:
+            self._arrays[key] = array
+        return array
 
-            # One that is kept has the whole file in memory, beside the arrays.
-            reader = _BlobStorageReader(str(self._weights))
-            read: Callable[[int], NDArray[Any]]
-            read = getattr(reader, f"read_{_BLOBS[tensor_type.name]}_data")
-            array = np.asarray(read(offset))
-            if tensor_type.name == "FLOAT16":  # the reader gives its bits
-                array = array.view(np.float16)
-            self._arrays[key] = tensor_type.hold(array).reshape(tensor_type.shape)
-        return self._arrays[key]
+    def _read(self, offset: int, tensor_type: TensorType) -> NDArray[Any]:
+        from coremltools.libmilstoragepython import _BlobStorageReader
+
+        # One that is kept has the whole file in memory, beside the arrays.
+        reader = _BlobStorageReader(str(self._weights))
+        read: Callable[[int], NDArray[Any]]
+        read = getattr(reader, f"read_{_BLOBS[tensor_type.name]}_data")
+        array = np.asarray(read(offset))
+        if tensor_type.name == "FLOAT16":  # the reader gives its bits
+            array = array.view(np.float16)
+        return tensor_type.hold(array).reshape(tensor_type.shape)
 
 
 def _immediate(tensor: Any, tensor_type: TensorType) -> Value:
