@@ -6,7 +6,7 @@ INTRODUCTION = """\
 ## The training step on ExecuTorch
 
 The step that a bundle holds for ExecuTorch (one program, whole on XNNPACK), in turns with PyTorch's
-step in place, and one step of ExecuTorch's own training extension, whose operators no delegate
+step in place, and a few steps of ExecuTorch's own training extension, whose operators no delegate
 takes. Memory is the peak above the level before loading, of this process, after two steps."""
 
 

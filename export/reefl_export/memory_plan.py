@@ -77,12 +77,15 @@ class MemoryPlan:
         fitting = next((plan for plan in plans if plan.peak_mib <= budget_mib), None)
         if fitting is None:
             least = min(plans, key=lambda plan: plan.peak_mib)
-            ways = [] if is_onnx_alone else ["ONNX alone (--format onnx) can compute blocks again"]
-            ways += ["keep fewer exits (--max-exit)"] if submodel.num_exits > 1 else []
-            raise BudgetError(
-                f"no training step fits in {budget_mib:g} MiB; the smallest takes "
-                f"{'; '.join([f'{least.peak_mib:.0f} MiB, with {least}', *ways])}"
-            )
+            said = [
+                f"no training step fits in {budget_mib:g} MiB",
+                f"the smallest takes {least.peak_mib:.0f} MiB, with {least}",
+            ]
+            if not is_onnx_alone:
+                said.append("ONNX alone (--format onnx) can compute blocks again")
+            if submodel.num_exits > 1:
+                said.append("keep fewer exits (--max-exit)")
+            raise BudgetError("; ".join(said))
         return fitting
 
     def __str__(self) -> str:

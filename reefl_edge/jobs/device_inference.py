@@ -35,7 +35,7 @@ def classify_on(
     """Classify images on a device, with the ONNX artifact of a bundle.
 
     Args:
-        link: The way to the device.
+        link: The way to the device, which is held.
         bundle: What classifies them.
         images: 8-bit RGB images of the model's size, (N, H, W, 3).
         thresholds: Confidence at which to stop: one for all exits, or one per exit but the last;
@@ -53,32 +53,6 @@ def classify_on(
         DeviceError: The device cannot be reached, or the process there died.
         InputError: The images do not fit, or the bundle lacks what onnxruntime needs.
     """
-    precision = bundle.artifact("onnx", precision).precision  # what is lacking shows at once
-    with link.held():
-        return classify_held(
-            link,
-            bundle,
-            images,
-            thresholds=thresholds,
-            precision=precision,
-            threads=threads,
-            batch_size=batch_size,
-            wants_logits=wants_logits,
-        )
-
-
-def classify_held(
-    link: Link,
-    bundle: Bundle,
-    images: NDArray[np.uint8],
-    *,
-    thresholds: tuple[float, ...] | None = None,
-    precision: Precision | None = None,
-    threads: int | None = None,
-    batch_size: int = 1,
-    wants_logits: bool = False,
-) -> tuple[ImageAnswer, ...]:
-    """Classify images on a device that is held already; see ``classify_on``."""
     submodel = bundle.manifest.submodel
     artifact = bundle.artifact("onnx", precision)
     source = BundleFolder.of(bundle.directory)

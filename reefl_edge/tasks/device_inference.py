@@ -11,7 +11,7 @@ from pathlib import Path
 from reefl_edge.bundles.artifacts import Precision
 from reefl_edge.bundles.bundle import Bundle
 from reefl_edge.devices.links.base import Link
-from reefl_edge.jobs.device_inference import classify_held
+from reefl_edge.jobs.device_inference import classify_on
 from reefl_edge.tasks.inference import Answer, OnFile, classify_files_by
 from reefl_edge.tasks.inputs import Unreadable
 
@@ -52,7 +52,7 @@ def classify_files_on(
     with link.held():  # once: nobody else's job comes between two of ours
         yield from classify_files_by(
             partial(
-                classify_held,
+                classify_on,
                 link,
                 bundle,
                 thresholds=thresholds,

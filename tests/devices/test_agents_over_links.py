@@ -16,7 +16,6 @@ from reefl_edge.data.dataset import ArrayDataset
 from reefl_edge.devices.links.agents import device_python_agent, packed
 from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.training import LocalTraining
-from reefl_edge.jobs.device_inference import classify_on
 from reefl_edge.jobs.device_training import train_client_on
 from reefl_edge.jobs.job import Plan
 from reefl_edge.jobs.running import run_job
@@ -24,6 +23,7 @@ from reefl_edge.jobs.sources import BundleFolder
 from reefl_edge.profiling.measure import inference_jobs
 from reefl_edge.runtimes.base import default_threads
 from tests.built_agents import built_agent
+from tests.classifying import classified_on
 from tests.fakes.images import random_images
 from tests.remotes import LINKS, Remote, remote_of
 from tests.sshd import needs_sshd
@@ -83,7 +83,7 @@ def test_the_agent_there_gives_the_logits_that_we_do_here(remote: Remote, bundle
     session = AdaptiveSession.open(bundle, policy=ConfidencePolicy(thresholds))
 
     here = answers_to(session, images, wants_logits=True)
-    there = classify_on(
+    there = classified_on(
         remote.open(), bundle, images, thresholds=thresholds, batch_size=15, wants_logits=True
     )
 
@@ -120,7 +120,7 @@ def test_an_agent_on_the_python_there_says_which_it_is_and_answers_as_we_do_here
     with (link := board.open()).held():
         host = link.describe()
     here = answers_to(AdaptiveSession.open(bundle), images, wants_logits=True)
-    there = classify_on(board.open(), bundle, images, batch_size=3, wants_logits=True)
+    there = classified_on(board.open(), bundle, images, batch_size=3, wants_logits=True)
 
     assert host.device_python == str(Path(sys.executable).resolve())
     assert host.python_version == platform.python_version()

@@ -18,7 +18,6 @@ from reefl_edge.finetune.client import train_client
 from reefl_edge.finetune.compiled import step_for
 from reefl_edge.finetune.modes import DistillMode
 from reefl_edge.finetune.training import LocalTraining
-from reefl_edge.jobs.device_inference import classify_on
 from reefl_edge.jobs.device_training import train_client_on
 from reefl_edge.jobs.job import InferenceJob, Plan, StepJob
 from reefl_edge.jobs.outcome import Measured
@@ -27,6 +26,7 @@ from reefl_edge.jobs.sources import BundleFolder, Files
 from reefl_edge.profiling.measure import inference_jobs
 from reefl_edge.runtimes.base import default_threads
 from tests.agents import stand_in
+from tests.classifying import classified_on
 from tests.fakes.images import random_images
 from tests.fakes.measurements import measurement
 from tests.remotes import Remote
@@ -124,7 +124,7 @@ def test_the_answers_from_there_are_those_from_here(
         for batch in (images[:8], images[8:])
         for answer in answers_to(session, batch, wants_logits=True)
     ]
-    there = classify_on(
+    there = classified_on(
         remote.open(),
         bundle,
         images,

@@ -16,7 +16,6 @@ from reefl_edge.devices.links.base import Finished
 from reefl_edge.devices.links.local import LocalLink
 from reefl_edge.errors import DeviceError, InputError
 from reefl_edge.files import sha256_of_file
-from reefl_edge.jobs.device_inference import classify_on
 from reefl_edge.jobs.inference import infer
 from reefl_edge.jobs.job import InferJob, Job, read_job
 from reefl_edge.jobs.outcome import Answered, Measured, read_outcome
@@ -26,6 +25,7 @@ from reefl_edge.models.arrays import arrays_of, random_network
 from reefl_edge.runtimes.base import default_threads
 from reefl_edge.runtimes.eager import EagerRuntime
 from reefl_edge.tasks.device_inference import classify_files_on
+from tests.classifying import classified_on
 from tests.fakes.devices import FakeLink
 from tests.fakes.images import random_images
 from tests.fakes.jobs import answering_link, ended
@@ -158,7 +158,7 @@ def test_one_threshold_travels_as_one_per_exit(onnx_bundle: Bundle) -> None:
     jobs: list[Job] = []
     link = answering_link(ANSWERS, jobs)
 
-    answers = classify_on(link, onnx_bundle, random_images(2), thresholds=(0.7,))
+    answers = classified_on(link, onnx_bundle, random_images(2), thresholds=(0.7,))
 
     assert [job.thresholds for job in jobs if isinstance(job, InferJob)] == [(0.7,)]
     assert [answer.class_index for answer in answers] == [2, 0]
@@ -170,7 +170,7 @@ def test_thresholds_for_other_exits_are_refused_before_anything_is_sent(
     link = answering_link(ANSWERS, [])
 
     with pytest.raises(ValueError, match="3 thresholds for 2 exits"):
-        classify_on(link, onnx_bundle, random_images(2), thresholds=(0.7, 0.8, 0.9))
+        classified_on(link, onnx_bundle, random_images(2), thresholds=(0.7, 0.8, 0.9))
 
     assert link.num_sent == 0
 
@@ -179,7 +179,7 @@ def test_answers_to_other_images_are_a_device_error(onnx_bundle: Bundle) -> None
     link = answering_link(ANSWERS, [])
 
     with pytest.raises(DeviceError, match="left 2 answers to 3 images"):
-        classify_on(link, onnx_bundle, random_images(3))
+        classified_on(link, onnx_bundle, random_images(3))
 
 
 def test_answers_without_the_logits_that_were_asked_for_are_a_device_error(
@@ -188,7 +188,7 @@ def test_answers_without_the_logits_that_were_asked_for_are_a_device_error(
     link = answering_link(ANSWERS, [])
 
     with pytest.raises(DeviceError, match="left 2 answers to 2 images"):
-        classify_on(link, onnx_bundle, random_images(2), wants_logits=True)
+        classified_on(link, onnx_bundle, random_images(2), wants_logits=True)
 
 
 def test_a_device_is_held_once_for_all_images_of_a_folder(
@@ -217,7 +217,7 @@ def test_a_device_is_held_once_for_all_images_of_a_folder(
 def test_the_images_of_a_job_go_with_it_and_the_bundle_stays(onnx_bundle: Bundle) -> None:
     link = answering_link(ANSWERS, [])
 
-    classify_on(link, onnx_bundle, random_images(2))
+    classified_on(link, onnx_bundle, random_images(2))
 
     assert link.num_sent == 2
     assert list(link.files.values()) == [onnx_bundle.directory]
@@ -227,4 +227,4 @@ def test_a_measurement_is_no_answer(onnx_bundle: Bundle) -> None:
     link = answering_link(Measured(measurement=measurement(1.0)), [])
 
     with pytest.raises(DeviceError, match="nobody asked for, of the kind measurement"):
-        classify_on(link, onnx_bundle, random_images(2))
+        classified_on(link, onnx_bundle, random_images(2))

@@ -49,11 +49,8 @@ class TensorType:
         return np.dtype(_DTYPES[self.name])
 
     def hold(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return an array as this type holds it: rounded to half precision where that is its."""
-        if self.name != "FLOAT16":
-            return array.astype(self.dtype, copy=False)
-        with np.errstate(over="ignore"):  # too large is infinite, as on a device
-            return array.astype(np.float16).astype(np.float32)
+        """Return an array as this type holds it: half precision as float32."""
+        return array.astype(np.float32 if self.name == "FLOAT16" else self.dtype, copy=False)
 
 
 def type_of(value_type: Any) -> TensorType:
